@@ -1,0 +1,66 @@
+# `make` prints what there is. Everything happens in a virtual environment.
+
+PYTHON ?= python3
+VENV ?= .venv
+CLANG ?= clang
+
+BIN := $(VENV)/bin
+SOURCES := setup.py pyproject.toml $(wildcard csrc/*/*.c csrc/*/*.h)
+PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-check --quiet
+BUILD := SHMEMEXT_WERROR=1 $(PIP) install --no-build-isolation --editable
+
+.PHONY: help build demo test lint format bench sanitize tsan clean
+
+help:  ## print this
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --upgrade pip 'setuptools>=77'
+
+$(VENV)/.built: $(SOURCES) | $(BIN)/python
+	$(BUILD) .
+	@touch $@
+
+$(VENV)/.test: pyproject.toml | $(BIN)/python
+	$(PIP) install --group test
+	@touch $@
+
+$(VENV)/.lint: pyproject.toml | $(BIN)/python
+	$(PIP) install --group lint
+	@touch $@
+
+build: $(VENV)/.built  ## build into a virtual environment, .venv
+
+demo: build  ## run the README's programs: two applications meet in a segment
+	@$(BIN)/python examples/demo.py
+
+test: $(VENV)/.built $(VENV)/.test  ## build with warnings as errors, run the tests
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.built $(VENV)/.lint  ## ruff, mypy, stubtest, clang-format, gcc and clang with -Werror
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest shmemext --allowlist tests/stubtest-allowlist.txt
+	clang-format --dry-run --Werror csrc/*/*.[ch]
+	CC=$(CLANG) SHMEMEXT_WERROR=1 $(BIN)/python setup.py -q build_ext --force --build-temp build/clang --build-lib build/clang
+
+format: $(VENV)/.lint  ## let ruff and clang-format write
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	clang-format -i csrc/*/*.[ch]
+
+bench: build  ## measure against the standard library, as ratios
+	$(BIN)/python benchmarks/run.py $(ARGS)
+
+sanitize:  ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	tests/sanitize.sh address $(PYTHON)
+
+tsan:  ## the thread tests under ThreadSanitizer; PYTHON is a TSan build
+	tests/sanitize.sh thread $(PYTHON)
+
+clean:  ## remove what was built
+	rm -rf build dist *.egg-info $(VENV) .mypy_cache .ruff_cache .hypothesis
+	rm -f shmemext/*.so
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+#include "error.h"
+
+#include <string.h> /* strerror */
+
+const char *
+shx_error_text(shx_err err)
+{
+    switch (err) {
+    case SHX_OK:
+        return "success";
+    case SHX_EMPTY:
+        return "cannot mmap an empty file";
+    case SHX_NOT_MEMORY:
+        return "the name is not that of a shared memory segment";
+    case SHX_RESERVED:
+        return "names that begin with '.shmemext-' are reserved for the "
+               "library's own directories: choose another name";
+    case SHX_INTERRUPTED:
+        return "interrupted";
+    case SHX_GONE:
+        return "the segment's name is gone or now names another segment: "
+               "ask for the descriptor before unlink()";
+    default:
+        return strerror(err);
+    }
+}

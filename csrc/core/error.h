@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/* One number says how a call went.
+ *
+ *   0      success
+ *   > 0    the system's own errno, passed on unchanged
+ *   < 0    ours, listed here; shx_error_text() has a sentence for each
+ *
+ * The core only returns errors. Who raises, prints or ignores them is the
+ * caller's affair.
+ */
+#ifndef SHX_ERROR_H
+#define SHX_ERROR_H
+
+typedef int shx_err;
+
+enum {
+    SHX_OK = 0,
+    SHX_EMPTY = -1,       /* the file has no bytes to map */
+    SHX_NOT_MEMORY = -2,  /* the name is not that of a regular file */
+    SHX_RESERVED = -3,    /* the name is one of the library's own */
+    SHX_INTERRUPTED = -4, /* the caller's poll asked to stop */
+    SHX_GONE = -5,        /* the name is gone, or is another segment's now */
+};
+
+/* The sentence for one of ours, or for any errno. Never NULL. */
+const char *shx_error_text(shx_err err);
+
+#endif

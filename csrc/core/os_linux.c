@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT */
+/* Linux: segments are files of the tmpfs at /dev/shm, as in glibc's and
+ * musl's shm_open(), so both sides of a segment may use either.
+ *
+ * O_TMPFILE plus linkat() is what lets a name appear with its full size in
+ * one step; see open(2) and tmpfs(5).
+ */
+#define _GNU_SOURCE
+
+#include "os.h"
+
+#include <errno.h>
+#include <fcntl.h>       /* open, fallocate, O_TMPFILE, AT_EMPTY_PATH */
+#include <limits.h>      /* NAME_MAX */
+#include <stdio.h>       /* snprintf */
+#include <sys/mman.h>    /* mmap, msync, madvise */
+#include <sys/stat.h>    /* fstat, fchmod */
+#include <sys/statvfs.h> /* statvfs */
+#include <unistd.h>      /* linkat, unlink, close, ftruncate */
+
+#define DIRECTORY "/dev/shm"
+
+const char shx_os_directory[] = DIRECTORY;
+const size_t shx_os_name_max = NAME_MAX;
+const size_t shx_os_name_invalid = NAME_MAX + 5; /* glibc's buffer */
+
+enum { PATH_SIZE = sizeof(DIRECTORY) + 1 + NAME_MAX };
+
+static void
+path_of(const char *name, char path[PATH_SIZE])
+{
+    (void)snprintf(path, PATH_SIZE, DIRECTORY "/%s", name);
+}
+
+shx_err
+shx_os_create_unnamed(unsigned mode, int *fd)
+{
+    int opened;
+    do {
+        opened = open(DIRECTORY, O_TMPFILE | O_RDWR | O_CLOEXEC, (mode_t)mode);
+    } while (opened < 0 && errno == EINTR);
+    if (opened < 0) {
+        return errno;
+    }
+    *fd = opened;
+    return 0;
+}
+
+shx_err
+shx_os_set_mode(int fd, unsigned mode)
+{
+    return fchmod(fd, (mode_t)mode) == 0 ? 0 : errno;
+}
+
+/* AT_EMPTY_PATH is the shorter way, open to everybody since Linux 6.10 and to
+ * root before; /proc is the way for the others. */
+shx_err
+shx_os_publish(int fd, const char *name)
+{
+    char path[PATH_SIZE];
+    path_of(name, path);
+    if (linkat(fd, "", AT_FDCWD, path, AT_EMPTY_PATH) == 0) {
+        return 0;
+    }
+    if (errno != ENOENT) {
+        return errno;
+    }
+    char link[sizeof("/proc/self/fd/") + 3 * sizeof(int)];
+    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    if (linkat(AT_FDCWD, link, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0) {
+        return 0;
+    }
+    return errno;
+}
+
+/* shm_open() turns EISDIR into EINVAL, and so does this. */
+shx_err
+shx_os_open(const char *name, int flags, int *fd)
+{
+    char path[PATH_SIZE];
+    path_of(name, path);
+    int opened;
+    do {
+        opened = open(path, flags | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    } while (opened < 0 && errno == EINTR);
+    if (opened < 0) {
+        return errno == EISDIR ? EINVAL : errno;
+    }
+    *fd = opened;
+    return 0;
+}
+
+/* shm_unlink() turns EPERM into EACCES, and so does this. */
+shx_err
+shx_os_remove(const char *name)
+{
+    char path[PATH_SIZE];
+    path_of(name, path);
+    if (unlink(path) == 0) {
+        return 0;
+    }
+    return errno == EPERM ? EACCES : errno;
+}
+
+static void
+describe(const struct stat *status, shx_file *out)
+{
+    *out = (shx_file){
+        .identity = {.device = status->st_dev, .inode = status->st_ino},
+        .size = status->st_size < 0 ? 0 : (uint64_t)status->st_size,
+        .mode = status->st_mode & 07777u,
+        .regular = S_ISREG(status->st_mode),
+    };
+}
+
+shx_err
+shx_os_inspect(int fd, shx_file *out)
+{
+    struct stat status;
+    if (fstat(fd, &status) != 0) {
+        return errno;
+    }
+    describe(&status, out);
+    return 0;
+}
+
+shx_err
+shx_os_inspect_name(const char *name, shx_file *out)
+{
+    char path[PATH_SIZE];
+    path_of(name, path);
+    struct stat status;
+    if (lstat(path, &status) != 0) {
+        return errno;
+    }
+    describe(&status, out);
+    return 0;
+}
+
+void
+shx_os_close(int fd)
+{
+    (void)close(fd); /* Linux frees the number even when it says EINTR */
+}
+
+shx_err
+shx_os_resize(int fd, uint64_t size)
+{
+    int result;
+    do {
+        result = ftruncate(fd, (off_t)size);
+    } while (result != 0 && errno == EINTR);
+    return result == 0 ? 0 : errno;
+}
+
+shx_err
+shx_os_reserve(int fd, uint64_t offset, uint64_t length)
+{
+    return fallocate(fd, 0, (off_t)offset, (off_t)length) == 0 ? 0 : errno;
+}
+
+/* A tmpfs that was mounted without a limit has no blocks at all. */
+uint64_t
+shx_os_room(void)
+{
+    struct statvfs fs;
+    if (statvfs(DIRECTORY, &fs) != 0 || fs.f_blocks == 0) {
+        return UINT64_MAX;
+    }
+    return (uint64_t)fs.f_bavail * fs.f_frsize;
+}
+
+shx_err
+shx_os_map(int fd, size_t size, void **address)
+{
+    void *mapped = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (mapped == MAP_FAILED) {
+        return errno;
+    }
+    *address = mapped;
+    return 0;
+}
+
+void
+shx_os_unmap(void *address, size_t size)
+{
+    (void)munmap(address, size);
+}
+
+shx_err
+shx_os_flush(void *address, size_t size)
+{
+    return msync(address, size, MS_SYNC) == 0 ? 0 : errno;
+}
+
+shx_err
+shx_os_advise(void *address, size_t size, int advice)
+{
+    return madvise(address, size, advice) == 0 ? 0 : errno;
+}
+
+size_t
+shx_os_page_size(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}

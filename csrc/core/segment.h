@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/* A segment is one mapping of one tmpfs file.
+ *
+ *   name  --->  inode  --->  pages  <--- mapping (here)  <--- mapping (a peer)
+ *
+ * The name can go while the mappings stay; the pages go with the last of
+ * both. No descriptor is kept: a mapping needs none.
+ *
+ * How a name comes to be. Each step leaves what the last column says if the
+ * process is killed right after it:
+ *
+ *   create_unnamed   an inode without a name     nothing: it dies with us
+ *   map              the address space is there  nothing
+ *   reserve          every page exists           nothing
+ *   publish          the name, with its size     the whole segment
+ *
+ * So no peer ever sees a name without its size, and a full /dev/shm is an
+ * error here, not a SIGBUS at the first touch.
+ *
+ * Results are never NULL. A call returns 0 or an shx_err; on error nothing is
+ * left open, mapped or named, nothing that was there is changed, and *out is
+ * untouched except for out->step of a request.
+ */
+#ifndef SHX_SEGMENT_H
+#define SHX_SEGMENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "error.h"
+#include "os.h"
+
+typedef struct {
+    void *address;
+    size_t size;
+    shx_identity identity;
+} shx_segment;
+
+/* Which step failed: the same errno means different things in each. */
+typedef enum {
+    SHX_STEP_OPEN,
+    SHX_STEP_MAP,
+    SHX_STEP_RESERVE,
+    SHX_STEP_PUBLISH,
+} shx_step;
+
+/* Asked between the pieces of a long reservation, and whenever a signal cut
+ * one short. Anything but 0 stops the create with SHX_INTERRUPTED. */
+typedef int (*shx_poll)(void *context);
+
+typedef struct {
+    const char *name; /* bare, from shx_segment_name() */
+    size_t size;      /* 1 .. PTRDIFF_MAX */
+    unsigned mode;    /* permission bits, exact whatever the umask */
+    bool reserve;     /* false: pages appear at first touch, or SIGBUS */
+    shx_poll poll;    /* may be NULL */
+    void *context;
+    shx_step step; /* out: where it failed */
+} shx_create;
+
+/* What shm_open() makes of a name: leading slashes go, then it must not be
+ * empty or hold another slash (EINVAL) or be too long (ENAMETOOLONG, or
+ * EINVAL where glibc says so). *bare points into `name`. */
+shx_err shx_segment_name(const char *name, const char **bare);
+
+/* EEXIST if the name is taken. ENOSPC if the pages are not to be had. */
+shx_err shx_segment_create(shx_create *request, shx_segment *out);
+
+/* Maps all of an existing segment, as long as it is at this moment. `flags`
+ * are open(2)'s as a subclass may give them: the access mode is used;
+ * O_CREAT and O_EXCL are answered as shm_open() would, creating nothing. */
+shx_err shx_segment_attach(const char *name, int flags, shx_segment *out,
+                           shx_step *step);
+
+/* The only place where memory is unmapped. */
+void shx_segment_detach(const shx_segment *segment);
+
+/* A descriptor of this very segment, by its name: SHX_GONE if the name is no
+ * longer its own. */
+shx_err shx_segment_open(const char *name, const shx_segment *segment,
+                         int *fd);
+
+/* Is the descriptor still one of this segment? A process that closes every
+ * descriptor and opens others reuses the numbers. */
+bool shx_segment_owns_fd(const shx_segment *segment, int fd);
+
+shx_err shx_segment_unlink(const char *name);
+
+#endif

@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: MIT */
+/* SharedMemory.__init__: checks in the stdlib's order, then create or attach.
+ *
+ * Whatever can fail without touching the system is done first: the Mapping
+ * object and the size are made before the segment has a name, so that a name,
+ * once it is there, has an owner.
+ */
+#include "shared_memory.h"
+
+#include <errno.h>
+#include <fcntl.h>  /* O_CREAT, O_EXCL, O_RDWR */
+#include <limits.h> /* INT_MAX */
+
+typedef struct {
+    PyObject *name;
+    PyObject *create;
+    PyObject *size;
+    PyObject *track;
+    PyObject *reserve;
+} arguments; /* all borrowed from the call */
+
+/* The complaint about a call that does not fit is left to the interpreter: a
+ * Python function with the same signature is called in the same way. */
+static int
+complain(shx_state *state, PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    PyObject *module = PyImport_Import(state->public_module);
+    if (module == NULL) {
+        return -1;
+    }
+    PyObject *function = PyObject_GetAttrString(module, "_signature");
+    Py_DECREF(module);
+    PyObject *self_tuple = PyTuple_Pack(1, op);
+    PyObject *all =
+        self_tuple == NULL ? NULL : PySequence_Concat(self_tuple, args);
+    PyObject *result = NULL;
+    if (function != NULL && all != NULL) {
+        result = PyObject_Call(function, all, kwargs);
+    }
+    Py_XDECREF(function);
+    Py_XDECREF(self_tuple);
+    Py_XDECREF(all);
+    if (result != NULL) {
+        Py_DECREF(result);
+        PyErr_SetString(PyExc_SystemError, "arguments fit after all");
+    }
+    return -1;
+}
+
+/* Which argument a keyword means; NULL if none. */
+static PyObject **
+argument_of(shx_state *state, arguments *call, PyObject *keyword)
+{
+    struct {
+        PyObject *name;
+        PyObject **value;
+    } const known[] = {
+        {state->str.name, &call->name},
+        {state->str.create, &call->create},
+        {state->str.size, &call->size},
+        {state->str.track, &call->track},
+        {state->str.reserve, &call->reserve},
+    };
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(known); i++) {
+        if (keyword == known[i].name) {
+            return known[i].value;
+        }
+    }
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(known); i++) {
+        if (PyUnicode_Compare(keyword, known[i].name) == 0) {
+            return known[i].value;
+        }
+    }
+    return NULL;
+}
+
+static int
+parse(shx_state *state, PyObject *op, PyObject *args, PyObject *kwargs,
+      arguments *call)
+{
+    PyObject **const positional[] = {&call->name, &call->create, &call->size};
+    Py_ssize_t count = PyTuple_GET_SIZE(args);
+    if (count > (Py_ssize_t)Py_ARRAY_LENGTH(positional)) {
+        return complain(state, op, args, kwargs);
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        *positional[i] = PyTuple_GET_ITEM(args, i);
+    }
+    PyObject *keyword, *value;
+    Py_ssize_t at = 0;
+    while (kwargs != NULL && PyDict_Next(kwargs, &at, &keyword, &value)) {
+        PyObject **target = argument_of(state, call, keyword);
+        if (target == NULL || *target != NULL) {
+            return complain(state, op, args, kwargs);
+        }
+        *target = value;
+    }
+    return 0;
+}
+
+/* What Python does with `not size >= 0` and `size == 0`. */
+static int
+compare_with_zero(shx_state *state, PyObject *size, int how)
+{
+    return PyObject_RichCompareBool(size, state->zero, how);
+}
+
+static int
+value_error(const char *text)
+{
+    PyErr_SetString(PyExc_ValueError, text);
+    return -1;
+}
+
+static int
+int_attribute(PyObject *op, PyObject *attribute, int *out)
+{
+    PyObject *value = PyObject_GetAttr(op, attribute);
+    if (value == NULL) {
+        return -1;
+    }
+    *out = PyLong_AsInt(value);
+    Py_DECREF(value);
+    return *out == -1 && PyErr_Occurred() ? -1 : 0;
+}
+
+/* The checks that come before any name is looked at. Returns whether to
+ * create, or -1. */
+static int
+check(shx_state *state, PyObject *op, const arguments *call, int *flags)
+{
+    int fits = compare_with_zero(state, call->size, Py_GE);
+    if (fits <= 0) {
+        return fits < 0 ? -1
+                        : value_error("'size' must be a positive integer");
+    }
+    int create = PyObject_IsTrue(call->create);
+    if (create < 0) {
+        return -1;
+    }
+    if (create) {
+        PyObject *value = PyLong_FromLong(O_CREAT | O_EXCL | O_RDWR);
+        int status = value == NULL
+                         ? -1
+                         : PyObject_SetAttr(op, state->str._flags, value);
+        Py_XDECREF(value);
+        int zero = compare_with_zero(state, call->size, Py_EQ);
+        if (status < 0 || zero < 0) {
+            return -1;
+        }
+        if (zero) {
+            return value_error(
+                "'size' must be a positive number different from zero");
+        }
+    }
+    if (int_attribute(op, state->str._flags, flags) < 0) {
+        return -1;
+    }
+    if (call->name == Py_None && (*flags & O_EXCL) == 0) {
+        return value_error("'name' can only be None if create=True");
+    }
+    return create;
+}
+
+/* "/" + name, as the stdlib writes it. New reference. */
+static PyObject *
+with_slash(shx_state *state, PyObject *op, PyObject *name)
+{
+    int prepend = shx_attribute_is_true(op, state->str._prepend_leading_slash);
+    if (prepend < 0) {
+        return NULL;
+    }
+    if (!prepend) {
+        return Py_NewRef(name);
+    }
+    if (PyUnicode_CheckExact(name)) {
+        return PyUnicode_FromFormat("/%U", name);
+    }
+    PyObject *slash = PyUnicode_FromString("/");
+    PyObject *whole = slash == NULL ? NULL : PyNumber_Add(slash, name);
+    Py_XDECREF(slash);
+    return whole;
+}
+
+static PyObject *
+generated_name(shx_state *state)
+{
+    PyObject *module = PyImport_GetModule(state->public_module);
+    if (module == NULL && !PyErr_Occurred()) {
+        module = PyImport_Import(state->public_module);
+    }
+    if (module == NULL) {
+        return NULL;
+    }
+    PyObject *name =
+        PyObject_CallMethodNoArgs(module, state->str._make_filename);
+    Py_DECREF(module);
+    return name;
+}
+
+/* A size that cannot be converted is the second complaint: the stdlib opens
+ * the name first, and says FileExistsError if it is taken. */
+static int
+size_as_number(PyObject *size, const char *bare, PyObject *name, size_t *out)
+{
+    long number = PyLong_AsLong(size);
+    if (number == -1 && PyErr_Occurred()) {
+        shx_file file;
+        if (shx_os_inspect_name(bare, &file) == 0) {
+            PyErr_Clear();
+            shx_raise(EEXIST, name);
+        }
+        return -1;
+    }
+    *out = (size_t)number;
+    return 0;
+}
+
+/* Called without the GIL, between the pieces of a long reservation. */
+static int
+poll_signals(void *context)
+{
+    PyThreadState **saved = context;
+    PyEval_RestoreThread(*saved);
+    int status = PyErr_CheckSignals();
+    *saved = PyEval_SaveThread();
+    return status;
+}
+
+static int
+raise_create(const shx_create *request, shx_err err, PyObject *name)
+{
+    if (err == ENOSPC && request->step == SHX_STEP_RESERVE) {
+        shx_raise_full(name, request->size);
+    }
+    else {
+        shx_raise(err, request->step == SHX_STEP_MAP ? NULL : name);
+    }
+    return -1;
+}
+
+/* 1: the name is taken and was not the caller's choice, try another. */
+static int
+create_segment(shx_state *state, PyObject *op, const arguments *call,
+               PyObject *name, shx_segment *out)
+{
+    shx_create request = {.poll = poll_signals};
+    int mode, reserve = PyObject_IsTrue(call->reserve);
+    if (reserve < 0 || shx_bare_name(name, "shm_open", &request.name) < 0 ||
+        int_attribute(op, state->str._mode, &mode) < 0 ||
+        size_as_number(call->size, request.name, name, &request.size) < 0) {
+        return -1;
+    }
+    request.mode = (unsigned)mode & 07777u;
+    request.reserve = reserve;
+    if (PySys_Audit("shmemext.create", "sn", request.name,
+                    (Py_ssize_t)request.size) < 0) {
+        return -1;
+    }
+    PyThreadState *saved = PyEval_SaveThread();
+    request.context = &saved;
+    shx_err err = shx_segment_create(&request, out);
+    PyEval_RestoreThread(saved);
+    if (err == EEXIST && call->name == Py_None) {
+        return 1;
+    }
+    return err == 0 ? 0 : raise_create(&request, err, name);
+}
+
+static int
+attach_segment(const arguments *call, int flags, PyObject *name,
+               shx_segment *out)
+{
+    const char *bare;
+    shx_step step;
+    if (shx_bare_name(name, "shm_open", &bare) < 0) {
+        return -1;
+    }
+    shx_err err;
+    Py_BEGIN_ALLOW_THREADS err = shx_segment_attach(bare, flags, out, &step);
+    Py_END_ALLOW_THREADS if (err == EEXIST && call->name == Py_None)
+    {
+        return 1;
+    }
+    if (err != 0) {
+        shx_raise(err, step == SHX_STEP_MAP ? NULL : name);
+        return -1;
+    }
+    if (PySys_Audit("shmemext.attach", "sn", bare, (Py_ssize_t)out->size) <
+        0) {
+        shx_segment_detach(out);
+        return -1;
+    }
+    return 0;
+}
+
+/* Opens under a name, or under generated ones until one is free. Returns the
+ * name, a new reference. */
+static PyObject *
+open_segment(shx_state *state, PyObject *op, const arguments *call, int create,
+             int flags, shx_segment *out)
+{
+    for (;;) {
+        PyObject *name = call->name == Py_None
+                             ? generated_name(state)
+                             : with_slash(state, op, call->name);
+        if (name == NULL) {
+            return NULL;
+        }
+        int status = create ? create_segment(state, op, call, name, out)
+                            : attach_segment(call, flags, name, out);
+        if (status == 0) {
+            return name;
+        }
+        Py_DECREF(name);
+        if (status < 0 || PyErr_CheckSignals() < 0) {
+            return NULL;
+        }
+    }
+}
+
+/* The object takes the segment over, and lets go of one it may have had. */
+static void
+adopt(PyObject *op, PyObject *name, PyObject *size, PyObject *mapping)
+{
+    shx_shared_memory *self = SHARED_MEMORY(op);
+    PyObject *old[4];
+    Py_BEGIN_CRITICAL_SECTION(op);
+    old[0] = self->name;
+    old[1] = self->size;
+    old[2] = self->mmap;
+    old[3] = self->buf;
+    self->name = name;
+    self->size = size;
+    self->mmap = mapping;
+    self->buf = NULL;
+    self->fd = SHX_FD_UNASKED;
+    Py_END_CRITICAL_SECTION();
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(old); i++) {
+        Py_XDECREF(old[i]);
+    }
+}
+
+/* Registers with the stdlib's tracker if asked to. */
+static int
+track(const arguments *call, PyObject *name)
+{
+    int tracked = PyObject_IsTrue(call->track);
+    return tracked > 0 ? shx_tracker_call("register", name) : tracked;
+}
+
+/* Takes back a create whose last step failed. An exception is set and stays;
+ * the name was encoded before, so encoding it again cannot fail. */
+static void
+undo_create(PyObject *name)
+{
+    const char *bare;
+    if (shx_segment_name(PyUnicode_AsUTF8(name), &bare) == 0) {
+        (void)shx_segment_unlink(bare);
+    }
+}
+
+static int
+construct(shx_state *state, PyObject *op, const arguments *call, int create,
+          int flags)
+{
+    PyObject *size = NULL;
+    shx_mapping *mapping = shx_mapping_new(state);
+    if (mapping == NULL) {
+        return -1;
+    }
+    PyObject *name =
+        open_segment(state, op, call, create, flags, &mapping->segment);
+    if (name == NULL) {
+        goto failed;
+    }
+    size = PyLong_FromSize_t(mapping->segment.size);
+    if (size == NULL || track(call, name) < 0) {
+        if (create) {
+            undo_create(name);
+        }
+        goto failed;
+    }
+    adopt(op, name, size, (PyObject *)mapping);
+    return 0;
+failed:
+    Py_XDECREF(size);
+    Py_XDECREF(name);
+    Py_DECREF(mapping);
+    return -1;
+}
+
+int
+shx_shared_memory_init(PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    shx_state *state = shx_state_of(Py_TYPE(op));
+    arguments call = {NULL, NULL, NULL, NULL, NULL};
+    if (state == NULL || parse(state, op, args, kwargs, &call) < 0) {
+        return -1;
+    }
+    call.name = call.name == NULL ? Py_None : call.name;
+    call.create = call.create == NULL ? Py_False : call.create;
+    call.size = call.size == NULL ? state->zero : call.size;
+    call.track = call.track == NULL ? Py_None : call.track;
+    call.reserve = call.reserve == NULL ? Py_True : call.reserve;
+
+    int flags;
+    int create = check(state, op, &call, &flags);
+    if (create < 0 ||
+        PyObject_SetAttr(op, state->str._track, call.track) < 0) {
+        return -1;
+    }
+    return construct(state, op, &call, create, flags);
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/* A Mapping owns the memory of one segment and exports it as a buffer.
+ *
+ *   SharedMemory ---+
+ *   memoryview -----+--->  Mapping  --->  pages
+ *   numpy array ----+
+ *
+ * It is unmapped when the last reference goes, and nowhere else: numpy's
+ * ndarray(buffer=...) keeps a reference but no exported buffer, so counting
+ * exports would unmap under it. close() only stops the file API.
+ */
+#ifndef SHX_MAPPING_H
+#define SHX_MAPPING_H
+
+#include "module.h"
+
+typedef struct {
+    PyObject_HEAD shx_segment
+        segment;         /* never changes once the object is handed out */
+    Py_ssize_t position; /* of the file API */
+    bool closed;
+} shx_mapping;
+
+/* Without a segment as yet: made first, so that nothing can fail between the
+ * moment a segment has a name and the moment it has an owner. */
+shx_mapping *shx_mapping_new(shx_state *state);
+
+#endif

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+/* The module shmemext._shmemext: state, types, slots. */
+#include "module.h"
+
+#include "shared_memory.h"
+
+/* The type goes by its last name in messages, as a Python class does. */
+static int
+add_shared_memory(PyObject *module, shx_state *state)
+{
+    PyObject *type =
+        PyType_FromModuleAndSpec(module, &shx_shared_memory_spec, NULL);
+    if (type == NULL) {
+        return -1;
+    }
+    state->shared_memory_type = (PyTypeObject *)type;
+    PyObject *name = PyUnicode_FromString("SharedMemory");
+    int status =
+        name == NULL ? -1 : PyObject_SetAttrString(type, "__name__", name);
+    Py_XDECREF(name);
+    if (status < 0 ||
+        shx_shared_memory_add_fields(state, state->shared_memory_type) < 0) {
+        return -1;
+    }
+    return PyModule_AddType(module, state->shared_memory_type);
+}
+
+static int
+module_exec(PyObject *module)
+{
+    shx_state *state = shx_state_of_module(module);
+#define X(n)                                                                  \
+    state->str.n = PyUnicode_InternFromString(#n);                            \
+    if (state->str.n == NULL) {                                               \
+        return -1;                                                            \
+    }
+    SHX_NAMES(X)
+#undef X
+    state->zero = PyLong_FromLong(0);
+    state->public_module = PyUnicode_FromString("shmemext.shared_memory");
+    state->mapping_type = (PyTypeObject *)PyType_FromModuleAndSpec(
+        module, &shx_mapping_spec, NULL);
+    state->field_type = (PyTypeObject *)PyType_FromModuleAndSpec(
+        module, &shx_field_spec, NULL);
+    if (state->zero == NULL || state->public_module == NULL ||
+        state->mapping_type == NULL || state->field_type == NULL) {
+        return -1;
+    }
+    return add_shared_memory(module, state);
+}
+
+static int
+module_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    shx_state *state = shx_state_of_module(module);
+    Py_VISIT(state->mapping_type);
+    Py_VISIT(state->field_type);
+    Py_VISIT(state->shared_memory_type);
+    return 0;
+}
+
+static int
+module_clear(PyObject *module)
+{
+    shx_state *state = shx_state_of_module(module);
+    Py_CLEAR(state->mapping_type);
+    Py_CLEAR(state->field_type);
+    Py_CLEAR(state->shared_memory_type);
+    Py_CLEAR(state->zero);
+    Py_CLEAR(state->public_module);
+#define X(n) Py_CLEAR(state->str.n);
+    SHX_NAMES(X)
+#undef X
+    return 0;
+}
+
+static void
+module_free(void *module)
+{
+    (void)module_clear(module);
+}
+
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, module_exec},
+    SHX_MODULE_SLOTS{0, NULL},
+};
+
+PyDoc_STRVAR(module_doc, "The C side of shmemext. Import shmemext instead.");
+
+PyModuleDef shx_module = {
+    PyModuleDef_HEAD_INIT,   .m_name = "_shmemext",
+    .m_doc = module_doc,     .m_size = sizeof(shx_state),
+    .m_slots = module_slots, .m_traverse = module_traverse,
+    .m_clear = module_clear, .m_free = module_free,
+};
+
+PyMODINIT_FUNC
+PyInit__shmemext(void)
+{
+    return PyModuleDef_Init(&shx_module);
+}

@@ -1,0 +1,502 @@
+/* SPDX-License-Identifier: MIT */
+/* The type shmemext.SharedMemory.
+ *
+ * close() drops references and never unmaps: the Mapping does, when the last
+ * view of it is gone. A fork duplicates the object: both sides use the same
+ * pages, and each closes its own.
+ */
+#include "shared_memory.h"
+
+#include <errno.h>  /* ENOENT */
+#include <stddef.h> /* offsetof */
+
+static PyObject *
+shared_memory_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
+                  PyObject *Py_UNUSED(kwargs))
+{
+    PyObject *op = type->tp_alloc(type, 0);
+    if (op != NULL) {
+        SHARED_MEMORY(op)->fd = SHX_FD_NONE;
+    }
+    return op;
+}
+
+static int
+shared_memory_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    shx_shared_memory *self = SHARED_MEMORY(op);
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(self->name);
+    Py_VISIT(self->size);
+    Py_VISIT(self->mmap);
+    Py_VISIT(self->buf);
+    Py_VISIT(self->flags);
+    Py_VISIT(self->mode);
+    Py_VISIT(self->prepend);
+    Py_VISIT(self->track);
+    Py_VISIT(self->pinned);
+    Py_VISIT(self->dict);
+    return 0;
+}
+
+static int
+shared_memory_clear(PyObject *op)
+{
+    shx_shared_memory *self = SHARED_MEMORY(op);
+    Py_CLEAR(self->name);
+    Py_CLEAR(self->size);
+    Py_CLEAR(self->mmap);
+    Py_CLEAR(self->buf);
+    Py_CLEAR(self->flags);
+    Py_CLEAR(self->mode);
+    Py_CLEAR(self->prepend);
+    Py_CLEAR(self->track);
+    Py_CLEAR(self->pinned);
+    Py_CLEAR(self->dict);
+    return 0;
+}
+
+/* What close() takes out of the object under the lock, to be let go of after
+ * it: releasing runs other code. */
+typedef struct {
+    PyObject *buf;
+    PyObject *mmap;
+    int fd; /* ours to close, or < 0 */
+} leftovers;
+
+static leftovers
+take_locked(shx_state *state, shx_shared_memory *self)
+{
+    leftovers taken = {self->buf, self->mmap, self->fd};
+    /* Programs that close every descriptor reuse the numbers: close what is
+     * still ours. */
+    if (self->fd >= 0 && self->mmap != NULL &&
+        Py_IS_TYPE(self->mmap, state->mapping_type) &&
+        !shx_segment_owns_fd(&((shx_mapping *)self->mmap)->segment,
+                             self->fd)) {
+        taken.fd = SHX_FD_NONE;
+    }
+    self->buf = NULL;
+    self->mmap = NULL;
+    self->fd = SHX_FD_NONE;
+    return taken;
+}
+
+static leftovers
+take(shx_state *state, PyObject *op)
+{
+    leftovers taken;
+    Py_BEGIN_CRITICAL_SECTION(op);
+    taken = take_locked(state, SHARED_MEMORY(op));
+    Py_END_CRITICAL_SECTION();
+    return taken;
+}
+
+/* Calls release() or close() on an attribute. Somebody else's views of it are
+ * no reason to fail: they keep what they need alive. */
+static int
+end_use(PyObject *value, const char *method)
+{
+    if (value == NULL || value == Py_None) {
+        return 0;
+    }
+    PyObject *result = PyObject_CallMethod(value, method, NULL);
+    if (result == NULL && PyErr_ExceptionMatches(PyExc_BufferError)) {
+        PyErr_Clear();
+        return 0;
+    }
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+static int
+let_go(shx_state *state, leftovers *taken)
+{
+    int status = 0;
+    if (taken->fd >= 0) {
+        shx_os_close(taken->fd);
+    }
+    if (SHX_CLOSE_RELEASES_BUF ||
+        (taken->buf != NULL && !PyMemoryView_Check(taken->buf))) {
+        status = end_use(taken->buf, "release");
+    }
+    if (taken->mmap != NULL && !Py_IS_TYPE(taken->mmap, state->mapping_type) &&
+        status == 0) {
+        status = end_use(taken->mmap, "close");
+    }
+    Py_CLEAR(taken->buf);
+    Py_CLEAR(taken->mmap);
+    return status;
+}
+
+/* Does a subclass have a close() of its own? */
+static int
+overrides_close(shx_state *state, PyTypeObject *type)
+{
+    if (type == state->shared_memory_type) {
+        return 0;
+    }
+    PyObject *ours = PyObject_GetAttr((PyObject *)state->shared_memory_type,
+                                      state->str.close);
+    PyObject *theirs = PyObject_GetAttr((PyObject *)type, state->str.close);
+    int differ = ours == NULL || theirs == NULL ? -1 : ours != theirs;
+    Py_XDECREF(ours);
+    Py_XDECREF(theirs);
+    return differ;
+}
+
+/* Views that were handed out live on, `.buf` among them: only an explicit
+ * close() takes that back. A subclass's own close() is called, as __del__
+ * does in the stdlib. */
+static void
+shared_memory_finalize(PyObject *op)
+{
+    PyObject *pending = PyErr_GetRaisedException();
+    shx_state *state = shx_state_of(Py_TYPE(op));
+    int status = state == NULL ? -1 : overrides_close(state, Py_TYPE(op));
+    if (status > 0) {
+        PyObject *result = PyObject_CallMethodNoArgs(op, state->str.close);
+        status = result == NULL ? -1 : 0;
+        Py_XDECREF(result);
+    }
+    if (status < 0 && PyErr_ExceptionMatches(PyExc_OSError)) {
+        PyErr_Clear();
+    }
+    else if (status < 0) {
+        PyErr_WriteUnraisable(op);
+    }
+    PyErr_SetRaisedException(pending);
+}
+
+static void
+shared_memory_dealloc(PyObject *op)
+{
+    if (PyObject_CallFinalizerFromDealloc(op) < 0) {
+        return; /* a subclass's close() brought it back */
+    }
+    PyTypeObject *type = Py_TYPE(op);
+    PyObject_GC_UnTrack(op);
+    if (SHARED_MEMORY(op)->weakrefs != NULL) {
+        PyObject_ClearWeakRefs(op);
+    }
+    if (SHARED_MEMORY(op)->fd >= 0) {
+        shx_state *state = shx_state_of(type);
+        leftovers taken = take(state, op);
+        if (taken.fd >= 0) {
+            shx_os_close(taken.fd);
+        }
+        Py_XDECREF(taken.buf);
+        Py_XDECREF(taken.mmap);
+    }
+    (void)shared_memory_clear(op);
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+PyDoc_STRVAR(
+    shared_memory_close_doc,
+    "close($self, /)\n--\n\n"
+    "End this object's use of the segment, which goes on existing.\n\n"
+    "Always completes, any number of times, from any thread. Slices of buf,\n"
+    "arrays and other views stay readable and writable: the memory is\n"
+    "unmapped when the last of them dies. buf itself is released.");
+
+static PyObject *
+shared_memory_close(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    shx_state *state = shx_state_of(Py_TYPE(op));
+    if (state == NULL) {
+        return NULL;
+    }
+    leftovers taken = take(state, op);
+    if (let_go(state, &taken) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static int
+audit_unlink(PyObject *op, const char *bare)
+{
+    PyObject *size;
+    Py_BEGIN_CRITICAL_SECTION(op);
+    size = Py_XNewRef(SHARED_MEMORY(op)->size);
+    Py_END_CRITICAL_SECTION();
+    int status = PySys_Audit("shmemext.unlink", "sO", bare,
+                             size == NULL ? Py_None : size);
+    Py_XDECREF(size);
+    return status;
+}
+
+/* 0 done, -1 an exception is set. */
+static int
+unlink_name(shx_state *state, PyObject *op, PyObject *name, int missing_ok)
+{
+    const char *bare;
+    if (shx_bare_name(name, "shm_unlink", &bare) < 0 ||
+        audit_unlink(op, bare) < 0) {
+        return -1;
+    }
+    shx_err err;
+    Py_BEGIN_ALLOW_THREADS err = shx_segment_unlink(bare);
+    Py_END_ALLOW_THREADS if (err != 0)
+    {
+        if (err == ENOENT && missing_ok) {
+            return 0;
+        }
+        shx_raise(err, name);
+        return -1;
+    }
+    int tracked = shx_attribute_is_true(op, state->str._track);
+    return tracked > 0 ? shx_tracker_call("unregister", name) : tracked;
+}
+
+PyDoc_STRVAR(
+    shared_memory_unlink_doc,
+    "unlink($self, /, missing_ok=False)\n--\n\n"
+    "Remove the segment's name: nobody can attach from now on.\n\n"
+    "The memory itself goes when nobody has it open. To be called once for\n"
+    "each segment, by whichever process, before or after close().\n\n"
+    "FileNotFoundError: the name is gone already, unless missing_ok.\n"
+    "Audit event: shmemext.unlink with name and size. See shm_unlink(3).");
+
+static PyObject *
+shared_memory_unlink(PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    static char *keywords[] = {"missing_ok", NULL};
+    int missing_ok = 0;
+    shx_state *state = shx_state_of(Py_TYPE(op));
+    if (state == NULL ||
+        !PyArg_ParseTupleAndKeywords(args, kwargs, "|p:unlink", keywords,
+                                     &missing_ok)) {
+        return NULL;
+    }
+    PyObject *name;
+    Py_BEGIN_CRITICAL_SECTION(op);
+    name = Py_XNewRef(SHARED_MEMORY(op)->name);
+    Py_END_CRITICAL_SECTION();
+    int named = name == NULL ? 0 : PyObject_IsTrue(name);
+    if (named > 0) {
+        named = unlink_name(state, op, name, missing_ok);
+    }
+    Py_XDECREF(name);
+    if (named < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(
+    shared_memory_fileno_doc,
+    "fileno($self, /)\n--\n\n"
+    "Return a descriptor of the segment, for fcntl.flock, os.sendfile, mmap.\n"
+    "\nOpened by name when first asked for and closed by close(): a segment\n"
+    "holds none until then.\n\n"
+    "ValueError: closed. FileNotFoundError: the name is gone by now.");
+
+static PyObject *
+shared_memory_fileno(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    PyObject *fd = PyObject_GetAttrString(op, "_fd");
+    if (fd != NULL && PyLong_Check(fd) && PyLong_AsLong(fd) < 0) {
+        Py_DECREF(fd);
+        PyErr_SetString(PyExc_ValueError,
+                        "the shared memory is closed: it has no descriptor");
+        return NULL;
+    }
+    return fd;
+}
+
+PyDoc_STRVAR(shared_memory_enter_doc,
+             "__enter__($self, /)\n--\n\nReturn self.");
+
+static PyObject *
+shared_memory_enter(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return Py_NewRef(op);
+}
+
+PyDoc_STRVAR(shared_memory_exit_doc,
+             "__exit__($self, /, *args)\n--\n\nclose(), and do not unlink.");
+
+static PyObject *
+shared_memory_exit(PyObject *op, PyObject *Py_UNUSED(args))
+{
+    shx_state *state = shx_state_of(Py_TYPE(op));
+    return state == NULL ? NULL
+                         : PyObject_CallMethodNoArgs(op, state->str.close);
+}
+
+/* functools.partial(cls, track=track) */
+static PyObject *
+class_tracked(PyObject *op, PyObject *track)
+{
+    PyObject *functools = PyImport_ImportModule("functools");
+    PyObject *partial = functools == NULL
+                            ? NULL
+                            : PyObject_GetAttrString(functools, "partial");
+    PyObject *args = PyTuple_Pack(1, (PyObject *)Py_TYPE(op));
+    PyObject *kwargs = Py_BuildValue("{sO}", "track", track);
+    PyObject *result = NULL;
+    if (partial != NULL && args != NULL && kwargs != NULL) {
+        result = PyObject_Call(partial, args, kwargs);
+    }
+    Py_XDECREF(functools);
+    Py_XDECREF(partial);
+    Py_XDECREF(args);
+    Py_XDECREF(kwargs);
+    return result;
+}
+
+PyDoc_STRVAR(shared_memory_reduce_doc,
+             "__reduce__($self, /)\n--\n\n"
+             "Pickle by name: loading attaches, with the same track.");
+
+static PyObject *
+shared_memory_reduce(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    shx_state *state = shx_state_of(Py_TYPE(op));
+    if (state == NULL) {
+        return NULL;
+    }
+    PyObject *result = NULL, *maker = NULL, *name = NULL, *size = NULL;
+    PyObject *track = PyObject_GetAttr(op, state->str._track);
+    if (track == NULL) {
+        return NULL;
+    }
+    maker = track == Py_None ? Py_NewRef((PyObject *)Py_TYPE(op))
+                             : class_tracked(op, track);
+    name = maker == NULL ? NULL : PyObject_GetAttr(op, state->str.name);
+    size = name == NULL ? NULL : PyObject_GetAttr(op, state->str.size);
+    if (size != NULL) {
+        result = Py_BuildValue("(O(OOO))", maker, name, Py_False, size);
+    }
+    Py_DECREF(track);
+    Py_XDECREF(maker);
+    Py_XDECREF(name);
+    Py_XDECREF(size);
+    return result;
+}
+
+static PyMethodDef shared_memory_methods[] = {
+    {"close", shared_memory_close, METH_NOARGS, shared_memory_close_doc},
+    {"unlink", (PyCFunction)(void (*)(void))shared_memory_unlink,
+     METH_VARARGS | METH_KEYWORDS, shared_memory_unlink_doc},
+    {"fileno", shared_memory_fileno, METH_NOARGS, shared_memory_fileno_doc},
+    {"__enter__", shared_memory_enter, METH_NOARGS, shared_memory_enter_doc},
+    {"__exit__", shared_memory_exit, METH_VARARGS, shared_memory_exit_doc},
+    {"__reduce__", shared_memory_reduce, METH_NOARGS,
+     shared_memory_reduce_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyObject *
+shared_memory_repr(PyObject *op)
+{
+    shx_state *state = shx_state_of(Py_TYPE(op));
+    PyObject *name =
+        state == NULL ? NULL : PyObject_GetAttr(op, state->str.name);
+    PyObject *size =
+        name == NULL ? NULL : PyObject_GetAttr(op, state->str.size);
+    PyObject *repr = NULL;
+    if (size != NULL) {
+        repr = PyUnicode_FromFormat("%s(%R, size=%S)", Py_TYPE(op)->tp_name,
+                                    name, size);
+    }
+    Py_XDECREF(name);
+    Py_XDECREF(size);
+    return repr;
+}
+
+/* Our own buffer is the mapping's. numpy.ndarray(buffer=shm) gives the buffer
+ * back at once and then counts on us to keep the memory: so what was asked
+ * once stays mapped until this object dies, closed or not. */
+static int
+pin_locked(shx_shared_memory *self)
+{
+    PyObject *pinned = NULL;
+    if (self->pinned == NULL) {
+        pinned = Py_NewRef(self->mmap);
+    }
+    else if (self->pinned != self->mmap &&
+             !(PyTuple_Check(self->pinned) &&
+               PyTuple_GET_ITEM(self->pinned, 1) == self->mmap)) {
+        pinned = PyTuple_Pack(2, self->pinned, self->mmap);
+        if (pinned == NULL) {
+            return -1;
+        }
+    }
+    if (pinned != NULL) {
+        PyObject *old = self->pinned;
+        self->pinned = pinned;
+        Py_XDECREF(old); /* lives on in the tuple */
+    }
+    return 0;
+}
+
+static int
+shared_memory_getbuffer(PyObject *op, Py_buffer *view, int flags)
+{
+    shx_shared_memory *self = SHARED_MEMORY(op);
+    int status = -1;
+    view->obj = NULL;
+    Py_BEGIN_CRITICAL_SECTION(op);
+    if (self->mmap == NULL || self->mmap == Py_None) {
+        PyErr_SetString(PyExc_ValueError,
+                        "the shared memory is closed: it has no buffer");
+    }
+    else if (pin_locked(self) == 0) {
+        status = PyObject_GetBuffer(self->mmap, view, flags);
+    }
+    Py_END_CRITICAL_SECTION();
+    return status;
+}
+
+PyDoc_STRVAR(
+    shared_memory_doc,
+    "SharedMemory(name=None, create=False, size=0, *, track=None, "
+    "reserve=True)\n--\n\n"
+    "Creates a shared memory block of size bytes, or attaches to one.\n\n"
+    "name is unique on the machine; None with create=True makes one up.\n"
+    "size is in bytes and may be longer than asked on some systems; an\n"
+    "attacher takes the block as it is. The object is a writable buffer\n"
+    "itself: memoryview(shm), numpy.frombuffer(shm), readinto.\n\n"
+    "track=True has the stdlib's resource tracker remove the name when this\n"
+    "program ends, track=False leaves it until unlink().\n"
+    "reserve=False creates without reserving pages: a full /dev/shm is then\n"
+    "a SIGBUS at the first touch, instead of OSError here.\n\n"
+    "FileExistsError, FileNotFoundError: of the name. ValueError: of the\n"
+    "size, or an empty block. OSError ENOSPC: the pages do not fit.\n"
+    "Audit events: shmemext.create before, shmemext.attach after, each with\n"
+    "name and size. See shm_open(3); CPython gh-82300, gh-114390.");
+
+static PyMemberDef shared_memory_members[] = {
+    {"__dictoffset__", Py_T_PYSSIZET, offsetof(shx_shared_memory, dict),
+     Py_READONLY, NULL},
+    {"__weaklistoffset__", Py_T_PYSSIZET,
+     offsetof(shx_shared_memory, weakrefs), Py_READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot shared_memory_slots[] = {
+    {Py_tp_doc, (void *)shared_memory_doc},
+    {Py_tp_new, shared_memory_new},
+    {Py_tp_init, shx_shared_memory_init},
+    {Py_tp_traverse, shared_memory_traverse},
+    {Py_tp_clear, shared_memory_clear},
+    {Py_tp_finalize, shared_memory_finalize},
+    {Py_tp_dealloc, shared_memory_dealloc},
+    {Py_tp_repr, shared_memory_repr},
+    {Py_tp_methods, shared_memory_methods},
+    {Py_tp_getset, shx_shared_memory_getset},
+    {Py_tp_members, shared_memory_members},
+    {Py_bf_getbuffer, shared_memory_getbuffer},
+    {0, NULL},
+};
+
+PyType_Spec shx_shared_memory_spec = {
+    .name = "shmemext.shared_memory.SharedMemory",
+    .basicsize = sizeof(shx_shared_memory),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+    .slots = shared_memory_slots,
+};

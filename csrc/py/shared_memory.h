@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/* The object behind shmemext.SharedMemory.
+ *
+ * All members are guarded by the object's critical section. A NULL member is
+ * unset: reading its field gives the class's default.
+ */
+#ifndef SHX_SHARED_MEMORY_H
+#define SHX_SHARED_MEMORY_H
+
+#include "mapping.h"
+
+/* Values of `fd` that are no descriptors. */
+enum { SHX_FD_NONE = -1, SHX_FD_UNASKED = -2 };
+
+typedef struct {
+    PyObject_HEAD PyObject *name; /* with its slash, as the stdlib keeps it */
+    PyObject *size;               /* stays after close */
+    PyObject *mmap; /* a Mapping, unless a program put something else */
+    PyObject *buf;  /* made from mmap when first asked for */
+    PyObject *flags;
+    PyObject *mode;
+    PyObject *prepend;
+    PyObject *track;
+    PyObject *pinned; /* what our own buffer was asked from: see getbuffer */
+    PyObject *dict;
+    PyObject *weakrefs;
+    int fd;
+} shx_shared_memory;
+
+#define SHARED_MEMORY(op) ((shx_shared_memory *)(op))
+
+/* construct.c: what __init__ does. */
+int shx_shared_memory_init(PyObject *op, PyObject *args, PyObject *kwargs);
+
+/* fields.c: the attributes, public and private. */
+extern PyGetSetDef shx_shared_memory_getset[];
+int shx_shared_memory_add_fields(shx_state *state, PyTypeObject *type);
+
+/* `_name` in the system's terms: *bare points into `name`, which must live as
+ * long. Raises what shm_open() would. */
+int shx_bare_name(PyObject *name, const char *function, const char **bare);
+
+/* The truth of an attribute that subclasses may override: -1 on error. */
+int shx_attribute_is_true(PyObject *op, PyObject *attribute);
+
+/* multiprocessing.resource_tracker's function, looked up at each call, so
+ * that programs which patch it are honoured. */
+int shx_tracker_call(const char *function, PyObject *name);
+
+#endif

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: MIT
+"""The module that can stand where multiprocessing.shared_memory stood.
+
+Its private names are the stdlib's, because programs and tests patch them;
+what the stdlib's module imports is imported here when it is asked for.
+"""
+
+import os
+from importlib import import_module
+from typing import Any
+
+from ._shmemext import SharedMemory
+
+__all__ = ["SharedMemory", "ShareableList"]  # noqa: RUF022 (stdlib's order)
+
+_USE_POSIX = True
+_O_CREX = os.O_CREAT | os.O_EXCL
+_SHM_SAFE_NAME_LENGTH = 14
+_SHM_NAME_PREFIX = "/psm_"
+_encoding = "utf8"
+
+
+def _make_filename() -> str:
+    "Create a random filename for the shared memory object."
+    nbytes = (_SHM_SAFE_NAME_LENGTH - len(_SHM_NAME_PREFIX)) // 2
+    assert nbytes >= 2, "_SHM_NAME_PREFIX too long"
+    name = _SHM_NAME_PREFIX + os.urandom(nbytes).hex()
+    assert len(name) <= _SHM_SAFE_NAME_LENGTH
+    return name
+
+
+def _signature(
+    self: SharedMemory,
+    name: str | None = None,
+    create: bool = False,
+    size: int = 0,
+    *,
+    track: bool | None = None,
+    reserve: bool = True,
+) -> None:
+    """Called by the C code with arguments that do not fit, to have the
+    interpreter say why in its own words."""
+
+
+_signature.__name__ = "__init__"
+_signature.__qualname__ = "SharedMemory.__init__"
+
+_STDLIB_IMPORTS = {
+    "_posixshmem",
+    "errno",
+    "mmap",
+    "secrets",
+    "struct",
+    "types",
+}
+
+
+def __getattr__(name: str) -> Any:
+    value: Any
+    if name in _STDLIB_IMPORTS:
+        value = import_module(name)
+    elif name == "resource_tracker":
+        value = import_module("multiprocessing.resource_tracker")
+    elif name == "partial":
+        from functools import partial as value
+    elif name == "ShareableList":
+        value = _shareable_list()
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def _shareable_list() -> Any:
+    """The stdlib's ShareableList, over our SharedMemory."""
+    from importlib.util import find_spec, module_from_spec
+
+    package = find_spec("multiprocessing")
+    assert package is not None and package.loader is not None
+    from importlib.machinery import PathFinder
+
+    spec = PathFinder.find_spec(
+        "multiprocessing.shared_memory", package.submodule_search_locations
+    )
+    assert spec is not None and spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.SharedMemory = SharedMemory  # type: ignore[attr-defined]
+    module.ShareableList.__module__ = __name__
+    return module.ShareableList

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: MIT
+"""What the tests share."""
+
+import os
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+
+DEV_SHM = Path("/dev/shm")
+
+
+def segments():
+    """The names in /dev/shm, without the tests' own semaphores."""
+    return {
+        name
+        for name in os.listdir(DEV_SHM)  # noqa: PTH208 (hot)
+        if not name.startswith("sem.")
+    }
+
+
+def descriptors():
+    return set(os.listdir("/proc/self/fd"))  # noqa: PTH208
+
+
+def mappings():
+    """The lines of this process's map that are shared memory."""
+    text = Path("/proc/self/maps").read_text()
+    return [line for line in text.splitlines() if "/dev/shm/" in line]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def dev_shm_is_left_as_it_was():
+    before = segments()
+    yield
+    assert segments() - before == set(), "the tests left names in /dev/shm"
+
+
+@pytest.fixture
+def name():
+    """A name that no other test uses, gone afterwards."""
+    unique = f"shmemext-test-{uuid.uuid4().hex[:12]}"
+    yield unique
+    (DEV_SHM / unique).unlink(missing_ok=True)
+
+
+@pytest.fixture(params=["shmemext", "multiprocessing"])
+def both(request):
+    """A test that asks for this runs on our module and on the stdlib's."""
+    import importlib
+
+    return importlib.import_module(f"{request.param}.shared_memory")
+
+
+def python(code, *args, check=True, env=None, timeout=60, **options):
+    """Runs code in an interpreter of its own, so that it may die there."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, args)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env={**os.environ, **(env or {})},
+        **options,
+    )
+    if check:
+        assert done.returncode == 0, (done.returncode, done.stdout, done.stderr)
+    return done
