@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""The extension. Everything else about the project is in pyproject.toml."""
+"""The extension and the reaper. Everything else about the project is in pyproject.toml."""
 
 import os
 import sys
 from glob import glob
+from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 if not sys.platform.startswith("linux"):
     sys.exit(
@@ -14,6 +16,7 @@ if not sys.platform.startswith("linux"):
         "multiprocessing.shared_memory, which it replaces, works there."
     )
 
+CORE = sorted(set(glob("csrc/core/*.c")) - {"csrc/core/reaper.c"})
 WARNINGS = [
     "-Wall",
     "-Wextra",
@@ -26,13 +29,37 @@ flags = ["-std=c11", "-fvisibility=hidden", *WARNINGS]
 if os.environ.get("SHMEMEXT_WERROR"):  # ours to fix, not the user's
     flags.append("-Werror")
 
+class build_ext_and_reaper(build_ext):
+    """The reaper is a program: compiled and linked beside the extension."""
+
+    def run(self):
+        super().run()
+        build = Path(self.build_temp)
+        objects = self.compiler.compile(
+            [*CORE, "csrc/core/reaper.c"],
+            output_dir=str(build / "reaper"),
+            extra_postargs=[f for f in flags if "sanitize" not in f],
+        )
+        root = Path("." if self.inplace else self.build_lib)
+        self.compiler.link_executable(
+            objects, "shmemext-reaper", output_dir=str(root / "shmemext")
+        )
+
+    def get_outputs(self):
+        return [
+            *super().get_outputs(),
+            str(Path(self.build_lib, "shmemext", "shmemext-reaper")),
+        ]
+
+
 setup(
+    cmdclass={"build_ext": build_ext_and_reaper},
     ext_modules=[
         Extension(
             "shmemext._shmemext",
-            sources=sorted(glob("csrc/core/*.c") + glob("csrc/py/*.c")),
+            sources=[*CORE, *sorted(glob("csrc/py/*.c"))],
             depends=sorted(glob("csrc/*/*.h")),
             extra_compile_args=flags,
         )
-    ]
+    ],
 )

@@ -8,10 +8,13 @@ stands where ``from multiprocessing import shared_memory`` stood.
 
 from typing import Any
 
+from . import _family
 from ._shmemext import SharedMemory
 
 __all__ = ["ShareableList", "SharedMemory"]
 __version__ = "0.1.0"
+
+_family.join()
 
 
 def __getattr__(name: str) -> Any:

@@ -21,6 +21,9 @@ shx_error_text(shx_err err)
     case SHX_GONE:
         return "the segment's name is gone or now names another segment: "
                "ask for the descriptor before unlink()";
+    case SHX_SQUATTED:
+        return "a '.shmemext-' directory in the way is not a directory of "
+               "this user alone: remove it, or create with track=False";
     default:
         return strerror(err);
     }

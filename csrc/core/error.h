@@ -19,6 +19,7 @@ enum {
     SHX_NOT_MEMORY = -2,  /* the name is not that of a regular file */
     SHX_RESERVED = -3,    /* the name is one of the library's own */
     SHX_INTERRUPTED = -4, /* the caller's poll asked to stop */
+    SHX_SQUATTED = -6,    /* a family's directory is not ours alone */
     SHX_GONE = -5,        /* the name is gone, or is another segment's now */
 };
 

@@ -36,7 +36,8 @@ typedef struct {
 
 typedef struct {
     shx_identity identity;
-    uint64_t size;
+    uint64_t size; /* in bytes, as is held: the pages that really exist */
+    uint64_t held;
     unsigned mode; /* permission bits only */
     bool regular;
 } shx_file;
@@ -69,6 +70,13 @@ shx_err shx_os_reserve(int fd, uint64_t offset, uint64_t length);
 
 /* Bytes that a segment could still take, UINT64_MAX where nobody can say. */
 uint64_t shx_os_room(void);
+
+/* Starts a program that is no child of ours and shares nothing with us: its
+ * parent is init, its signals are blocked, its environment is empty. It has
+ * one argument. Does nothing, successfully, where the orphan would come back
+ * to us: in a process that adopts orphans, or below such a one that runs the
+ * same program as we do. */
+shx_err shx_os_start_detached(const char *program, const char *argument);
 
 /* Maps [0, size) shared, readable and writable. */
 shx_err shx_os_map(int fd, size_t size, void **address);

@@ -108,6 +108,7 @@ describe(const struct stat *status, shx_file *out)
     *out = (shx_file){
         .identity = {.device = status->st_dev, .inode = status->st_ino},
         .size = status->st_size < 0 ? 0 : (uint64_t)status->st_size,
+        .held = (uint64_t)status->st_blocks * 512,
         .mode = status->st_mode & 07777u,
         .regular = S_ISREG(status->st_mode),
     };

@@ -106,13 +106,23 @@ shx_segment_create(shx_create *request, shx_segment *out)
         goto done;
     }
     request->step = SHX_STEP_PUBLISH;
-    err = shx_os_publish(fd, request->name);
+    request->record = NULL;
+    err = request->owner == NULL
+              ? shx_os_publish(fd, request->name)
+              : shx_family_publish(request->owner, fd, request->name,
+                                   file.identity.inode, &request->record);
     if (err != 0) {
         goto done;
     }
     *out = (shx_segment){address, request->size, file.identity};
     address = NULL;
 done:
+    /* shm_open() looks at the name before anybody looks at the size. */
+    if (err != 0 && err != SHX_INTERRUPTED &&
+        shx_os_inspect_name(request->name, &file) == 0) {
+        request->step = SHX_STEP_PUBLISH;
+        err = EEXIST;
+    }
     if (address != NULL) {
         shx_os_unmap(address, request->size);
     }

@@ -28,6 +28,7 @@
 #include <stddef.h>
 
 #include "error.h"
+#include "family.h"
 #include "os.h"
 
 typedef struct {
@@ -49,13 +50,15 @@ typedef enum {
 typedef int (*shx_poll)(void *context);
 
 typedef struct {
-    const char *name; /* bare, from shx_segment_name() */
-    size_t size;      /* 1 .. PTRDIFF_MAX */
-    unsigned mode;    /* permission bits, exact whatever the umask */
-    bool reserve;     /* false: pages appear at first touch, or SIGBUS */
-    shx_poll poll;    /* may be NULL */
+    const char *name;  /* bare, from shx_segment_name() */
+    size_t size;       /* 1 .. PTRDIFF_MAX */
+    unsigned mode;     /* permission bits, exact whatever the umask */
+    bool reserve;      /* false: pages appear at first touch, or SIGBUS */
+    shx_family *owner; /* who removes the name at its end; NULL: nobody */
+    shx_poll poll;     /* may be NULL */
     void *context;
-    shx_step step; /* out: where it failed */
+    shx_step step;      /* out: where it failed */
+    shx_record *record; /* out: the owner's, NULL without one */
 } shx_create;
 
 /* What shm_open() makes of a name: leading slashes go, then it must not be

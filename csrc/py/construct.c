@@ -11,92 +11,11 @@
 #include <fcntl.h>  /* O_CREAT, O_EXCL, O_RDWR */
 #include <limits.h> /* INT_MAX */
 
+/* What a construction has got hold of. */
 typedef struct {
-    PyObject *name;
-    PyObject *create;
-    PyObject *size;
-    PyObject *track;
-    PyObject *reserve;
-} arguments; /* all borrowed from the call */
-
-/* The complaint about a call that does not fit is left to the interpreter: a
- * Python function with the same signature is called in the same way. */
-static int
-complain(shx_state *state, PyObject *op, PyObject *args, PyObject *kwargs)
-{
-    PyObject *module = PyImport_Import(state->public_module);
-    if (module == NULL) {
-        return -1;
-    }
-    PyObject *function = PyObject_GetAttrString(module, "_signature");
-    Py_DECREF(module);
-    PyObject *self_tuple = PyTuple_Pack(1, op);
-    PyObject *all =
-        self_tuple == NULL ? NULL : PySequence_Concat(self_tuple, args);
-    PyObject *result = NULL;
-    if (function != NULL && all != NULL) {
-        result = PyObject_Call(function, all, kwargs);
-    }
-    Py_XDECREF(function);
-    Py_XDECREF(self_tuple);
-    Py_XDECREF(all);
-    if (result != NULL) {
-        Py_DECREF(result);
-        PyErr_SetString(PyExc_SystemError, "arguments fit after all");
-    }
-    return -1;
-}
-
-/* Which argument a keyword means; NULL if none. */
-static PyObject **
-argument_of(shx_state *state, arguments *call, PyObject *keyword)
-{
-    struct {
-        PyObject *name;
-        PyObject **value;
-    } const known[] = {
-        {state->str.name, &call->name},
-        {state->str.create, &call->create},
-        {state->str.size, &call->size},
-        {state->str.track, &call->track},
-        {state->str.reserve, &call->reserve},
-    };
-    for (size_t i = 0; i < Py_ARRAY_LENGTH(known); i++) {
-        if (keyword == known[i].name) {
-            return known[i].value;
-        }
-    }
-    for (size_t i = 0; i < Py_ARRAY_LENGTH(known); i++) {
-        if (PyUnicode_Compare(keyword, known[i].name) == 0) {
-            return known[i].value;
-        }
-    }
-    return NULL;
-}
-
-static int
-parse(shx_state *state, PyObject *op, PyObject *args, PyObject *kwargs,
-      arguments *call)
-{
-    PyObject **const positional[] = {&call->name, &call->create, &call->size};
-    Py_ssize_t count = PyTuple_GET_SIZE(args);
-    if (count > (Py_ssize_t)Py_ARRAY_LENGTH(positional)) {
-        return complain(state, op, args, kwargs);
-    }
-    for (Py_ssize_t i = 0; i < count; i++) {
-        *positional[i] = PyTuple_GET_ITEM(args, i);
-    }
-    PyObject *keyword, *value;
-    Py_ssize_t at = 0;
-    while (kwargs != NULL && PyDict_Next(kwargs, &at, &keyword, &value)) {
-        PyObject **target = argument_of(state, call, keyword);
-        if (target == NULL || *target != NULL) {
-            return complain(state, op, args, kwargs);
-        }
-        *target = value;
-    }
-    return 0;
-}
+    shx_mapping *mapping; /* made before the segment it will own */
+    shx_record *record;   /* the family's, if it owns the name */
+} opened;
 
 /* What Python does with `not size >= 0` and `size == 0`. */
 static int
@@ -127,7 +46,7 @@ int_attribute(PyObject *op, PyObject *attribute, int *out)
 /* The checks that come before any name is looked at. Returns whether to
  * create, or -1. */
 static int
-check(shx_state *state, PyObject *op, const arguments *call, int *flags)
+check(shx_state *state, PyObject *op, const shx_call *call, int *flags)
 {
     int fits = compare_with_zero(state, call->size, Py_GE);
     if (fits <= 0) {
@@ -239,16 +158,29 @@ raise_create(const shx_create *request, shx_err err, PyObject *name)
     return -1;
 }
 
+/* track=None: the name is our process family's. */
+static int
+find_owner(PyObject *op, const shx_call *call, shx_family **owner)
+{
+    if (call->track != Py_None) {
+        *owner = NULL;
+        return 0;
+    }
+    PyObject *module = PyType_GetModuleByDef(Py_TYPE(op), &shx_module);
+    return module == NULL ? -1 : shx_family_to_own(module, owner);
+}
+
 /* 1: the name is taken and was not the caller's choice, try another. */
 static int
-create_segment(shx_state *state, PyObject *op, const arguments *call,
-               PyObject *name, shx_segment *out)
+create_segment(shx_state *state, PyObject *op, const shx_call *call,
+               PyObject *name, opened *out)
 {
     shx_create request = {.poll = poll_signals};
     int mode, reserve = PyObject_IsTrue(call->reserve);
     if (reserve < 0 || shx_bare_name(name, "shm_open", &request.name) < 0 ||
         int_attribute(op, state->str._mode, &mode) < 0 ||
-        size_as_number(call->size, request.name, name, &request.size) < 0) {
+        size_as_number(call->size, request.name, name, &request.size) < 0 ||
+        find_owner(op, call, &request.owner) < 0) {
         return -1;
     }
     request.mode = (unsigned)mode & 07777u;
@@ -259,8 +191,9 @@ create_segment(shx_state *state, PyObject *op, const arguments *call,
     }
     PyThreadState *saved = PyEval_SaveThread();
     request.context = &saved;
-    shx_err err = shx_segment_create(&request, out);
+    shx_err err = shx_segment_create(&request, &out->mapping->segment);
     PyEval_RestoreThread(saved);
+    out->record = err == 0 ? request.record : NULL;
     if (err == EEXIST && call->name == Py_None) {
         return 1;
     }
@@ -268,16 +201,17 @@ create_segment(shx_state *state, PyObject *op, const arguments *call,
 }
 
 static int
-attach_segment(const arguments *call, int flags, PyObject *name,
-               shx_segment *out)
+attach_segment(const shx_call *call, int flags, PyObject *name, opened *out)
 {
+    shx_segment *segment = &out->mapping->segment;
     const char *bare;
     shx_step step;
     if (shx_bare_name(name, "shm_open", &bare) < 0) {
         return -1;
     }
     shx_err err;
-    Py_BEGIN_ALLOW_THREADS err = shx_segment_attach(bare, flags, out, &step);
+    Py_BEGIN_ALLOW_THREADS err =
+        shx_segment_attach(bare, flags, segment, &step);
     Py_END_ALLOW_THREADS if (err == EEXIST && call->name == Py_None)
     {
         return 1;
@@ -286,19 +220,16 @@ attach_segment(const arguments *call, int flags, PyObject *name,
         shx_raise(err, step == SHX_STEP_MAP ? NULL : name);
         return -1;
     }
-    if (PySys_Audit("shmemext.attach", "sn", bare, (Py_ssize_t)out->size) <
-        0) {
-        shx_segment_detach(out);
-        return -1;
-    }
-    return 0;
+    out->record = NULL;
+    return PySys_Audit("shmemext.attach", "sn", bare,
+                       (Py_ssize_t)segment->size);
 }
 
 /* Opens under a name, or under generated ones until one is free. Returns the
  * name, a new reference. */
 static PyObject *
-open_segment(shx_state *state, PyObject *op, const arguments *call, int create,
-             int flags, shx_segment *out)
+open_segment(shx_state *state, PyObject *op, const shx_call *call, int create,
+             int flags, opened *out)
 {
     for (;;) {
         PyObject *name = call->name == Py_None
@@ -321,7 +252,7 @@ open_segment(shx_state *state, PyObject *op, const arguments *call, int create,
 
 /* The object takes the segment over, and lets go of one it may have had. */
 static void
-adopt(PyObject *op, PyObject *name, PyObject *size, PyObject *mapping)
+adopt(PyObject *op, PyObject *name, PyObject *size, const opened *segment)
 {
     shx_shared_memory *self = SHARED_MEMORY(op);
     PyObject *old[4];
@@ -332,9 +263,11 @@ adopt(PyObject *op, PyObject *name, PyObject *size, PyObject *mapping)
     old[3] = self->buf;
     self->name = name;
     self->size = size;
-    self->mmap = mapping;
+    self->mmap = (PyObject *)segment->mapping;
     self->buf = NULL;
     self->fd = SHX_FD_UNASKED;
+    self->record = segment->record;
+    self->inode = segment->mapping->segment.identity.inode;
     Py_END_CRITICAL_SECTION();
     for (size_t i = 0; i < Py_ARRAY_LENGTH(old); i++) {
         Py_XDECREF(old[i]);
@@ -343,7 +276,7 @@ adopt(PyObject *op, PyObject *name, PyObject *size, PyObject *mapping)
 
 /* Registers with the stdlib's tracker if asked to. */
 static int
-track(const arguments *call, PyObject *name)
+track(const shx_call *call, PyObject *name)
 {
     int tracked = PyObject_IsTrue(call->track);
     return tracked > 0 ? shx_tracker_call("register", name) : tracked;
@@ -352,41 +285,44 @@ track(const arguments *call, PyObject *name)
 /* Takes back a create whose last step failed. An exception is set and stays;
  * the name was encoded before, so encoding it again cannot fail. */
 static void
-undo_create(PyObject *name)
+undo_create(PyObject *name, const opened *segment)
 {
     const char *bare;
     if (shx_segment_name(PyUnicode_AsUTF8(name), &bare) == 0) {
         (void)shx_segment_unlink(bare);
     }
+    if (segment->record != NULL) {
+        shx_family_strike(segment->record,
+                          segment->mapping->segment.identity.inode);
+    }
 }
 
 static int
-construct(shx_state *state, PyObject *op, const arguments *call, int create,
+construct(shx_state *state, PyObject *op, const shx_call *call, int create,
           int flags)
 {
-    PyObject *size = NULL;
-    shx_mapping *mapping = shx_mapping_new(state);
-    if (mapping == NULL) {
+    opened segment = {shx_mapping_new(state), NULL};
+    if (segment.mapping == NULL) {
         return -1;
     }
-    PyObject *name =
-        open_segment(state, op, call, create, flags, &mapping->segment);
+    PyObject *size = NULL;
+    PyObject *name = open_segment(state, op, call, create, flags, &segment);
     if (name == NULL) {
         goto failed;
     }
-    size = PyLong_FromSize_t(mapping->segment.size);
+    size = PyLong_FromSize_t(segment.mapping->segment.size);
     if (size == NULL || track(call, name) < 0) {
         if (create) {
-            undo_create(name);
+            undo_create(name, &segment);
         }
         goto failed;
     }
-    adopt(op, name, size, (PyObject *)mapping);
+    adopt(op, name, size, &segment);
     return 0;
 failed:
     Py_XDECREF(size);
     Py_XDECREF(name);
-    Py_DECREF(mapping);
+    Py_DECREF(segment.mapping);
     return -1;
 }
 
@@ -394,16 +330,10 @@ int
 shx_shared_memory_init(PyObject *op, PyObject *args, PyObject *kwargs)
 {
     shx_state *state = shx_state_of(Py_TYPE(op));
-    arguments call = {NULL, NULL, NULL, NULL, NULL};
-    if (state == NULL || parse(state, op, args, kwargs, &call) < 0) {
+    shx_call call = {NULL, NULL, NULL, NULL, NULL};
+    if (state == NULL || shx_parse_call(state, op, args, kwargs, &call) < 0) {
         return -1;
     }
-    call.name = call.name == NULL ? Py_None : call.name;
-    call.create = call.create == NULL ? Py_False : call.create;
-    call.size = call.size == NULL ? state->zero : call.size;
-    call.track = call.track == NULL ? Py_None : call.track;
-    call.reserve = call.reserve == NULL ? Py_True : call.reserve;
-
     int flags;
     int create = check(state, op, &call, &flags);
     if (create < 0 ||

@@ -46,15 +46,16 @@ shx_bare_name(PyObject *name, const char *function, const char **bare)
     return 0;
 }
 
-/* New reference to a member, None if unset. */
+/* What `_name` holds, None if unset. New reference. */
 static PyObject *
-member(PyObject *op, PyObject **slot)
+stored_name(PyObject *op)
 {
-    PyObject *value;
+    shx_shared_memory *self = SHARED_MEMORY(op);
+    PyObject *name;
     Py_BEGIN_CRITICAL_SECTION(op);
-    value = Py_NewRef(*slot == NULL ? Py_None : *slot);
+    name = Py_NewRef(self->name == NULL ? Py_None : self->name);
     Py_END_CRITICAL_SECTION();
-    return value;
+    return name;
 }
 
 /* `buf` is made when it is first asked for, and is the same object from then
@@ -194,7 +195,7 @@ get_name(PyObject *op, void *Py_UNUSED(closure))
     if (prepend < 0) {
         return NULL;
     }
-    PyObject *name = member(op, &SHARED_MEMORY(op)->name);
+    PyObject *name = stored_name(op);
     if (!prepend) {
         return name;
     }

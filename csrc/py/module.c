@@ -37,13 +37,15 @@ module_exec(PyObject *module)
     SHX_NAMES(X)
 #undef X
     state->zero = PyLong_FromLong(0);
+    state->process_module = PyUnicode_FromString("multiprocessing.process");
     state->public_module = PyUnicode_FromString("shmemext.shared_memory");
     state->mapping_type = (PyTypeObject *)PyType_FromModuleAndSpec(
         module, &shx_mapping_spec, NULL);
     state->field_type = (PyTypeObject *)PyType_FromModuleAndSpec(
         module, &shx_field_spec, NULL);
     if (state->zero == NULL || state->public_module == NULL ||
-        state->mapping_type == NULL || state->field_type == NULL) {
+        state->process_module == NULL || state->mapping_type == NULL ||
+        state->field_type == NULL) {
         return -1;
     }
     return add_shared_memory(module, state);
@@ -56,6 +58,7 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->mapping_type);
     Py_VISIT(state->field_type);
     Py_VISIT(state->shared_memory_type);
+    Py_VISIT(state->authkey);
     return 0;
 }
 
@@ -67,7 +70,9 @@ module_clear(PyObject *module)
     Py_CLEAR(state->field_type);
     Py_CLEAR(state->shared_memory_type);
     Py_CLEAR(state->zero);
+    Py_CLEAR(state->process_module);
     Py_CLEAR(state->public_module);
+    Py_CLEAR(state->authkey);
 #define X(n) Py_CLEAR(state->str.n);
     SHX_NAMES(X)
 #undef X
@@ -88,10 +93,15 @@ static PyModuleDef_Slot module_slots[] = {
 PyDoc_STRVAR(module_doc, "The C side of shmemext. Import shmemext instead.");
 
 PyModuleDef shx_module = {
-    PyModuleDef_HEAD_INIT,   .m_name = "_shmemext",
-    .m_doc = module_doc,     .m_size = sizeof(shx_state),
-    .m_slots = module_slots, .m_traverse = module_traverse,
-    .m_clear = module_clear, .m_free = module_free,
+    PyModuleDef_HEAD_INIT,
+    .m_name = "_shmemext",
+    .m_doc = module_doc,
+    .m_size = sizeof(shx_state),
+    .m_methods = shx_lifetime_methods,
+    .m_slots = module_slots,
+    .m_traverse = module_traverse,
+    .m_clear = module_clear,
+    .m_free = module_free,
 };
 
 PyMODINIT_FUNC

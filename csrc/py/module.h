@@ -6,6 +6,8 @@
 
 #include "compat.h"
 
+#include <sys/types.h> /* uid_t */
+
 #include "../core/segment.h"
 
 /* Names that are looked up at run time, interned once per module. */
@@ -15,8 +17,10 @@
     X(_mode)                                                                  \
     X(_prepend_leading_slash)                                                 \
     X(_track)                                                                 \
+    X(authkey)                                                                \
     X(close)                                                                  \
     X(create)                                                                 \
+    X(current_process)                                                        \
     X(name)                                                                   \
     X(reserve)                                                                \
     X(size)                                                                   \
@@ -26,8 +30,13 @@ typedef struct {
     PyTypeObject *mapping_type;
     PyTypeObject *field_type;
     PyTypeObject *shared_memory_type;
+    /* Which family we are in, and by what: guarded by the module's lock. */
+    PyObject *authkey;
+    uid_t euid;
+    shx_family *family;
     PyObject *zero;
-    PyObject *public_module; /* the name "shmemext.shared_memory" */
+    PyObject *process_module; /* the name "multiprocessing.process" */
+    PyObject *public_module;  /* the name "shmemext.shared_memory" */
     struct {
 #define X(n) PyObject *n;
         SHX_NAMES(X)
@@ -54,6 +63,16 @@ shx_state_of(PyTypeObject *type)
     PyObject *module = PyType_GetModuleByDef(type, &shx_module);
     return module == NULL ? NULL : shx_state_of_module(module);
 }
+
+/* The caller's family, joined if need be: its authkey or euid may have changed
+ * since the last call. Raises OSError. `module` is ours. */
+int shx_family_of_caller(PyObject *module, shx_family **out);
+
+/* The same, before a create. */
+int shx_family_to_own(PyObject *module, shx_family **out);
+
+/* Module functions of lifetime.c. */
+extern PyMethodDef shx_lifetime_methods[];
 
 /* Raises what `err` stands for and returns NULL. `filename` may be NULL. */
 PyObject *shx_raise(shx_err err, PyObject *filename);

@@ -7,7 +7,6 @@
  */
 #include "shared_memory.h"
 
-#include <errno.h>  /* ENOENT */
 #include <stddef.h> /* offsetof */
 
 static PyObject *
@@ -56,118 +55,6 @@ shared_memory_clear(PyObject *op)
     return 0;
 }
 
-/* What close() takes out of the object under the lock, to be let go of after
- * it: releasing runs other code. */
-typedef struct {
-    PyObject *buf;
-    PyObject *mmap;
-    int fd; /* ours to close, or < 0 */
-} leftovers;
-
-static leftovers
-take_locked(shx_state *state, shx_shared_memory *self)
-{
-    leftovers taken = {self->buf, self->mmap, self->fd};
-    /* Programs that close every descriptor reuse the numbers: close what is
-     * still ours. */
-    if (self->fd >= 0 && self->mmap != NULL &&
-        Py_IS_TYPE(self->mmap, state->mapping_type) &&
-        !shx_segment_owns_fd(&((shx_mapping *)self->mmap)->segment,
-                             self->fd)) {
-        taken.fd = SHX_FD_NONE;
-    }
-    self->buf = NULL;
-    self->mmap = NULL;
-    self->fd = SHX_FD_NONE;
-    return taken;
-}
-
-static leftovers
-take(shx_state *state, PyObject *op)
-{
-    leftovers taken;
-    Py_BEGIN_CRITICAL_SECTION(op);
-    taken = take_locked(state, SHARED_MEMORY(op));
-    Py_END_CRITICAL_SECTION();
-    return taken;
-}
-
-/* Calls release() or close() on an attribute. Somebody else's views of it are
- * no reason to fail: they keep what they need alive. */
-static int
-end_use(PyObject *value, const char *method)
-{
-    if (value == NULL || value == Py_None) {
-        return 0;
-    }
-    PyObject *result = PyObject_CallMethod(value, method, NULL);
-    if (result == NULL && PyErr_ExceptionMatches(PyExc_BufferError)) {
-        PyErr_Clear();
-        return 0;
-    }
-    Py_XDECREF(result);
-    return result == NULL ? -1 : 0;
-}
-
-static int
-let_go(shx_state *state, leftovers *taken)
-{
-    int status = 0;
-    if (taken->fd >= 0) {
-        shx_os_close(taken->fd);
-    }
-    if (SHX_CLOSE_RELEASES_BUF ||
-        (taken->buf != NULL && !PyMemoryView_Check(taken->buf))) {
-        status = end_use(taken->buf, "release");
-    }
-    if (taken->mmap != NULL && !Py_IS_TYPE(taken->mmap, state->mapping_type) &&
-        status == 0) {
-        status = end_use(taken->mmap, "close");
-    }
-    Py_CLEAR(taken->buf);
-    Py_CLEAR(taken->mmap);
-    return status;
-}
-
-/* Does a subclass have a close() of its own? */
-static int
-overrides_close(shx_state *state, PyTypeObject *type)
-{
-    if (type == state->shared_memory_type) {
-        return 0;
-    }
-    PyObject *ours = PyObject_GetAttr((PyObject *)state->shared_memory_type,
-                                      state->str.close);
-    PyObject *theirs = PyObject_GetAttr((PyObject *)type, state->str.close);
-    int differ = ours == NULL || theirs == NULL ? -1 : ours != theirs;
-    Py_XDECREF(ours);
-    Py_XDECREF(theirs);
-    return differ;
-}
-
-/* Views that were handed out live on, `.buf` among them: only an explicit
- * close() takes that back. A subclass's own close() is called, as __del__
- * does in the stdlib. */
-static void
-shared_memory_finalize(PyObject *op)
-{
-    PyObject *pending = PyErr_GetRaisedException();
-    shx_state *state = shx_state_of(Py_TYPE(op));
-    int status = state == NULL ? -1 : overrides_close(state, Py_TYPE(op));
-    if (status > 0) {
-        PyObject *result = PyObject_CallMethodNoArgs(op, state->str.close);
-        status = result == NULL ? -1 : 0;
-        Py_XDECREF(result);
-    }
-    if (status < 0 && PyErr_ExceptionMatches(PyExc_OSError)) {
-        PyErr_Clear();
-    }
-    else if (status < 0) {
-        PyErr_WriteUnraisable(op);
-    }
-    PyErr_SetRaisedException(pending);
-}
-
 static void
 shared_memory_dealloc(PyObject *op)
 {
@@ -181,7 +68,7 @@ shared_memory_dealloc(PyObject *op)
     }
     if (SHARED_MEMORY(op)->fd >= 0) {
         shx_state *state = shx_state_of(type);
-        leftovers taken = take(state, op);
+        shx_leftovers taken = shx_take(state, op);
         if (taken.fd >= 0) {
             shx_os_close(taken.fd);
         }
@@ -208,47 +95,11 @@ shared_memory_close(PyObject *op, PyObject *Py_UNUSED(ignored))
     if (state == NULL) {
         return NULL;
     }
-    leftovers taken = take(state, op);
-    if (let_go(state, &taken) < 0) {
+    shx_leftovers taken = shx_take(state, op);
+    if (shx_let_go(state, &taken) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
-}
-
-static int
-audit_unlink(PyObject *op, const char *bare)
-{
-    PyObject *size;
-    Py_BEGIN_CRITICAL_SECTION(op);
-    size = Py_XNewRef(SHARED_MEMORY(op)->size);
-    Py_END_CRITICAL_SECTION();
-    int status = PySys_Audit("shmemext.unlink", "sO", bare,
-                             size == NULL ? Py_None : size);
-    Py_XDECREF(size);
-    return status;
-}
-
-/* 0 done, -1 an exception is set. */
-static int
-unlink_name(shx_state *state, PyObject *op, PyObject *name, int missing_ok)
-{
-    const char *bare;
-    if (shx_bare_name(name, "shm_unlink", &bare) < 0 ||
-        audit_unlink(op, bare) < 0) {
-        return -1;
-    }
-    shx_err err;
-    Py_BEGIN_ALLOW_THREADS err = shx_segment_unlink(bare);
-    Py_END_ALLOW_THREADS if (err != 0)
-    {
-        if (err == ENOENT && missing_ok) {
-            return 0;
-        }
-        shx_raise(err, name);
-        return -1;
-    }
-    int tracked = shx_attribute_is_true(op, state->str._track);
-    return tracked > 0 ? shx_tracker_call("unregister", name) : tracked;
 }
 
 PyDoc_STRVAR(
@@ -277,7 +128,7 @@ shared_memory_unlink(PyObject *op, PyObject *args, PyObject *kwargs)
     Py_END_CRITICAL_SECTION();
     int named = name == NULL ? 0 : PyObject_IsTrue(name);
     if (named > 0) {
-        named = unlink_name(state, op, name, missing_ok);
+        named = shx_unlink_name(state, op, name, missing_ok);
     }
     Py_XDECREF(name);
     if (named < 0) {
@@ -484,7 +335,7 @@ static PyType_Slot shared_memory_slots[] = {
     {Py_tp_init, shx_shared_memory_init},
     {Py_tp_traverse, shared_memory_traverse},
     {Py_tp_clear, shared_memory_clear},
-    {Py_tp_finalize, shared_memory_finalize},
+    {Py_tp_finalize, shx_shared_memory_finalize},
     {Py_tp_dealloc, shared_memory_dealloc},
     {Py_tp_repr, shared_memory_repr},
     {Py_tp_methods, shared_memory_methods},

@@ -25,9 +25,23 @@ typedef struct {
     PyObject *dict;
     PyObject *weakrefs;
     int fd;
+    shx_record *record; /* our family's, of this segment; or NULL */
+    uint64_t inode;     /* what the record is about */
 } shx_shared_memory;
 
 #define SHARED_MEMORY(op) ((shx_shared_memory *)(op))
+
+/* arguments.c: what a construction was called with, all borrowed. */
+typedef struct {
+    PyObject *name;
+    PyObject *create;
+    PyObject *size;
+    PyObject *track;
+    PyObject *reserve;
+} shx_call;
+
+int shx_parse_call(shx_state *state, PyObject *op, PyObject *args,
+                   PyObject *kwargs, shx_call *call);
 
 /* construct.c: what __init__ does. */
 int shx_shared_memory_init(PyObject *op, PyObject *args, PyObject *kwargs);
@@ -35,6 +49,22 @@ int shx_shared_memory_init(PyObject *op, PyObject *args, PyObject *kwargs);
 /* fields.c: the attributes, public and private. */
 extern PyGetSetDef shx_shared_memory_getset[];
 int shx_shared_memory_add_fields(shx_state *state, PyTypeObject *type);
+
+/* close.c: what close() takes out of the object under the lock, to be let go
+ * of after it: releasing runs other code. */
+typedef struct {
+    PyObject *buf;
+    PyObject *mmap;
+    int fd; /* ours to close, or < 0 */
+} shx_leftovers;
+
+shx_leftovers shx_take(shx_state *state, PyObject *op);
+int shx_let_go(shx_state *state, shx_leftovers *taken);
+void shx_shared_memory_finalize(PyObject *op);
+
+/* Removes the name, and what the family or the tracker know of it. */
+int shx_unlink_name(shx_state *state, PyObject *op, PyObject *name,
+                    int missing_ok);
 
 /* `_name` in the system's terms: *bare points into `name`, which must live as
  * long. Raises what shm_open() would. */

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/* Starting a program that is nobody's child, without fork(): a fork would
+ * copy the page tables of a process that may hold gigabytes, and run its
+ * atfork handlers.
+ *
+ *   application ---clone---> in between ---clone---> execve(program)
+ *                            exits at once           now init's child
+ *
+ * Both clones share our memory and stop us until they are done, as vfork(2)
+ * does, each on a stack of its own. The one in between has no exit signal: no
+ * SIGCHLD is sent, and no wait() of the application can see it.
+ */
+#define _GNU_SOURCE
+
+#include "os.h"
+
+#include <errno.h>
+#include <limits.h>    /* PATH_MAX */
+#include <sched.h>     /* clone */
+#include <signal.h>    /* sigfillset, pthread_sigmask */
+#include <string.h>    /* memcmp */
+#include <sys/mman.h>  /* mmap: the stacks */
+#include <sys/prctl.h> /* PR_GET_CHILD_SUBREAPER */
+#include <sys/wait.h>  /* waitpid, __WALL */
+#include <unistd.h>    /* execve, readlink, _exit */
+
+enum { STACK = 64 << 10 };
+
+typedef struct {
+    const char *program;
+    const char *argument;
+    char *stack; /* of the program's process, before it is one */
+    int error;
+} start;
+
+/* Runs with our memory: reads, and writes nothing but start.error. */
+static int
+run_program(void *context)
+{
+    start *self = context;
+    char *const argv[] = {(char *)self->program, (char *)self->argument, NULL};
+    char *const environment[] = {NULL};
+    (void)execve(self->program, argv, environment);
+    self->error = errno;
+    return 127;
+}
+
+static int
+run_between(void *context)
+{
+    start *self = context;
+    if (clone(run_program, self->stack + STACK, CLONE_VM | CLONE_VFORK, self) <
+        0) {
+        self->error = errno;
+    }
+    return 0;
+}
+
+/* Would an orphan of ours come back to this application? A child subreaper
+ * says so itself; an init that runs our own program is taken for one. */
+static bool
+adopts_orphans(void)
+{
+    int subreaper = 0;
+    if (getpid() == 1 ||
+        (prctl(PR_GET_CHILD_SUBREAPER, &subreaper) == 0 && subreaper)) {
+        return true;
+    }
+    char ours[PATH_MAX], inits[PATH_MAX];
+    ssize_t length = readlink("/proc/self/exe", ours, sizeof ours);
+    ssize_t other = readlink("/proc/1/exe", inits, sizeof inits);
+    return length > 0 && length == other &&
+           memcmp(ours, inits, (size_t)length) == 0;
+}
+
+shx_err
+shx_os_start_detached(const char *program, const char *argument)
+{
+    if (adopts_orphans()) {
+        return 0;
+    }
+    char *stacks = mmap(NULL, 2 * STACK, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    if (stacks == MAP_FAILED) {
+        return errno;
+    }
+    start self = {program, argument, stacks, 0};
+    sigset_t all, before;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    int child =
+        clone(run_between, stacks + 2 * STACK, CLONE_VM | CLONE_VFORK, &self);
+    shx_err err = child < 0 ? errno : self.error;
+    while (child > 0 && waitpid(child, NULL, __WALL) < 0 && errno == EINTR) {
+    }
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    (void)munmap(stacks, 2 * STACK);
+    return err;
+}

@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: MIT
+"""What the C side asks about the process family: see csrc/core/family.h."""
+
+import os
+from contextlib import suppress
+
+from multiprocessing import process  # noqa: F401 (the C side looks it up)
+
+from . import _shmemext
+
+REAPER = os.path.join(os.path.dirname(__file__), "shmemext-reaper")
+
+
+def family_id(authkey: bytes, euid: int) -> str:
+    """32 hexadecimal digits that a family shares and nobody else can guess.
+
+    One-way, since everybody may list /dev/shm."""
+    try:
+        from _blake2 import blake2b
+    except ImportError:
+        from hashlib import blake2b
+    secret = b"%d:%b" % (euid, authkey)
+    return blake2b(secret, digest_size=16, person=b"shmemext").hexdigest()
+
+
+def join() -> None:
+    """At import. What is in the way is told at the first create."""
+    with suppress(OSError):
+        _shmemext._join()
