@@ -193,7 +193,10 @@ create_segment(shx_state *state, PyObject *op, const shx_call *call,
     request.context = &saved;
     shx_err err = shx_segment_create(&request, &out->mapping->segment);
     PyEval_RestoreThread(saved);
-    out->record = err == 0 ? request.record : NULL;
+    if (err == 0) {
+        out->record = request.record;
+        shx_mapping_guard(out->mapping, request.name);
+    }
     if (err == EEXIST && call->name == Py_None) {
         return 1;
     }
@@ -220,7 +223,7 @@ attach_segment(const shx_call *call, int flags, PyObject *name, opened *out)
         shx_raise(err, step == SHX_STEP_MAP ? NULL : name);
         return -1;
     }
-    out->record = NULL;
+    shx_mapping_guard(out->mapping, bare);
     return PySys_Audit("shmemext.attach", "sn", bare,
                        (Py_ssize_t)segment->size);
 }

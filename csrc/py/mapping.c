@@ -6,36 +6,84 @@
 
 #define MAPPING(op) ((shx_mapping *)(op))
 
+/* A pending call: in the main thread, as soon as it runs Python code. */
+static int
+warn_of_tears(void *Py_UNUSED(context))
+{
+    char name[SHX_GUARD_NAME];
+    int status = 0;
+    while (status == 0 && shx_guard_tell(name)) {
+        status = PyErr_WarnFormat(
+            PyExc_RuntimeWarning, 1,
+            "shared memory '%s' was cut short by another process, or %s is "
+            "full: bytes that are lost read as 0 here, and what is written "
+            "to them reaches nobody",
+            name, shx_os_directory);
+    }
+    return status;
+}
+
+/* In the signal handler: only what is safe there. */
+static void
+notify(void)
+{
+    (void)Py_AddPendingCall(warn_of_tears, NULL);
+}
+
+int
+shx_mapping_watch(void)
+{
+    shx_err err = shx_guard_install(notify);
+    if (err != 0) {
+        shx_raise(err, NULL);
+    }
+    return err == 0 ? 0 : -1;
+}
+
 shx_mapping *
 shx_mapping_new(shx_state *state)
 {
     shx_mapping *self = PyObject_New(shx_mapping, state->mapping_type);
     if (self != NULL) {
         self->segment = (shx_segment){.address = NULL};
+        self->guard = (shx_guard){.self = NULL};
         self->position = 0;
         self->closed = false;
     }
     return self;
 }
 
+void
+shx_mapping_guard(shx_mapping *self, const char *name)
+{
+    shx_guard_add(&self->guard, name, self->segment.address,
+                  self->segment.size);
+}
+
 /* Unmapping a large segment takes its page tables apart: others may run. A
  * small one is unmapped faster than the GIL changes hands. */
+static void
+detach(const shx_segment *segment)
+{
+    if (segment->size < (1u << 20)) {
+        shx_segment_detach(segment);
+        return;
+    }
+    Py_BEGIN_ALLOW_THREADS shx_segment_detach(segment);
+    Py_END_ALLOW_THREADS
+}
+
 static void
 mapping_dealloc(PyObject *op)
 {
     PyTypeObject *type = Py_TYPE(op);
     shx_segment segment = MAPPING(op)->segment;
+    shx_guard_remove(&MAPPING(op)->guard);
     PyObject_Free(op);
     Py_DECREF(type);
-    if (segment.address == NULL) {
-        return;
+    if (segment.address != NULL) {
+        detach(&segment);
     }
-    if (segment.size < (1u << 20)) {
-        shx_segment_detach(&segment);
-        return;
-    }
-    Py_BEGIN_ALLOW_THREADS shx_segment_detach(&segment);
-    Py_END_ALLOW_THREADS
 }
 
 static Py_ssize_t

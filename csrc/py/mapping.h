@@ -12,17 +12,26 @@
 #ifndef SHX_MAPPING_H
 #define SHX_MAPPING_H
 
+#include "../core/guard.h"
 #include "module.h"
 
 typedef struct {
     PyObject_HEAD shx_segment
         segment;         /* never changes once the object is handed out */
+    shx_guard guard;     /* against SIGBUS */
     Py_ssize_t position; /* of the file API */
     bool closed;
 } shx_mapping;
 
+/* Has the interpreter warn of segments that were cut short: once per process,
+ * harmless if called again. */
+int shx_mapping_watch(void);
+
 /* Without a segment as yet: made first, so that nothing can fail between the
  * moment a segment has a name and the moment it has an owner. */
 shx_mapping *shx_mapping_new(shx_state *state);
+
+/* The segment is there: guards it. `name` is for the warning. */
+void shx_mapping_guard(shx_mapping *self, const char *name);
 
 #endif

@@ -2,6 +2,7 @@
 /* The module shmemext._shmemext: state, types, slots. */
 #include "module.h"
 
+#include "mapping.h"
 #include "shared_memory.h"
 
 /* The type goes by its last name in messages, as a Python class does. */
@@ -46,6 +47,9 @@ module_exec(PyObject *module)
     if (state->zero == NULL || state->public_module == NULL ||
         state->process_module == NULL || state->mapping_type == NULL ||
         state->field_type == NULL) {
+        return -1;
+    }
+    if (shx_mapping_watch() < 0) {
         return -1;
     }
     return add_shared_memory(module, state);
