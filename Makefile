@@ -62,5 +62,5 @@ tsan:  ## the thread tests under ThreadSanitizer; PYTHON is a TSan build
 
 clean:  ## remove what was built
 	rm -rf build dist *.egg-info $(VENV) .mypy_cache .ruff_cache .hypothesis
-	rm -f shmemext/*.so
+	rm -f shmemext/*.so shmemext/shmemext-reaper
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
