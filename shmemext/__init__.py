@@ -6,20 +6,42 @@
 stands where ``from multiprocessing import shared_memory`` stood.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import _family
 from ._shmemext import SharedMemory
+
+if TYPE_CHECKING:
+    from .lifetime import Collected as Collected
+    from .lifetime import Family as Family
+    from .lifetime import Process as Process
+    from .lifetime import Segment as Segment
+    from .lifetime import collect as collect
+    from .lifetime import segments as segments
+    from .shared_memory import ShareableList as ShareableList
 
 __all__ = ["ShareableList", "SharedMemory"]
 __version__ = "0.1.0"
 
 _family.join()
+_family.join_in_children()
+
+_LATER = {
+    "ShareableList": "shared_memory",
+    "Collected": "lifetime",
+    "Family": "lifetime",
+    "Process": "lifetime",
+    "Segment": "lifetime",
+    "collect": "lifetime",
+    "segments": "lifetime",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "ShareableList":
-        from . import shared_memory
+    """What takes time to import is imported when it is asked for."""
+    if name in _LATER:
+        from importlib import import_module
 
-        return shared_memory.ShareableList
+        module = import_module(f"{__name__}.{_LATER[name]}")
+        return globals().setdefault(name, getattr(module, name))
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

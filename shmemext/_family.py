@@ -2,6 +2,7 @@
 """What the C side asks about the process family: see csrc/core/family.h."""
 
 import os
+import sys
 from contextlib import suppress
 
 from multiprocessing import process  # noqa: F401 (the C side looks it up)
@@ -27,3 +28,11 @@ def join() -> None:
     """At import. What is in the way is told at the first create."""
     with suppress(OSError):
         _shmemext._join()
+
+
+def join_in_children() -> None:
+    """A forkserver that preloads us is a family of its own: the workers that
+    it forks join theirs when they have got its authkey."""
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        util.register_after_fork(join, lambda _: join())

@@ -22,7 +22,7 @@
 #include <sys/mman.h>  /* mmap: the stacks */
 #include <sys/prctl.h> /* PR_GET_CHILD_SUBREAPER */
 #include <sys/wait.h>  /* waitpid, __WALL */
-#include <unistd.h>    /* execve, readlink, _exit */
+#include <unistd.h>    /* execve, readlink, setsid */
 
 enum { STACK = 64 << 10 };
 
@@ -40,6 +40,7 @@ run_program(void *context)
     start *self = context;
     char *const argv[] = {(char *)self->program, (char *)self->argument, NULL};
     char *const environment[] = {NULL};
+    (void)setsid(); /* here, so that killpg() of ours never finds it */
     (void)execve(self->program, argv, environment);
     self->error = errno;
     return 127;

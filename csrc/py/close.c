@@ -147,9 +147,10 @@ shx_unlink_name(shx_state *state, PyObject *op, PyObject *name, int missing_ok)
         return -1;
     }
     shx_err err;
-    Py_BEGIN_ALLOW_THREADS err = shx_segment_unlink(bare);
-    Py_END_ALLOW_THREADS if (err == 0 || err == ENOENT)
-    {
+    Py_BEGIN_ALLOW_THREADS
+    err = shx_segment_unlink(bare);
+    Py_END_ALLOW_THREADS
+    if (err == 0 || err == ENOENT) {
         strike_record(op);
     }
     if (err != 0) {

@@ -213,10 +213,10 @@ attach_segment(const shx_call *call, int flags, PyObject *name, opened *out)
         return -1;
     }
     shx_err err;
-    Py_BEGIN_ALLOW_THREADS err =
-        shx_segment_attach(bare, flags, segment, &step);
-    Py_END_ALLOW_THREADS if (err == EEXIST && call->name == Py_None)
-    {
+    Py_BEGIN_ALLOW_THREADS
+    err = shx_segment_attach(bare, flags, segment, &step);
+    Py_END_ALLOW_THREADS
+    if (err == EEXIST && call->name == Py_None) {
         return 1;
     }
     if (err != 0) {

@@ -20,6 +20,9 @@ shx_raise(shx_err err, PyObject *filename)
     case SHX_GONE:
         errno = ENOENT;
         break;
+    case SHX_SQUATTED:
+        errno = EACCES;
+        break;
     default:
         if (filename == NULL) {
             PyErr_SetString(PyExc_ValueError, shx_error_text(err));

@@ -2,7 +2,8 @@
 #include "field.h"
 
 typedef struct {
-    PyObject_HEAD const shx_field_def *def;
+    PyObject_HEAD
+    const shx_field_def *def;
     PyTypeObject *owner;
     PyObject *fallback;
 } field_object;

@@ -58,8 +58,10 @@ join(PyObject *authkey, uid_t euid, shx_family **out)
     }
     shx_err err;
     bool first = false;
-    Py_BEGIN_ALLOW_THREADS err = shx_family_join(text, out, &first);
-    Py_END_ALLOW_THREADS Py_DECREF(id);
+    Py_BEGIN_ALLOW_THREADS
+    err = shx_family_join(text, out, &first);
+    Py_END_ALLOW_THREADS
+    Py_DECREF(id);
     if (err != 0) {
         shx_raise(err, NULL);
         return -1;
@@ -128,8 +130,10 @@ shx_family_to_own(PyObject *module, shx_family **out)
         Py_XDECREF(path);
         return -1;
     }
-    Py_BEGIN_ALLOW_THREADS shx_family_prepare(*out, reaper);
-    Py_END_ALLOW_THREADS Py_DECREF(path);
+    Py_BEGIN_ALLOW_THREADS
+    shx_family_prepare(*out, reaper);
+    Py_END_ALLOW_THREADS
+    Py_DECREF(path);
     return 0;
 }
 
@@ -209,8 +213,10 @@ lifetime_sweep(PyObject *Py_UNUSED(module), PyObject *dry_run)
     tellings heard = {NULL, false};
     shx_sweep_options options = {dry, hear, &heard};
     shx_err err;
-    Py_BEGIN_ALLOW_THREADS err = shx_sweep_all(&options);
-    Py_END_ALLOW_THREADS PyObject *list = as_list(&heard);
+    Py_BEGIN_ALLOW_THREADS
+    err = shx_sweep_all(&options);
+    Py_END_ALLOW_THREADS
+    PyObject *list = as_list(&heard);
     if (list != NULL && heard.forgot) {
         Py_DECREF(list);
         return PyErr_NoMemory();

@@ -69,7 +69,8 @@ detach(const shx_segment *segment)
         shx_segment_detach(segment);
         return;
     }
-    Py_BEGIN_ALLOW_THREADS shx_segment_detach(segment);
+    Py_BEGIN_ALLOW_THREADS
+    shx_segment_detach(segment);
     Py_END_ALLOW_THREADS
 }
 
@@ -289,10 +290,10 @@ mapping_flush(PyObject *op, PyObject *args)
         return NULL;
     }
     shx_err err;
-    Py_BEGIN_ALLOW_THREADS err =
-        shx_os_flush(byte_at(op, offset), (size_t)size);
-    Py_END_ALLOW_THREADS if (err != 0)
-    {
+    Py_BEGIN_ALLOW_THREADS
+    err = shx_os_flush(byte_at(op, offset), (size_t)size);
+    Py_END_ALLOW_THREADS
+    if (err != 0) {
         return shx_raise(err, NULL);
     }
     Py_RETURN_NONE;
@@ -325,10 +326,10 @@ mapping_madvise(PyObject *op, PyObject *args)
         length = size_of(op) - start;
     }
     shx_err err;
-    Py_BEGIN_ALLOW_THREADS err =
-        shx_os_advise(byte_at(op, start), (size_t)length, option);
-    Py_END_ALLOW_THREADS if (err != 0)
-    {
+    Py_BEGIN_ALLOW_THREADS
+    err = shx_os_advise(byte_at(op, start), (size_t)length, option);
+    Py_END_ALLOW_THREADS
+    if (err != 0) {
         return shx_raise(err, NULL);
     }
     Py_RETURN_NONE;

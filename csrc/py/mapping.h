@@ -16,8 +16,8 @@
 #include "module.h"
 
 typedef struct {
-    PyObject_HEAD shx_segment
-        segment;         /* never changes once the object is handed out */
+    PyObject_HEAD
+    shx_segment segment; /* never changes once the object is handed out */
     shx_guard guard;     /* against SIGBUS */
     Py_ssize_t position; /* of the file API */
     bool closed;

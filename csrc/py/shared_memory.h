@@ -13,8 +13,9 @@
 enum { SHX_FD_NONE = -1, SHX_FD_UNASKED = -2 };
 
 typedef struct {
-    PyObject_HEAD PyObject *name; /* with its slash, as the stdlib keeps it */
-    PyObject *size;               /* stays after close */
+    PyObject_HEAD
+    PyObject *name; /* with its slash, as the stdlib keeps it */
+    PyObject *size; /* stays after close */
     PyObject *mmap; /* a Mapping, unless a program put something else */
     PyObject *buf;  /* made from mmap when first asked for */
     PyObject *flags;
