@@ -199,14 +199,46 @@ shx_family_prepare(shx_family *family, const char *reaper)
     }
 }
 
+/* Somebody removed the directory while we lived: makes it again. What its
+ * ledgers knew is lost. */
+static shx_err
+reenter_locked(shx_family *family)
+{
+    void *old = family->share;
+    shx_err err;
+    do {
+        err = enter(family);
+    } while (err == ESTALE);
+    if (err == 0) {
+        (void)munmap(old, shx_os_page_size());
+        shx_ledger_forget(&family->ledgers);
+    }
+    return err;
+}
+
+static shx_err
+write_locked(shx_family *family, const char *name, uint64_t inode,
+             shx_record **out)
+{
+    shx_err err = shx_ledger_write(&family->ledgers, family->directory, name,
+                                   inode, out);
+    if (err == ENOENT) {
+        err = reenter_locked(family);
+        if (err == 0) {
+            err = shx_ledger_write(&family->ledgers, family->directory, name,
+                                   inode, out);
+        }
+    }
+    return err;
+}
+
 shx_err
 shx_family_publish(shx_family *family, int fd, const char *name,
                    uint64_t inode, shx_record **out)
 {
     shx_record *record;
     lock();
-    shx_err err = shx_ledger_write(&family->ledgers, family->directory, name,
-                                   inode, &record);
+    shx_err err = write_locked(family, name, inode, &record);
     if (err == 0) {
         /* Under the lock: a look for records that are out of date must not
          * take this one for such. */

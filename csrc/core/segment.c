@@ -186,14 +186,14 @@ shx_segment_detach(const shx_segment *segment)
 }
 
 shx_err
-shx_segment_open(const char *name, const shx_segment *segment, int *fd)
+shx_segment_open(const char *name, const shx_identity *identity, int *fd)
 {
     int opened;
     shx_err err = shx_os_open(name, O_RDWR, &opened);
     if (err != 0) {
         return err == ENOENT ? SHX_GONE : err;
     }
-    if (!shx_segment_owns_fd(segment, opened)) {
+    if (!shx_segment_owns_fd(identity, opened)) {
         shx_os_close(opened);
         return SHX_GONE;
     }
@@ -202,11 +202,10 @@ shx_segment_open(const char *name, const shx_segment *segment, int *fd)
 }
 
 bool
-shx_segment_owns_fd(const shx_segment *segment, int fd)
+shx_segment_owns_fd(const shx_identity *identity, int fd)
 {
     shx_file file;
-    return shx_os_inspect(fd, &file) == 0 &&
-           same(file.identity, segment->identity);
+    return shx_os_inspect(fd, &file) == 0 && same(file.identity, *identity);
 }
 
 shx_err

@@ -78,14 +78,14 @@ shx_err shx_segment_attach(const char *name, int flags, shx_segment *out,
 /* The only place where memory is unmapped. */
 void shx_segment_detach(const shx_segment *segment);
 
-/* A descriptor of this very segment, by its name: SHX_GONE if the name is no
+/* A descriptor of the very segment, by its name: SHX_GONE if the name is no
  * longer its own. */
-shx_err shx_segment_open(const char *name, const shx_segment *segment,
+shx_err shx_segment_open(const char *name, const shx_identity *identity,
                          int *fd);
 
-/* Is the descriptor still one of this segment? A process that closes every
+/* Is the descriptor still one of that segment? A process that closes every
  * descriptor and opens others reuses the numbers. */
-bool shx_segment_owns_fd(const shx_segment *segment, int fd);
+bool shx_segment_owns_fd(const shx_identity *identity, int fd);
 
 shx_err shx_segment_unlink(const char *name);
 

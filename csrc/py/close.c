@@ -5,16 +5,13 @@
 
 #include <errno.h> /* ENOENT */
 
-static shx_leftovers
-take_locked(shx_state *state, shx_shared_memory *self)
+shx_leftovers
+shx_take_locked(shx_shared_memory *self)
 {
     shx_leftovers taken = {self->buf, self->mmap, self->fd};
     /* Programs that close every descriptor reuse the numbers: close what is
      * still ours. */
-    if (self->fd >= 0 && self->mmap != NULL &&
-        Py_IS_TYPE(self->mmap, state->mapping_type) &&
-        !shx_segment_owns_fd(&((shx_mapping *)self->mmap)->segment,
-                             self->fd)) {
+    if (self->fd >= 0 && !shx_segment_owns_fd(&self->identity, self->fd)) {
         taken.fd = SHX_FD_NONE;
     }
     self->buf = NULL;
@@ -24,13 +21,23 @@ take_locked(shx_state *state, shx_shared_memory *self)
 }
 
 shx_leftovers
-shx_take(shx_state *state, PyObject *op)
+shx_take(PyObject *op)
 {
     shx_leftovers taken;
     Py_BEGIN_CRITICAL_SECTION(op);
-    taken = take_locked(state, SHARED_MEMORY(op));
+    taken = shx_take_locked(SHARED_MEMORY(op));
     Py_END_CRITICAL_SECTION();
     return taken;
+}
+
+void
+shx_drop(shx_leftovers *taken)
+{
+    if (taken->fd >= 0) {
+        shx_os_close(taken->fd);
+    }
+    Py_CLEAR(taken->buf);
+    Py_CLEAR(taken->mmap);
 }
 
 /* Calls release() or close() on an attribute. Somebody else's views of it are
@@ -54,9 +61,6 @@ int
 shx_let_go(shx_state *state, shx_leftovers *taken)
 {
     int status = 0;
-    if (taken->fd >= 0) {
-        shx_os_close(taken->fd);
-    }
     if (SHX_CLOSE_RELEASES_BUF ||
         (taken->buf != NULL && !PyMemoryView_Check(taken->buf))) {
         status = end_use(taken->buf, "release");
@@ -65,8 +69,7 @@ shx_let_go(shx_state *state, shx_leftovers *taken)
         status == 0) {
         status = end_use(taken->mmap, "close");
     }
-    Py_CLEAR(taken->buf);
-    Py_CLEAR(taken->mmap);
+    shx_drop(taken);
     return status;
 }
 
@@ -130,7 +133,7 @@ strike_record(PyObject *op)
     uint64_t inode;
     Py_BEGIN_CRITICAL_SECTION(op);
     record = SHARED_MEMORY(op)->record;
-    inode = SHARED_MEMORY(op)->inode;
+    inode = SHARED_MEMORY(op)->identity.inode;
     SHARED_MEMORY(op)->record = NULL;
     Py_END_CRITICAL_SECTION();
     if (record != NULL) {

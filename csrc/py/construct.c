@@ -258,23 +258,22 @@ static void
 adopt(PyObject *op, PyObject *name, PyObject *size, const opened *segment)
 {
     shx_shared_memory *self = SHARED_MEMORY(op);
-    PyObject *old[4];
+    shx_leftovers taken;
+    PyObject *old_name, *old_size;
     Py_BEGIN_CRITICAL_SECTION(op);
-    old[0] = self->name;
-    old[1] = self->size;
-    old[2] = self->mmap;
-    old[3] = self->buf;
+    taken = shx_take_locked(self);
+    old_name = self->name;
+    old_size = self->size;
     self->name = name;
     self->size = size;
     self->mmap = (PyObject *)segment->mapping;
-    self->buf = NULL;
     self->fd = SHX_FD_UNASKED;
     self->record = segment->record;
-    self->inode = segment->mapping->segment.identity.inode;
+    self->identity = segment->mapping->segment.identity;
     Py_END_CRITICAL_SECTION();
-    for (size_t i = 0; i < Py_ARRAY_LENGTH(old); i++) {
-        Py_XDECREF(old[i]);
-    }
+    Py_XDECREF(old_name);
+    Py_XDECREF(old_size);
+    shx_drop(&taken);
 }
 
 /* Registers with the stdlib's tracker if asked to. */

@@ -79,10 +79,14 @@ field_get(PyObject *op, PyObject *instance, PyObject *type)
                      "'%.100s' object has no attribute '%s'",
                      Py_TYPE(instance)->tp_name, self->def->name);
     }
-    else if (value == NULL) {
+    else if (value == NULL && type != NULL && PyType_Check(type)) {
         PyErr_Format(PyExc_AttributeError,
                      "type object '%.100s' has no attribute '%s'",
                      ((PyTypeObject *)type)->tp_name, self->def->name);
+    }
+    else if (value == NULL) {
+        PyErr_Format(PyExc_TypeError, "__get__(None, type) needs a type: '%s'",
+                     self->def->name);
     }
     return value;
 }

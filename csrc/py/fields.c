@@ -109,8 +109,7 @@ fd_locked(shx_state *state, shx_shared_memory *self)
         return -1;
     }
     int fd;
-    shx_err err =
-        shx_segment_open(bare, &((shx_mapping *)self->mmap)->segment, &fd);
+    shx_err err = shx_segment_open(bare, &self->identity, &fd);
     if (err != 0) {
         shx_raise(err, self->name);
         return -1;

@@ -66,15 +66,8 @@ shared_memory_dealloc(PyObject *op)
     if (SHARED_MEMORY(op)->weakrefs != NULL) {
         PyObject_ClearWeakRefs(op);
     }
-    if (SHARED_MEMORY(op)->fd >= 0) {
-        shx_state *state = shx_state_of(type);
-        shx_leftovers taken = shx_take(state, op);
-        if (taken.fd >= 0) {
-            shx_os_close(taken.fd);
-        }
-        Py_XDECREF(taken.buf);
-        Py_XDECREF(taken.mmap);
-    }
+    shx_leftovers taken = shx_take(op); /* asks nothing of the type, which */
+    shx_drop(&taken);                   /* may be half collected by now */
     (void)shared_memory_clear(op);
     type->tp_free(op);
     Py_DECREF(type);
@@ -95,7 +88,7 @@ shared_memory_close(PyObject *op, PyObject *Py_UNUSED(ignored))
     if (state == NULL) {
         return NULL;
     }
-    shx_leftovers taken = shx_take(state, op);
+    shx_leftovers taken = shx_take(op);
     if (shx_let_go(state, &taken) < 0) {
         return NULL;
     }
@@ -289,10 +282,14 @@ static int
 shared_memory_getbuffer(PyObject *op, Py_buffer *view, int flags)
 {
     shx_shared_memory *self = SHARED_MEMORY(op);
+    shx_state *state = shx_state_of(Py_TYPE(op));
     int status = -1;
     view->obj = NULL;
+    if (state == NULL) {
+        return -1;
+    }
     Py_BEGIN_CRITICAL_SECTION(op);
-    if (self->mmap == NULL || self->mmap == Py_None) {
+    if (self->mmap == NULL || !Py_IS_TYPE(self->mmap, state->mapping_type)) {
         PyErr_SetString(PyExc_ValueError,
                         "the shared memory is closed: it has no buffer");
     }

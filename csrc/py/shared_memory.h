@@ -26,8 +26,8 @@ typedef struct {
     PyObject *dict;
     PyObject *weakrefs;
     int fd;
-    shx_record *record; /* our family's, of this segment; or NULL */
-    uint64_t inode;     /* what the record is about */
+    shx_record *record;    /* our family's, of this segment; or NULL */
+    shx_identity identity; /* of the segment: it stays after close */
 } shx_shared_memory;
 
 #define SHARED_MEMORY(op) ((shx_shared_memory *)(op))
@@ -59,7 +59,9 @@ typedef struct {
     int fd; /* ours to close, or < 0 */
 } shx_leftovers;
 
-shx_leftovers shx_take(shx_state *state, PyObject *op);
+shx_leftovers shx_take(PyObject *op);
+shx_leftovers shx_take_locked(shx_shared_memory *self);
+void shx_drop(shx_leftovers *taken);
 int shx_let_go(shx_state *state, shx_leftovers *taken);
 void shx_shared_memory_finalize(PyObject *op);
 
