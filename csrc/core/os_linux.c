@@ -73,16 +73,24 @@ shx_os_publish(int fd, const char *name)
     return errno;
 }
 
-/* shm_open() turns EISDIR into EINVAL, and so does this. */
+/* shm_open() turns EISDIR into EINVAL, and so does this. Somebody who asks
+ * whether the file is in use holds a lease on it for some microseconds; a
+ * blocking open would wait for that, but for a FIFO's other end as well. */
 shx_err
 shx_os_open(const char *name, int flags, int *fd)
 {
     char path[PATH_SIZE];
     path_of(name, path);
     int opened;
-    do {
+    for (int patience = 10000; patience > 0; patience--) {
         opened = open(path, flags | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
-    } while (opened < 0 && errno == EINTR);
+        if (opened >= 0 || (errno != EINTR && errno != EWOULDBLOCK)) {
+            break;
+        }
+        if (errno == EWOULDBLOCK) {
+            (void)usleep(100);
+        }
+    }
     if (opened < 0) {
         return errno == EISDIR ? EINVAL : errno;
     }
