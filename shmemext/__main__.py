@@ -1,0 +1,461 @@
+# SPDX-License-Identifier: MIT
+"""The command line: what is in /dev/shm, and what of it may go."""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from . import lifetime
+from .lifetime import Collected, Deleted, Process, Segment, Survey
+
+OK, FAILED, USAGE = 0, 1, 2
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+_AGES = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
+_COLOURS = {"alive": 32, "own": 32, "dead": 31, "deleted": 31, "unknown": 2}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.run is None:
+        parser.print_help()
+        return OK
+    for stream in (sys.stdout, sys.stderr):  # names may hold any byte
+        getattr(stream, "reconfigure", _nothing)(errors="backslashreplace")
+    run: Callable[[argparse.Namespace], int] = options.run
+    try:
+        status = run(options)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # `ls | head`: what is left has nowhere to go
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return FAILED
+    except KeyboardInterrupt:
+        return _complain("interrupted")
+    except OSError as error:
+        return _complain(_reason(error, str(error.filename)))
+
+
+def _nothing(**_: str) -> None:
+    pass
+
+
+def _complain(text: str) -> int:
+    print(f"shmemext: {text}", file=sys.stderr)
+    return FAILED
+
+
+def _reason(error: OSError, name: str) -> str:
+    return f"{printable(name)}: {error.strerror}"
+
+
+# ls
+
+
+def list_segments(options: argparse.Namespace) -> int:
+    found = lifetime.survey()
+    if options.json:
+        _print_json(
+            {
+                "segments": [_as_json(one) for one in found.segments],
+                "deleted": [asdict(one) for one in found.deleted],
+                "hidden_processes": found.hidden,
+            }
+        )
+        return OK
+    rows = [_row(one, found) for one in found.segments]
+    rows += [_row_of_deleted(one, found) for one in found.deleted]
+    _print_table(rows)
+    if found.hidden and sys.stdout.isatty():
+        print(
+            f"+ and perhaps more: {found.hidden} processes "
+            "may not be looked into"
+        )
+    return OK
+
+
+_HEADER = ("NAME", "SIZE", "HELD", "MODE", "OWNER", "AGE", "FAMILY", "OPEN IN")
+_STATE = _HEADER.index("FAMILY")
+_TO_THE_RIGHT = {"SIZE", "HELD", "AGE"}
+
+
+def _row(segment: Segment, found: Survey) -> tuple[str, ...]:
+    return (
+        printable(segment.name),
+        human(segment.size),
+        human(segment.held),
+        f"{segment.mode:04o}",
+        segment.owner,
+        age(segment.age),
+        _family(segment),
+        _open_in(segment.processes, found),
+    )
+
+
+def _row_of_deleted(memory: Deleted, found: Survey) -> tuple[str, ...]:
+    return (
+        printable(memory.name),
+        human(memory.size),
+        *("-",) * 4,
+        "deleted",
+        _open_in(memory.processes, found),
+    )
+
+
+def _family(segment: Segment) -> str:
+    family = segment.family
+    if family is None:
+        return segment.kind
+    state = "own" if family.own else "alive" if family.alive else "dead"
+    return f"{state} {family.id[:8]}"
+
+
+def _open_in(processes: tuple[Process, ...], found: Survey) -> str:
+    text = f"{len(processes)}{'+' if found.hidden else ''}"
+    if processes:
+        text += ": " + ", ".join(map(_process, processes))
+    return text
+
+
+def _process(process: Process) -> str:
+    return f"{printable(process.command)} {process.pid}"
+
+
+def _print_table(rows: list[tuple[str, ...]]) -> None:
+    widths = [
+        max(map(len, column)) for column in zip(_HEADER, *rows, strict=True)
+    ]
+    limit = sys.maxsize
+    if sys.stdout.isatty():
+        limit = shutil.get_terminal_size().columns
+    at = sum(widths[:_STATE]) + 2 * _STATE
+    colour = _has_colour()
+    for row in (_HEADER, *rows):
+        cells = [
+            cell.rjust(width) if title in _TO_THE_RIGHT else cell.ljust(width)
+            for cell, width, title in zip(row, widths, _HEADER, strict=True)
+        ]
+        line = "  ".join(cells).rstrip()
+        if len(line) > limit:
+            line = line[: limit - 3] + "..."
+        if colour and row is _HEADER:
+            line = _coloured(line, 1)
+        elif colour:
+            state = line[at : at + widths[_STATE]]
+            code = _COLOURS.get(row[_STATE].split()[0])
+            line = line[:at] + _coloured(state, code) + line[at + len(state) :]
+        print(line)
+
+
+def _coloured(text: str, code: int | None) -> str:
+    return text if code is None else f"\x1b[{code}m{text}\x1b[0m"
+
+
+def _has_colour() -> bool:
+    return (
+        sys.stdout.isatty()
+        and not os.environ.get("NO_COLOR")
+        and os.environ.get("TERM") != "dumb"
+    )
+
+
+# info
+
+
+def show(options: argparse.Namespace) -> int:
+    found = lifetime.survey()
+    segment = _find(found, options.name)
+    if segment is None:
+        return _complain(f"{printable(options.name)}: no such segment")
+    if options.json:
+        _print_json({**_as_json(segment), "hidden_processes": found.hidden})
+        return OK
+    fields = _fields(segment, found)
+    width = max(map(len, fields))
+    for field, value in fields.items():
+        print(f"{field.ljust(width)}  {value}")
+    return OK
+
+
+def _fields(segment: Segment, found: Survey) -> dict[str, str]:
+    family = "-"
+    if segment.family is not None:
+        state = "alive" if segment.family.alive else "dead"
+        own = ", the caller's own" if segment.family.own else ""
+        family = f"{segment.family.id} ({state}{own})"
+    changed = datetime.fromtimestamp(segment.changed).astimezone()
+    fields = {
+        "name": printable(segment.name),
+        "size": f"{segment.size} ({human(segment.size)})",
+        "held": f"{segment.held} ({human(segment.held)})",
+        "mode": f"{segment.mode:04o}",
+        "owner": f"{segment.owner} (uid {segment.uid})",
+        "inode": str(segment.inode),
+        "changed": changed.isoformat(sep=" ", timespec="seconds"),
+        "age": age(segment.age),
+        "kind": segment.kind,
+        "family": family,
+        "open in": _open_in(segment.processes, found),
+    }
+    for process in segment.processes:
+        how = ["mapped"] * process.mapped + ["by descriptor"] * process.open
+        fields[f"process {process.pid}"] = (
+            f"{printable(process.command)} ({', '.join(how)})"
+        )
+    return fields
+
+
+def _find(found: Survey, name: str) -> Segment | None:
+    bare = name.removeprefix("/")
+    for segment in found.segments:
+        if segment.name == bare:
+            return segment
+    return None
+
+
+# rm
+
+
+def remove(options: argparse.Namespace) -> int:
+    found = lifetime.survey()
+    status = OK
+    for name in options.names:
+        error = _remove(found, name, options.force)
+        if error is not None:
+            status = _complain(f"{printable(name)}: {error}")
+    return status
+
+
+def _remove(found: Survey, name: str, force: bool) -> str | None:
+    if name.removeprefix("/").startswith(lifetime.FAMILY_PREFIX):
+        return "the library's own, not a segment"
+    segment = _find(found, name)
+    if segment is None:
+        return "no such segment"
+    family = segment.family
+    if not force and segment.uid != os.geteuid():
+        return f"belongs to {segment.owner} (--force tries all the same)"
+    if not force and family is not None and family.alive and not family.own:
+        return (
+            "its family is alive and will remove it "
+            "(--force removes it all the same)"
+        )
+    try:
+        lifetime.unlink(segment)
+    except FileNotFoundError:
+        return "no such segment"
+    except OSError as error:
+        return str(error.strerror)
+    print(f"removed {printable(segment.name)}{_still_open(segment)}")
+    return None
+
+
+def _still_open(one: Segment | Collected) -> str:
+    if not one.processes:
+        return f", {human(one.held)}"
+    return (
+        f", but its {human(one.held)} stay until it is closed in "
+        + ", ".join(map(_process, one.processes))
+    )
+
+
+# gc
+
+
+def collect(options: argparse.Namespace) -> int:
+    asks = options.orphans and not options.dry_run and not options.yes
+    refusal = None
+    if options.older_than is not None and not options.orphans:
+        refusal = "--older-than needs --orphans"
+    elif asks and not sys.stdin.isatty():
+        refusal = (
+            "--orphans asks before it removes: "
+            "add --yes where there is no terminal"
+        )
+    if refusal is not None:
+        _complain(refusal)
+        return USAGE
+    found = lifetime.survey()
+    done = lifetime.sweep(found, dry_run=options.dry_run)
+    _report(done, options.dry_run)
+    if options.orphans:
+        orphans = lifetime.find_orphans(found, options.older_than or 0.0)
+        if asks and not _agrees(orphans):
+            orphans = [one for one in orphans if one.error is not None]
+        if not options.dry_run:
+            orphans = list(lifetime.remove_orphans(found, orphans))
+        _report(orphans, options.dry_run)
+        done += orphans
+    return _sum_up(done, options.dry_run)
+
+
+def _report(collected: list[Collected], dry_run: bool) -> None:
+    verb = "would remove" if dry_run else "removed"
+    for one in collected:
+        if one.error is None:
+            what = f"{verb} {printable(one.name)}{_still_open(one)}"
+            print(f"{what} ({one.reason})")
+
+
+def _sum_up(done: list[Collected], dry_run: bool) -> int:
+    gone = [one for one in done if one.error is None]
+    freed = sum(one.held for one in gone if not one.processes)
+    would = "would be " if dry_run else ""
+    print(f"{_names(len(gone))} {would}removed, {human(freed)} given back")
+    for one in done:
+        if one.error is not None:
+            _complain(_reason(one.error, one.name))
+    return OK if len(gone) == len(done) else FAILED
+
+
+def _agrees(offered: list[Collected]) -> bool:
+    able = [one for one in offered if one.error is None]
+    if not able:
+        return True
+    for one in able:
+        print(f"{printable(one.name)}, {human(one.held)} (orphan)")
+    total = human(sum(one.held for one in able))
+    print(f"No process has them open. Remove {_names(len(able))}, {total}?")
+    try:
+        answer = input("[y/N] ")
+    except EOFError:
+        print()
+        return False
+    return answer.strip().lower() in ("y", "yes")
+
+
+def _names(count: int) -> str:
+    return f"{count} name{'' if count == 1 else 's'}"
+
+
+# Text
+
+
+def printable(name: str) -> str:
+    """What a terminal can be trusted with, on one line."""
+    return "".join(
+        c if c.isprintable() else repr(c)[1:-1] for c in os.fspath(name)
+    )
+
+
+def human(size: int) -> str:
+    """Three digits or so, in powers of 1024."""
+    value, unit = float(size), 0
+    while round(value, 1) >= 1024 and unit + 1 < len(_UNITS):
+        value, unit = value / 1024, unit + 1
+    text = f"{value:.{1 if value < 10 else 0}f}".removesuffix(".0")
+    return f"{text} {_UNITS[unit]}"
+
+
+def age(seconds: float) -> str:
+    for unit, length in _AGES:
+        if seconds >= length:
+            return f"{int(seconds // length)}{unit}"
+    return "0s"
+
+
+def _as_json(segment: Segment) -> dict[str, Any]:
+    return {**asdict(segment), "mode": f"{segment.mode:04o}"}
+
+
+def _print_json(value: object) -> None:
+    print(json.dumps(value, indent=2))
+
+
+# Arguments
+
+
+def duration(text: str) -> float:
+    """10m, 2h, 7d: in seconds."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number and one of s, m, h, d"
+        )
+    return float(match[1]) * dict(_AGES).get(match[2], 1)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m shmemext",
+        description="What is in /dev/shm, and what of it may go.",
+        epilog="Exit status: 0 all went well, 1 something did not, 2 usage.",
+    )
+    parser.set_defaults(run=None)
+    commands = parser.add_subparsers(title="commands", metavar="")
+
+    def command(
+        name: str, run: Callable[[argparse.Namespace], int], text: str
+    ) -> argparse.ArgumentParser:
+        first, _, more = text.partition("\n")
+        added = commands.add_parser(
+            name, help=first, description=f"{first}. {more}".strip()
+        )
+        added.set_defaults(run=run)
+        return added
+
+    ls = command(
+        "ls",
+        list_segments,
+        "list segments, whose they are and who has them open\n"
+        "SIZE is what was asked for, HELD what its pages take. FAMILY is "
+        "alive or dead with the first digits of its id; untracked: nobody's; "
+        "stdlib: nobody's, under a name that multiprocessing makes up; "
+        "unknown: another user's; deleted: memory that lost its name.",
+    )
+    ls.add_argument("--json", action="store_true", help="exact, for programs")
+
+    info = command("info", show, "show all that is known of one segment")
+    info.add_argument("name", metavar="NAME")
+    info.add_argument("--json", action="store_true", help="for programs")
+
+    rm = command(
+        "rm",
+        remove,
+        "remove segments by name\n"
+        "Processes that have one open keep its memory until they close it.",
+    )
+    rm.add_argument("names", metavar="NAME", nargs="+")
+    rm.add_argument(
+        "--force",
+        action="store_true",
+        help="even those of a living family, or of another user",
+    )
+
+    gc = command(
+        "gc",
+        collect,
+        "remove what dead families of this user left\n"
+        "Never what is alive or somebody else's.",
+    )
+    gc.add_argument(
+        "--dry-run", action="store_true", help="say what, and remove nothing"
+    )
+    gc.add_argument(
+        "--orphans",
+        action="store_true",
+        help="offer also segments of this user that no family owns and no "
+        "process on the machine has open, the stdlib's included",
+    )
+    gc.add_argument(
+        "--older-than",
+        type=duration,
+        metavar="AGE",
+        help="of orphans, only those as old: 30s, 10m, 2h, 7d",
+    )
+    gc.add_argument(
+        "--yes", action="store_true", help="remove orphans without asking"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
