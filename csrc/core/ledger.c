@@ -40,7 +40,7 @@ still_names(const char *name, uint64_t inode, uint64_t *bytes)
     shx_file file;
     const char *bare;
     if (shx_segment_name(name, &bare) != 0 || bare != name ||
-        shx_os_inspect_name(name, &file) != 0 ||
+        shx_os_inspect_name(name, &file) != 0 || !file.regular ||
         file.identity.inode != inode) {
         return false;
     }

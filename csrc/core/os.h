@@ -23,10 +23,10 @@
 /* Where named segments live, for people to read in messages. */
 extern const char shx_os_directory[];
 
-/* The longest name, in bytes, and the length from which the system's own
- * shm_open() says EINVAL rather than ENAMETOOLONG. */
+/* The longest name, in bytes, and what shm_open() says of a longer one: that
+ * differs with the C library and its version, so it is asked. */
 extern const size_t shx_os_name_max;
-extern const size_t shx_os_name_invalid;
+shx_err shx_os_refuse_long(const char *name);
 
 /* What tells one file from every other while it exists. */
 typedef struct {

@@ -13,7 +13,7 @@
 #include <fcntl.h>       /* open, fallocate, O_TMPFILE, AT_EMPTY_PATH */
 #include <limits.h>      /* NAME_MAX */
 #include <stdio.h>       /* snprintf */
-#include <sys/mman.h>    /* mmap, msync, madvise */
+#include <sys/mman.h>    /* mmap, msync, madvise, shm_open */
 #include <sys/stat.h>    /* fstat, fchmod */
 #include <sys/statvfs.h> /* statvfs */
 #include <unistd.h>      /* linkat, unlink, close, ftruncate */
@@ -22,7 +22,6 @@
 
 const char shx_os_directory[] = DIRECTORY;
 const size_t shx_os_name_max = NAME_MAX;
-const size_t shx_os_name_invalid = NAME_MAX + 5; /* glibc's buffer */
 
 enum { PATH_SIZE = sizeof(DIRECTORY) + 1 + NAME_MAX };
 
@@ -30,6 +29,17 @@ static void
 path_of(const char *name, char path[PATH_SIZE])
 {
     (void)snprintf(path, PATH_SIZE, DIRECTORY "/%s", name);
+}
+
+shx_err
+shx_os_refuse_long(const char *name)
+{
+    int fd = shm_open(name, O_RDONLY, 0);
+    if (fd < 0) {
+        return errno;
+    }
+    (void)close(fd); /* a system with longer names than ours */
+    return ENAMETOOLONG;
 }
 
 shx_err

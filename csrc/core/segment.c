@@ -22,12 +22,11 @@ shx_segment_name(const char *name, const char **bare)
         name++;
     }
     size_t length = strlen(name);
-    if (length == 0 || length >= shx_os_name_invalid ||
-        strchr(name, '/') != NULL) {
+    if (length == 0 || strchr(name, '/') != NULL) {
         return EINVAL;
     }
     if (length > shx_os_name_max) {
-        return ENAMETOOLONG;
+        return shx_os_refuse_long(name);
     }
     static const char reserved[] = ".shmemext-";
     if (strncmp(name, reserved, sizeof reserved - 1) == 0) {

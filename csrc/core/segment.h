@@ -62,8 +62,8 @@ typedef struct {
 } shx_create;
 
 /* What shm_open() makes of a name: leading slashes go, then it must not be
- * empty or hold another slash (EINVAL) or be too long (ENAMETOOLONG, or
- * EINVAL where glibc says so). *bare points into `name`. */
+ * empty or hold another slash (EINVAL) or be too long (ENAMETOOLONG; EINVAL in
+ * some versions of glibc). *bare points into `name`. */
 shx_err shx_segment_name(const char *name, const char **bare);
 
 /* EEXIST if the name is taken. ENOSPC if the pages are not to be had. */

@@ -97,11 +97,10 @@ set_buf(PyObject *op, PyObject *value)
 /* Opens a descriptor the first time it is asked for: called with the lock
  * held. -1 without an exception where there is none. */
 static int
-fd_locked(shx_state *state, shx_shared_memory *self)
+fd_locked(shx_shared_memory *self)
 {
-    if (self->fd != SHX_FD_UNASKED || self->mmap == NULL ||
-        !Py_IS_TYPE(self->mmap, state->mapping_type)) {
-        return self->fd < 0 ? SHX_FD_NONE : self->fd;
+    if (self->fd != SHX_FD_UNASKED) {
+        return self->fd;
     }
     const char *bare;
     if (shx_bare_name(self->name == NULL ? Py_None : self->name, "shm_open",
@@ -120,13 +119,9 @@ fd_locked(shx_state *state, shx_shared_memory *self)
 static PyObject *
 get_fd(PyObject *op)
 {
-    shx_state *state = shx_state_of(Py_TYPE(op));
-    if (state == NULL) {
-        return NULL;
-    }
     int fd;
     Py_BEGIN_CRITICAL_SECTION(op);
-    fd = fd_locked(state, SHARED_MEMORY(op));
+    fd = fd_locked(SHARED_MEMORY(op));
     Py_END_CRITICAL_SECTION();
     return fd == -1 && PyErr_Occurred() ? NULL : PyLong_FromLong(fd);
 }
