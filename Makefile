@@ -3,13 +3,14 @@
 PYTHON ?= python3
 VENV ?= .venv
 CLANG ?= clang
+ROUNDS ?= 1000
 
 BIN := $(VENV)/bin
 SOURCES := setup.py pyproject.toml $(wildcard csrc/*/*.c csrc/*/*.h)
 PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-check --quiet
 BUILD := SHMEMEXT_WERROR=1 $(PIP) install --no-build-isolation --editable
 
-.PHONY: help build demo test lint format bench sanitize tsan clean
+.PHONY: help build demo test lint format bench storm sanitize tsan clean
 
 help:  ## print this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -23,11 +24,11 @@ $(VENV)/.built: $(SOURCES) | $(BIN)/python
 	@touch $@
 
 $(VENV)/.test: pyproject.toml | $(BIN)/python
-	$(PIP) install --group test
+	$(PIP) install --prefer-binary --group test
 	@touch $@
 
 $(VENV)/.lint: pyproject.toml | $(BIN)/python
-	$(PIP) install --group lint
+	$(PIP) install --prefer-binary --group lint
 	@touch $@
 
 build: $(VENV)/.built  ## build into a virtual environment, .venv
@@ -54,6 +55,9 @@ format: $(VENV)/.lint  ## let ruff and clang-format write
 bench: build  ## measure against the standard library, as ratios
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
+storm: build  ## kill random members of process families for ROUNDS rounds
+	$(BIN)/python tests/storm.py --rounds $(ROUNDS) $(ARGS)
+
 sanitize:  ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	tests/sanitize.sh address $(PYTHON)
 
@@ -61,6 +65,6 @@ tsan:  ## the thread tests under ThreadSanitizer; PYTHON is a TSan build
 	tests/sanitize.sh thread $(PYTHON)
 
 clean:  ## remove what was built
-	rm -rf build dist *.egg-info $(VENV) .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist *.egg-info $(VENV) .venv-address-* .venv-thread-* .mypy_cache .ruff_cache .hypothesis
 	rm -f shmemext/*.so shmemext/shmemext-reaper
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -70,10 +70,14 @@ take_share(int directory, void **share)
         err = errno == EINTR ? 0 : errno;
     }
     struct stat ours, named;
-    if (err == 0 && (fstat(fd, &ours) != 0 ||
-                     fstatat(directory, SHX_FAMILY_LOCK, &named,
-                             AT_SYMLINK_NOFOLLOW) != 0 ||
-                     ours.st_nlink == 0 || ours.st_ino != named.st_ino)) {
+    if (err == 0 && fstat(fd, &ours) != 0) {
+        err = errno;
+    }
+    if (err == 0 && fstatat(directory, SHX_FAMILY_LOCK, &named,
+                            AT_SYMLINK_NOFOLLOW) != 0) {
+        err = errno == ENOENT ? ESTALE : errno;
+    }
+    if (err == 0 && (ours.st_nlink == 0 || ours.st_ino != named.st_ino)) {
         err = ESTALE;
     }
     if (err == 0) {

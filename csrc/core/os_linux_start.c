@@ -22,7 +22,7 @@
 #include <sys/mman.h>  /* mmap: the stacks */
 #include <sys/prctl.h> /* PR_GET_CHILD_SUBREAPER */
 #include <sys/wait.h>  /* waitpid, __WALL */
-#include <unistd.h>    /* execve, readlink, setsid */
+#include <unistd.h>    /* access, execve, readlink, setsid */
 
 enum { STACK = 64 << 10 };
 
@@ -79,6 +79,9 @@ shx_os_start_detached(const char *program, const char *argument)
 {
     if (adopts_orphans()) {
         return 0;
+    }
+    if (access(program, X_OK) != 0) {
+        return errno;
     }
     char *stacks = mmap(NULL, 2 * STACK, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);

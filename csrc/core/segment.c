@@ -75,6 +75,13 @@ set_size(int fd, const shx_create *request)
                             : shx_os_resize(fd, request->size);
 }
 
+static bool
+is_taken(const char *name)
+{
+    shx_file file;
+    return shx_os_inspect_name(name, &file) == 0;
+}
+
 shx_err
 shx_segment_create(shx_create *request, shx_segment *out)
 {
@@ -83,6 +90,9 @@ shx_segment_create(shx_create *request, shx_segment *out)
     shx_file file;
 
     request->step = SHX_STEP_OPEN;
+    if (request->size > piece && is_taken(request->name)) {
+        return EEXIST; /* before much work, and much memory, for nothing */
+    }
     shx_err err = shx_os_create_unnamed(request->mode, &fd);
     if (err != 0) {
         return err;
@@ -117,8 +127,7 @@ shx_segment_create(shx_create *request, shx_segment *out)
     address = NULL;
 done:
     /* shm_open() looks at the name before anybody looks at the size. */
-    if (err != 0 && err != SHX_INTERRUPTED &&
-        shx_os_inspect_name(request->name, &file) == 0) {
+    if (err != 0 && err != SHX_INTERRUPTED && is_taken(request->name)) {
         request->step = SHX_STEP_PUBLISH;
         err = EEXIST;
     }

@@ -281,11 +281,11 @@ mapping_flush(PyObject *op, PyObject *args)
     if (!PyArg_ParseTuple(args, "|nn:flush", &offset, &size)) {
         return NULL;
     }
-    if (PyTuple_GET_SIZE(args) < 2) {
+    bool inside = offset >= 0 && offset <= size_of(op);
+    if (inside && PyTuple_GET_SIZE(args) < 2) {
         size = size_of(op) - offset;
     }
-    if (offset < 0 || size < 0 || offset > size_of(op) ||
-        size > size_of(op) - offset) {
+    if (!inside || size < 0 || size > size_of(op) - offset) {
         PyErr_SetString(PyExc_ValueError, "flush values out of range");
         return NULL;
     }

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+/* A preloaded library that makes one system call of our extension fail.
+ *
+ *   failing_arm("_shmemext", k, errno)
+ *                        the k-th call that code of a file so named makes from
+ *                        now on, in this thread, does not happen
+ *   failing_disarm()     how many calls there were
+ *   failing_name()       the one that failed, "" if none did
+ *
+ * Who calls is told by the return address, so Python's own calls are neither
+ * counted nor failed. close() and munmap() are counted and never fail: there
+ * is nothing that a program could do about it.
+ *
+ * Each call is passed on with six longs whatever it takes, pointers and
+ * variable arguments included: the calling conventions of x86-64 and AArch64
+ * allow that. So no header that declares one of them may be included.
+ */
+#define _GNU_SOURCE
+
+#include <dlfcn.h> /* dladdr, dlsym, RTLD_NEXT */
+#include <errno.h>
+#include <string.h> /* strstr */
+
+static __thread const char *caller;
+static __thread int seen;
+static __thread int failing;
+static __thread int error;
+static __thread const char *failed = "";
+
+void
+failing_arm(const char *file, int k, int code)
+{
+    failed = "";
+    seen = 0;
+    failing = k;
+    error = code;
+    caller = file;
+}
+
+int
+failing_disarm(void)
+{
+    caller = NULL;
+    return seen;
+}
+
+const char *
+failing_name(void)
+{
+    return failed;
+}
+
+/* Does this call fail? */
+static int
+fails(const void *from, const char *name, int may_fail)
+{
+    Dl_info info;
+    if (caller == NULL || dladdr(from, &info) == 0 ||
+        strstr(info.dli_fname, caller) == NULL) {
+        return 0;
+    }
+    if (++seen != failing || !may_fail) {
+        return 0;
+    }
+    failed = name;
+    errno = error;
+    return 1;
+}
+
+typedef long six(long, long, long, long, long, long);
+
+#define CALL(name, result, may_fail)                                          \
+    long name(long a, long b, long c, long d, long e, long f)                 \
+    {                                                                         \
+        static six *real;                                                     \
+        if (fails(__builtin_return_address(0), #name, may_fail)) {            \
+            return result;                                                    \
+        }                                                                     \
+        if (real == NULL) {                                                   \
+            real = (six *)dlsym(RTLD_NEXT, #name);                            \
+        }                                                                     \
+        return real(a, b, c, d, e, f);                                        \
+    }
+
+#define MINUS_ONE(name) CALL(name, -1, 1)
+#define NOTHING(name) CALL(name, 0, 1)       /* returns a pointer */
+#define THE_ERROR(name) CALL(name, error, 1) /* returns an errno */
+#define NEVER(name) CALL(name, 0, 0)
+
+NEVER(close)
+NEVER(munmap)
+
+MINUS_ONE(open)
+MINUS_ONE(open64)
+MINUS_ONE(__open_2)
+MINUS_ONE(__open64_2)
+MINUS_ONE(access)
+MINUS_ONE(shm_open)
+MINUS_ONE(openat)
+MINUS_ONE(openat64)
+MINUS_ONE(fstat)
+MINUS_ONE(fstat64)
+MINUS_ONE(lstat)
+MINUS_ONE(lstat64)
+MINUS_ONE(stat)
+MINUS_ONE(stat64)
+MINUS_ONE(fstatat)
+MINUS_ONE(fstatat64)
+MINUS_ONE(statvfs)
+MINUS_ONE(statvfs64)
+MINUS_ONE(chmod)
+MINUS_ONE(fchmod)
+MINUS_ONE(fchmodat)
+MINUS_ONE(fallocate)
+MINUS_ONE(fallocate64)
+MINUS_ONE(ftruncate)
+MINUS_ONE(ftruncate64)
+MINUS_ONE(mmap)
+MINUS_ONE(mmap64)
+MINUS_ONE(mremap)
+MINUS_ONE(msync)
+MINUS_ONE(madvise)
+MINUS_ONE(link)
+MINUS_ONE(linkat)
+MINUS_ONE(unlink)
+MINUS_ONE(unlinkat)
+MINUS_ONE(symlinkat)
+MINUS_ONE(readlink)
+MINUS_ONE(readlinkat)
+MINUS_ONE(rename)
+MINUS_ONE(renameat)
+MINUS_ONE(mkdir)
+MINUS_ONE(mkdirat)
+MINUS_ONE(rmdir)
+MINUS_ONE(flock)
+MINUS_ONE(fcntl)
+MINUS_ONE(fcntl64)
+MINUS_ONE(read)
+MINUS_ONE(write)
+MINUS_ONE(pread)
+MINUS_ONE(pread64)
+MINUS_ONE(pwrite)
+MINUS_ONE(pwrite64)
+MINUS_ONE(dup)
+MINUS_ONE(dup2)
+MINUS_ONE(dup3)
+MINUS_ONE(pipe)
+MINUS_ONE(pipe2)
+MINUS_ONE(socketpair)
+MINUS_ONE(poll)
+MINUS_ONE(waitpid)
+MINUS_ONE(prctl)
+MINUS_ONE(memfd_create)
+MINUS_ONE(clone)
+MINUS_ONE(execve)
+MINUS_ONE(setsid)
+MINUS_ONE(getrandom)
+
+NOTHING(opendir)
+NOTHING(fdopendir)
+NOTHING(readdir)
+NOTHING(readdir64)
+
+/* A sanitizer's own, where there is one. */
+#ifndef NO_MALLOC
+NOTHING(malloc)
+NOTHING(calloc)
+NOTHING(realloc)
+NOTHING(reallocarray)
+#endif
+
+THE_ERROR(posix_spawn)
+THE_ERROR(posix_spawnp)

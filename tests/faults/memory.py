@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: MIT
+"""Makes each allocation of each operation fail, Python's own included.
+
+An operation has passed when it succeeds for a while in a row: now and then
+the interpreter itself gets over a failure.
+
+Prints how many MemoryErrors there were.
+"""
+
+from _testcapi import remove_mem_hooks, set_nomemory
+from functools import partial
+from pickle import PicklingError
+
+import operations
+
+PASSED = 10
+
+# pickle has one word for whatever goes wrong when it looks a class up.
+EXPECTED = (MemoryError, PicklingError)
+
+count = 0
+for name, operation in operations.OPERATIONS.items():
+    k = successes = 0
+    while successes < PASSED:
+        try:
+            error = operations.attempt(
+                operation, partial(set_nomemory, k, k + 1), remove_mem_hooks
+            )
+            assert error is None or isinstance(error, EXPECTED), error
+        except BaseException:
+            print(f"{name}: allocation {k}")
+            raise
+        successes = successes + 1 if error is None else 0
+        count += error is not None
+        k += 1
+print(count)

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: MIT
+"""What happens when a call or an allocation fails, each of them in turn.
+
+The scripts in tests/faults/ do it in processes of their own. Their asserts
+say what went wrong.
+"""
+
+import errno
+import os
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from shmemext import _shmemext
+
+FAULTS = Path(__file__).parent / "faults"
+
+# Functions that cannot fail, or whose failure has no effect.
+HARMLESS = {
+    "__assert_fail",
+    "__cxa_finalize",
+    "__errno_location",
+    "__gmon_start__",
+    "__register_atfork",
+    "__memcpy_chk",
+    "__snprintf_chk",
+    "__stack_chk_fail",
+    "__strcpy_chk",
+    "_ITM_deregisterTMCloneTable",
+    "_ITM_registerTMCloneTable",
+    "_exit",
+    "atexit",
+    "bcmp",
+    "closedir",
+    "dirfd",
+    "free",
+    "geteuid",
+    "getpid",
+    "getuid",
+    "memchr",
+    "memcmp",
+    "memcpy",
+    "memmove",
+    "memset",
+    "pthread_mutex_lock",
+    "pthread_mutex_unlock",
+    "pthread_sigmask",
+    "raise",
+    "setsid",
+    "sigemptyset",
+    "sigfillset",
+    "raise",
+    "sigaction",
+    "sigemptyset",
+    "snprintf",
+    "strchr",
+    "strcmp",
+    "strcpy",
+    "strerror",
+    "strlen",
+    "strncmp",
+    "strncpy",
+    "strnlen",
+    "sysconf",
+    "usleep",
+}
+
+if SANITIZED := "SHMEMEXT_SANITIZER" in os.environ:  # its malloc() is used
+    HARMLESS |= {"malloc", "calloc", "realloc", "reallocarray"}
+
+
+def run(script, *args, **env):
+    done = subprocess.run(
+        [sys.executable, FAULTS / script, *map(str, args)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, **env},
+    )
+    assert done.returncode == 0 and not done.stderr, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def failing(tmp_path_factory):
+    """The preloaded library, built."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("no C compiler to build tests/faults/failing.c with")
+    library = tmp_path_factory.mktemp("faults") / "failing.so"
+    source = FAULTS / "failing.c"
+    options = ["-O1", "-shared", "-fPIC", "-fno-builtin", "-Wall", "-Werror"]
+    options += ["-DNO_MALLOC"] if SANITIZED else []
+    subprocess.run(
+        [compiler, *options, "-o", library, source, "-ldl"], check=True
+    )
+    return library
+
+
+@pytest.fixture
+def preload(failing):
+    """The environment that puts it in front of libc and a sanitizer."""
+    libraries = [str(failing), os.environ.get("LD_PRELOAD", "")]
+    options = os.environ.get("ASAN_OPTIONS", "")
+    return {
+        "LD_PRELOAD": ":".join(filter(None, libraries)),
+        "ASAN_OPTIONS": f"{options}:verify_asan_link_order=0",
+    }
+
+
+def symbols(library, which):
+    listing = subprocess.run(
+        ["nm", "--dynamic", "--format=posix", which, library],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    return {line.split()[0].split("@")[0] for line in listing.splitlines()}
+
+
+@pytest.mark.skipif(shutil.which("nm") is None, reason="no nm(1)")
+def test_every_call_of_the_extension_can_be_made_to_fail(failing):
+    """Otherwise the other tests here would not notice a new one: it belongs
+    into failing.c, or into HARMLESS."""
+    calls = {
+        name
+        for name in symbols(_shmemext.__file__, "--undefined-only")
+        if not name.startswith(
+            ("Py", "_Py", "__asan", "__ubsan", "__tsan", "__sanitizer")
+        )
+    }
+    assert {"open", "mmap"} <= calls | {"open64", "mmap64"}
+    assert calls - symbols(failing, "--defined-only") - HARMLESS == set()
+
+
+@pytest.mark.parametrize("code", ["EMFILE", "ENOMEM"])
+def test_failing_call_is_an_error_that_leaves_nothing(preload, code):
+    seen = run("calls.py", code, **preload).split()
+    assert {"fstat", "fchmod", "fallocate", "linkat", "unlink"} < set(seen)
+
+
+def test_interrupted_call_is_retried_or_an_error(preload):
+    assert "fallocate" in run("calls.py", "EINTR", **preload)
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENOMEM])
+def test_failing_call_of_the_first_create(preload, code, name):
+    for k in range(1, 200):
+        if run("first.py", k, code, name, **preload) == "0\n":
+            break
+    assert 5 < k < 199
+
+
+@pytest.mark.skipif(
+    find_spec("_testcapi") is None, reason="this Python has no _testcapi"
+)
+def test_failing_allocation_is_memory_error_and_leaves_nothing():
+    assert int(run("memory.py", PYTHONMALLOC="default")) > 50
+
+
+def test_no_operation_leaks_objects():
+    """With Python's own allocator, which counts."""
+    run("leaks.py", PYTHONMALLOC="default")

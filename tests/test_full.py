@@ -1,0 +1,450 @@
+# SPDX-License-Identifier: MIT
+"""Too little of everything: room in /dev/shm, descriptors, address space.
+
+The scripts run on a small tmpfs of their own, in a mount namespace, so that
+filling /dev/shm disturbs nobody.
+"""
+
+import os
+import subprocess
+import sys
+from functools import cache
+from textwrap import dedent
+
+import pytest
+from conftest import python
+
+from shmemext import SharedMemory
+
+PRELUDE = """\
+import errno, gc, os, resource, signal, subprocess, sys, threading, time
+from pathlib import Path
+from shmemext import SharedMemory
+
+MiB = 1 << 20
+
+def names():
+    "What is in /dev/shm, without the library's own directories."
+    return {
+        name for name in os.listdir("/dev/shm")
+        if not name.startswith((".shmemext-", "shmemext-test-", "psm_"))
+    }
+
+def room():
+    status = os.statvfs("/dev/shm")
+    return status.f_bavail * status.f_frsize
+
+def used():
+    status = os.statvfs("/dev/shm")
+    return (status.f_blocks - status.f_bfree) * status.f_frsize
+
+def held():
+    "Descriptors, and mappings of segments."
+    maps = Path("/proc/self/maps").read_text().splitlines()
+    return os.listdir("/proc/self/fd"), [
+        line for line in maps
+        if "/dev/shm/" in line and "/dev/shm/.shmemext-" not in line
+    ]
+
+def fails(code, *args, error=OSError, **kwargs):
+    try:
+        SharedMemory(*args, **kwargs)
+    except error as caught:
+        assert caught.errno == code, caught
+        return caught
+    sys.exit(f"{args} {kwargs} went well")
+
+# what the library sets up once is set up now
+warm = SharedMemory(create=True, size=1)
+warm.unlink()
+warm.close()
+"""
+
+
+@cache
+def namespace():
+    """The command that runs another in a mount namespace, if any does."""
+    for flags in ["-m"], ["-Urm"]:
+        command = ["unshare", *flags, "sh", "-c"]
+        script = "mount -t tmpfs -o size=1m tmpfs /dev/shm"
+        try:
+            done = subprocess.run([*command, script], capture_output=True)
+        except FileNotFoundError:
+            return None
+        if done.returncode == 0:
+            return command
+    return None
+
+
+@pytest.fixture
+def on_tmpfs():
+    """Runs a script with a /dev/shm of some size, and nothing in it."""
+    if namespace() is None:
+        pytest.skip("no permission to mount a small /dev/shm (unshare)")
+
+    def run(size, script):
+        mount = f'mount -t tmpfs -o size={size} tmpfs /dev/shm && exec "$@"'
+        code = PRELUDE + dedent(script)
+        done = subprocess.run(
+            [*namespace(), mount, "sh", sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+
+    return run
+
+
+# room
+
+
+@pytest.mark.parametrize("size", [9, 16, 17, 100, 1 << 20])
+def test_create_larger_than_dev_shm_says_what_to_do(on_tmpfs, size):
+    on_tmpfs(
+        "8m",
+        f"""
+        before = names(), held(), room()
+        error = fails(errno.ENOSPC, "large", create=True, size={size} * MiB)
+        text = str(error)
+        assert error.filename == "/large" and "/large" in text, text
+        assert str({size} * MiB) in text, text
+        assert f" {{before[2]}} " in text, text
+        assert "--shm-size" in text, text
+        assert (names(), held(), room()) == before
+        """,
+    )
+
+
+def test_sizes_around_the_limit(on_tmpfs):
+    on_tmpfs(
+        "8m",
+        """
+        page = os.sysconf("SC_PAGESIZE")
+        start = room()
+        for left in -MiB, -page, -1, 0, 1, page, MiB:
+            before = names(), held(), room()
+            shm = None
+            if left > 0:
+                fails(errno.ENOSPC, "x", create=True, size=start + left)
+            else:
+                shm = SharedMemory("x", create=True, size=start + left)
+                assert room() == -left // page * page
+                shm.buf[:] = b"x" * len(shm.buf)
+                shm.close()
+                shm.unlink()
+                del shm
+            assert (names(), held(), room()) == before, left
+        """,
+    )
+
+
+def test_full_after_the_first_pieces_leaves_nothing(on_tmpfs):
+    """Reservation is done in pieces. Somebody takes the room between them:
+    the thread that does is let in by the pieces themselves."""
+    on_tmpfs(
+        "600m",
+        """
+        def take(room_before):
+            while room_before - room() < 64 * MiB:
+                time.sleep(0)
+            with open("/dev/shm/other", "wb") as other:
+                try:
+                    os.posix_fallocate(other.fileno(), 0, 300 * MiB)
+                except OSError:
+                    other.truncate()
+
+        for attempt in range(20):
+            before = names(), held(), room()
+            thread = threading.Thread(target=take, args=(room(),))
+            thread.start()
+            try:
+                SharedMemory("large", create=True, size=500 * MiB).unlink()
+            except OSError as error:
+                assert error.errno == errno.ENOSPC, error
+                thread.join()
+                os.unlink("/dev/shm/other")
+                assert (names(), held(), room()) == before
+                break
+            thread.join()
+            os.unlink("/dev/shm/other")
+        else:
+            sys.exit("nobody got in between")
+        """,
+    )
+
+
+def test_room_is_back_after_a_failed_create(on_tmpfs):
+    on_tmpfs(
+        "24m",
+        """
+        before = room()
+        for size in 25, 24 + 16, 100:
+            fails(errno.ENOSPC, create=True, size=size * MiB)
+            assert room() == before
+        for size in 17, 20:
+            shm = SharedMemory("x", create=True, size=size * MiB)
+            assert before - room() == size * MiB
+            assert not any(shm.buf[::4096])
+            shm.unlink()
+            shm.close()
+            assert room() == before
+        """,
+    )
+
+
+def test_reserve_false_creates_what_does_not_fit(on_tmpfs):
+    on_tmpfs(
+        "8m",
+        """
+        before = room()
+        shm = SharedMemory("x", create=True, size=1024 * MiB, reserve=False)
+        assert shm.size == len(shm.buf) == os.stat("/dev/shm/x").st_size
+        shm.buf[512 * MiB] = 7
+        assert SharedMemory("x").buf[512 * MiB] == 7
+        assert 0 < before - room() < MiB
+        shm.unlink()
+        """,
+    )
+
+
+def test_existing_segments_are_untouched_when_full(on_tmpfs):
+    on_tmpfs(
+        "8m",
+        """
+        first = SharedMemory("first", create=True, size=4 * MiB)
+        first.buf[:] = b"7" * first.size
+        for size in 5, 8, 40:
+            fails(errno.ENOSPC, "second", create=True, size=size * MiB)
+            fails(errno.ENOSPC, create=True, size=size * MiB)
+        assert names() == {"first"}
+        assert bytes(SharedMemory("first").buf) == b"7" * first.size
+        first.unlink()
+        """,
+    )
+
+
+def test_taken_name_is_told_before_full(on_tmpfs):
+    """FileExistsError is what a program expects that tries to create and
+    attaches if it cannot."""
+    on_tmpfs(
+        "8m",
+        """
+        first = SharedMemory("first", create=True, size=6 * MiB)
+        for size in 1, 6, 100:
+            fails(errno.EEXIST, "first", create=True, size=size * MiB)
+        assert SharedMemory("first").size == 6 * MiB
+        first.unlink()
+        """,
+    )
+
+
+def test_full_for_another_process_too(on_tmpfs):
+    on_tmpfs(
+        "8m",
+        """
+        first = SharedMemory("first", create=True, size=6 * MiB)
+        first.buf[:] = b"7" * first.size
+        code = '''if True:
+            from shmemext import SharedMemory
+            try:
+                SharedMemory("second", create=True, size=4 << 20)
+            except OSError as error:
+                print(error.errno, error.filename)
+            with SharedMemory("first") as first:
+                first.buf[0] = 8
+        '''
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True
+        )
+        assert done.stdout == f"{errno.ENOSPC} /second\\n", done
+        assert done.stderr == ""
+        assert names() == {"first"} and first.buf[0] == 8
+        first.unlink()
+        """,
+    )
+
+
+# signals and threads while pages are reserved
+
+
+def test_other_threads_run_while_pages_are_reserved(on_tmpfs):
+    on_tmpfs(
+        "2g",
+        """
+        seen = set()
+        stop = threading.Event()
+
+        def watch():
+            while not stop.wait(0.001):
+                seen.add(used())
+
+        start = used()
+        thread = threading.Thread(target=watch)
+        thread.start()
+        shm = SharedMemory("x", create=True, size=1024 * MiB)
+        stop.set()
+        thread.join()
+        shm.unlink()
+        between = {u for u in seen if start < u < start + shm.size}
+        assert len(between) > 3, seen
+        """,
+    )
+
+
+def test_interrupted_while_pages_are_reserved_leaves_nothing(on_tmpfs):
+    on_tmpfs(
+        "4g",
+        """
+        main = threading.get_ident()
+
+        def interrupt(start):
+            while used() < start + 64 * MiB:
+                time.sleep(0)
+            signal.pthread_kill(main, signal.SIGINT)
+
+        before = names(), held(), room()
+        thread = threading.Thread(target=interrupt, args=(used(),))
+        thread.start()
+        try:
+            SharedMemory("x", create=True, size=3072 * MiB)
+        except KeyboardInterrupt:
+            pass
+        else:
+            sys.exit("not interrupted")
+        thread.join()
+        assert (names(), held(), room()) == before
+        """,
+    )
+
+
+def test_steady_signals_do_not_stop_a_create(on_tmpfs):
+    on_tmpfs(
+        "600m",
+        """
+        count = 0
+
+        def handler(number, frame):
+            global count
+            count += 1
+
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+        shm = SharedMemory("x", create=True, size=512 * MiB)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        assert count > 3, count
+        assert os.stat("/dev/shm/x").st_blocks * 512 == shm.size
+        shm.unlink()
+        """,
+    )
+
+
+# descriptors
+
+
+def test_no_descriptor_left():
+    python(
+        PRELUDE
+        + dedent("""
+        shm = SharedMemory(create=True, size=100)
+        name = f"shmemext-test-full-{os.getpid()}"
+        before = held()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        spare = os.dup(0)
+        os.close(spare)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (spare, hard))
+        try:
+            error = fails(errno.EMFILE, name, create=True, size=100)
+            assert error.filename == "/" + name and name in str(error)
+            fails(errno.EMFILE, create=True, size=100)
+            fails(errno.EMFILE, shm.name)
+            try:
+                shm.fileno()
+            except OSError as caught:
+                assert caught.errno == errno.EMFILE
+            else:
+                sys.exit("a descriptor from nowhere")
+            shm.buf[0] = 7
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert not os.path.exists("/dev/shm/" + name)
+        assert held() == before
+        assert SharedMemory(shm.name).buf[0] == 7
+        os.close(os.dup(shm.fileno()))
+        shm.unlink()
+        """)
+    )
+
+
+def test_ten_thousand_segments_with_256_descriptors():
+    python(
+        PRELUDE
+        + dedent("""
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+        before = held()
+        shms = []
+        try:
+            for i in range(10_000):
+                shms.append(SharedMemory(create=True, size=100))
+            assert len(held()[0]) == len(before[0])
+            assert len(held()[1]) >= len(before[1]) + 10_000
+            assert len({shm.name for shm in shms}) == 10_000
+            for i, shm in enumerate(shms):
+                shm.buf[:2] = i.to_bytes(2, "big")
+            for i, shm in enumerate(shms):
+                with SharedMemory(shm.name) as again:
+                    assert again.buf[:2] == i.to_bytes(2, "big")
+        finally:
+            for shm in shms:
+                shm.unlink()
+        del shm, again
+        shms.clear()
+        assert held() == before
+        """)
+    )
+
+
+# address space
+
+
+@pytest.mark.skipif(
+    "SHMEMEXT_SANITIZER" in os.environ,
+    reason="a sanitizer needs more address space than any limit allows",
+)
+def test_no_address_space_left(name):
+    """A failed attach leaves the owner's segment alone (CPython
+    gh-153279)."""
+    shm = SharedMemory(name, create=True, size=256 << 20, reserve=False)
+    shm.buf[0] = 7
+    python(
+        PRELUDE
+        + dedent("""
+        name = sys.argv[1]
+        before = held()
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        limit = pages * os.sysconf("SC_PAGESIZE") + 64 * MiB
+        soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+        try:
+            for reserve in True, False:
+                fails(
+                    errno.ENOMEM,
+                    name + "-new",
+                    create=True,
+                    size=256 * MiB,
+                    reserve=reserve,
+                )
+            fails(errno.ENOMEM, name)
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+        assert not os.path.exists(f"/dev/shm/{name}-new")
+        assert held() == before
+        assert SharedMemory(name).buf[0] == 7
+        """),
+        name,
+    )
+    with SharedMemory(name) as again:
+        assert again.buf[0] == 7
+    shm.close()
+    shm.unlink()
