@@ -4,13 +4,14 @@ PYTHON ?= python3
 VENV ?= .venv
 CLANG ?= clang
 ROUNDS ?= 1000
+SECONDS ?= 60
 
 BIN := $(VENV)/bin
 SOURCES := setup.py pyproject.toml $(wildcard csrc/*/*.c csrc/*/*.h)
 PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-check --quiet
 BUILD := SHMEMEXT_WERROR=1 $(PIP) install --no-build-isolation --editable
 
-.PHONY: help build demo test lint format bench storm sanitize tsan clean
+.PHONY: help build demo test lint format bench storm sanitize tsan fuzz clean
 
 help:  ## print this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -63,6 +64,11 @@ sanitize:  ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 
 tsan:  ## the thread tests under ThreadSanitizer; PYTHON is a TSan build
 	tests/sanitize.sh thread $(PYTHON)
+
+fuzz:  ## libFuzzer at the lists' layout, under both sanitizers; SECONDS=60
+	@mkdir -p build/fuzz/found
+	$(CLANG) -std=c11 -g -O1 -Wall -Wextra -Werror -Icsrc/core -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all tests/core/fuzz_list.c csrc/core/list.c -o build/fuzz/fuzz_list
+	build/fuzz/fuzz_list -max_total_time=$(SECONDS) -max_len=2048 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 -verbosity=0 -artifact_prefix=build/fuzz/ build/fuzz/found tests/core/corpus
 
 clean:  ## remove what was built
 	rm -rf build dist *.egg-info $(VENV) .venv-address-* .venv-thread-* .mypy_cache .ruff_cache .hypothesis

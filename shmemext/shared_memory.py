@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from ._shmemext import SharedMemory
+from .shareable_list import ShareableList, partial
 
 __all__ = ["SharedMemory", "ShareableList"]  # noqa: RUF022 (stdlib's order)
 
@@ -61,30 +62,7 @@ def __getattr__(name: str) -> Any:
         value = import_module(name)
     elif name == "resource_tracker":
         value = import_module("multiprocessing.resource_tracker")
-    elif name == "partial":
-        from functools import partial as value
-    elif name == "ShareableList":
-        value = _shareable_list()
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value
     return value
-
-
-def _shareable_list() -> Any:
-    """The stdlib's ShareableList, over our SharedMemory."""
-    from importlib.util import find_spec, module_from_spec
-
-    package = find_spec("multiprocessing")
-    assert package is not None and package.loader is not None
-    from importlib.machinery import PathFinder
-
-    spec = PathFinder.find_spec(
-        "multiprocessing.shared_memory", package.submodule_search_locations
-    )
-    assert spec is not None and spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.SharedMemory = SharedMemory  # type: ignore[attr-defined]
-    module.ShareableList.__module__ = __name__
-    return module.ShareableList

@@ -24,6 +24,13 @@ shx_error_text(shx_err err)
     case SHX_SQUATTED:
         return "a '.shmemext-' directory in the way is not a directory of "
                "this user alone: remove it, or create with track=False";
+    case SHX_NEGATIVE:
+        return "__len__() should return >= 0";
+    case SHX_CORRUPT:
+        return "the segment does not hold a ShareableList, or its item was "
+               "overwritten with something else";
+    case SHX_TOO_LONG:
+        return "bytes/str item exceeds available storage";
     default:
         return strerror(err);
     }

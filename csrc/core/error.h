@@ -21,6 +21,9 @@ enum {
     SHX_INTERRUPTED = -4, /* the caller's poll asked to stop */
     SHX_SQUATTED = -6,    /* a family's directory is not ours alone */
     SHX_GONE = -5,        /* the name is gone, or is another segment's now */
+    SHX_NEGATIVE = -7,    /* a list of less than no items */
+    SHX_CORRUPT = -8,     /* not a list, or not any more */
+    SHX_TOO_LONG = -9,    /* a text that does not fit into its slot */
 };
 
 /* The sentence for one of ours, or for any errno. Never NULL. */

@@ -258,6 +258,33 @@ shx_family_publish(shx_family *family, int fd, const char *name,
     return err;
 }
 
+shx_err
+shx_family_adopt(shx_family *family, const char *name)
+{
+    shx_file file;
+    shx_record *record;
+    shx_err err = shx_os_inspect_name(name, &file);
+    if (err == 0) {
+        lock();
+        err = shx_ledger_write(&family->ledgers, family->directory, name,
+                               file.identity.inode, &record);
+        unlock();
+    }
+    return err;
+}
+
+bool
+shx_family_disown(const char *name)
+{
+    bool found = false;
+    lock();
+    for (shx_family *f = process.list; f != NULL; f = f->next) {
+        found = shx_ledger_strike_name(&f->ledgers, name) || found;
+    }
+    unlock();
+    return found;
+}
+
 /* Of which family it was shows by whose ledgers list it. */
 void
 shx_family_strike(shx_record *record, uint64_t inode)

@@ -62,6 +62,12 @@ bool shx_family_is_prepared(shx_family *family);
 shx_err shx_family_publish(shx_family *family, int fd, const char *name,
                            uint64_t inode, shx_record **out);
 
+/* Makes a name that is there the family's, whoever else's it is. */
+shx_err shx_family_adopt(shx_family *family, const char *name);
+
+/* Strikes out what this process's ledgers say of a name. Was there any? */
+bool shx_family_disown(const char *name);
+
 /* The name is gone, or shall not be the family's any more: strikes out the
  * record, if it is still about that inode. */
 void shx_family_strike(shx_record *record, uint64_t inode);

@@ -8,7 +8,7 @@
 #include <signal.h>   /* sigaction, BUS_ADRERR */
 #include <stdint.h>   /* uintptr_t */
 #include <stdio.h>    /* snprintf */
-#include <string.h>   /* memcpy */
+#include <string.h>   /* memcpy, strncmp */
 #include <sys/mman.h> /* mmap: the page of zeros */
 
 #include "os.h"
@@ -143,6 +143,19 @@ shx_guard_remove(shx_guard *guard)
         guard->self = NULL;
     }
     unlock();
+}
+
+bool
+shx_guard_knows(const char *name)
+{
+    lock();
+    shx_guard *guard = guards.list;
+    while (guard != NULL &&
+           strncmp(guard->name, name, SHX_GUARD_NAME - 1) != 0) {
+        guard = guard->next;
+    }
+    unlock();
+    return guard != NULL;
 }
 
 bool

@@ -47,6 +47,9 @@ void shx_guard_add(shx_guard *guard, const char *name, void *address,
 /* To be called before the memory is unmapped. */
 void shx_guard_remove(shx_guard *guard);
 
+/* Is a segment of that name mapped here? */
+bool shx_guard_knows(const char *name);
+
 /* Copies the name of one torn segment that was not told yet: false if there is
  * none. */
 bool shx_guard_tell(char name[SHX_GUARD_NAME]);

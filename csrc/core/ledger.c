@@ -245,6 +245,24 @@ shx_ledger_strike(shx_ledgers *ledgers, shx_record *record, uint64_t inode)
     }
 }
 
+bool
+shx_ledger_strike_name(shx_ledgers *ledgers, const char *name)
+{
+    bool found = false;
+    for (shx_ledger *l = ledgers->list; l != NULL; l = l->next) {
+        for (size_t i = 0; i < l->count; i++) {
+            shx_record *record = &l->records[i];
+            uint64_t inode = atomic_load(&record->inode);
+            if (inode != 0 &&
+                strncmp(record->name, name, SHX_RECORD_NAME) == 0) {
+                shx_ledger_strike(ledgers, record, inode);
+                found = true;
+            }
+        }
+    }
+    return found;
+}
+
 void
 shx_ledger_forget(shx_ledgers *ledgers)
 {

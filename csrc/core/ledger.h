@@ -64,6 +64,9 @@ bool shx_ledger_lists(const shx_ledgers *ledgers, const shx_record *record);
 void shx_ledger_strike(shx_ledgers *ledgers, shx_record *record,
                        uint64_t inode);
 
+/* The same for every record of a name. Was there any? */
+bool shx_ledger_strike_name(shx_ledgers *ledgers, const char *name);
+
 /* In a forked child: the files stay the parent's. What is mapped stays
  * mapped, for the child to strike out what it unlinks. */
 void shx_ledger_forget(shx_ledgers *ledgers);

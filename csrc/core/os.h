@@ -82,6 +82,10 @@ shx_err shx_os_start_detached(const char *program, const char *argument);
 shx_err shx_os_map(int fd, size_t size, void **address);
 void shx_os_unmap(void *address, size_t size);
 
+/* Makes the pages of a mapping present, faster than touching them one by
+ * one. A kernel before 5.14 cannot: then they come when they are touched. */
+void shx_os_populate(void *address, size_t size);
+
 /* The file API of a mapping: flush is msync(MS_SYNC). */
 shx_err shx_os_flush(void *address, size_t size);
 shx_err shx_os_advise(void *address, size_t size, int advice);

@@ -206,6 +206,13 @@ shx_os_unmap(void *address, size_t size)
     (void)munmap(address, size);
 }
 
+void
+shx_os_populate(void *address, size_t size)
+{
+    enum { POPULATE_WRITE = 23 }; /* MADV_POPULATE_WRITE, newer than glibc's */
+    (void)madvise(address, size, POPULATE_WRITE);
+}
+
 shx_err
 shx_os_flush(void *address, size_t size)
 {

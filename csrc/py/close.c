@@ -5,6 +5,20 @@
 
 #include <errno.h> /* ENOENT */
 
+shx_mapping *
+shx_shared_memory_mapping(PyObject *op, PyTypeObject *type)
+{
+    PyObject *mapping;
+    Py_BEGIN_CRITICAL_SECTION(op);
+    mapping = SHARED_MEMORY(op)->mmap;
+    if (mapping != NULL && !Py_IS_TYPE(mapping, type)) {
+        mapping = NULL;
+    }
+    Py_XINCREF(mapping);
+    Py_END_CRITICAL_SECTION();
+    return (shx_mapping *)mapping;
+}
+
 shx_leftovers
 shx_take_locked(shx_shared_memory *self)
 {

@@ -58,6 +58,13 @@ PyErr_SetRaisedException(PyObject *error)
 #define SHX_MODULE_SLOTS
 #endif
 
+/* What ShareableList.index() says of a value, which PyErr_Format gets. */
+#if PY_VERSION_HEX >= 0x030E0000
+#define SHX_NOT_IN_LIST "ShareableList.index(x): x not in list"
+#else
+#define SHX_NOT_IN_LIST "%R not in this container"
+#endif
+
 /* close() invalidates `.buf` itself, as the stdlib's does. Without a GIL
  * another thread can be between memoryview's check and its access, and the
  * release would pull the memory from under it: there `.buf` lives on like

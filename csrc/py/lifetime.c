@@ -5,7 +5,7 @@
  * secret that reaches every child by every start method. Both may change, so
  * they are looked at before each create.
  */
-#include "module.h"
+#include "shared_memory.h"
 
 #include <unistd.h> /* geteuid */
 
@@ -47,13 +47,12 @@ id_of(PyObject *authkey, uid_t euid)
     return id;
 }
 
+/* Joins by id. */
 static int
-join(PyObject *authkey, uid_t euid, shx_family **out)
+join(PyObject *id, shx_family **out)
 {
-    PyObject *id = id_of(authkey, euid);
-    const char *text = id == NULL ? NULL : PyUnicode_AsUTF8(id);
+    const char *text = PyUnicode_AsUTF8(id);
     if (text == NULL) {
-        Py_XDECREF(id);
         return -1;
     }
     shx_err err;
@@ -61,7 +60,6 @@ join(PyObject *authkey, uid_t euid, shx_family **out)
     Py_BEGIN_ALLOW_THREADS
     err = shx_family_join(text, out, &first);
     Py_END_ALLOW_THREADS
-    Py_DECREF(id);
     if (err != 0) {
         shx_raise(err, NULL);
         return -1;
@@ -70,6 +68,15 @@ join(PyObject *authkey, uid_t euid, shx_family **out)
         (void)Py_AtExit(shx_family_leave);
     }
     return 0;
+}
+
+static int
+join_by_secret(PyObject *authkey, uid_t euid, shx_family **out)
+{
+    PyObject *id = id_of(authkey, euid);
+    int status = id == NULL ? -1 : join(id, out);
+    Py_XDECREF(id);
+    return status;
 }
 
 int
@@ -88,7 +95,7 @@ shx_family_of_caller(PyObject *module, shx_family **out)
         family = state->family;
     }
     Py_END_CRITICAL_SECTION();
-    int status = family == NULL ? join(authkey, euid, &family) : 0;
+    int status = family == NULL ? join_by_secret(authkey, euid, &family) : 0;
     if (status == 0) {
         Py_BEGIN_CRITICAL_SECTION(module);
         old = state->authkey;
@@ -115,26 +122,27 @@ reaper_path(void)
     return path;
 }
 
-int
-shx_family_to_own(PyObject *module, shx_family **out)
+static int
+prepare(shx_family *family)
 {
-    if (shx_family_of_caller(module, out) < 0) {
-        return -1;
-    }
-    if (shx_family_is_prepared(*out)) {
+    if (shx_family_is_prepared(family)) {
         return 0;
     }
     PyObject *path = reaper_path();
     const char *reaper = path == NULL ? NULL : PyUnicode_AsUTF8(path);
-    if (reaper == NULL) {
-        Py_XDECREF(path);
-        return -1;
+    if (reaper != NULL) {
+        Py_BEGIN_ALLOW_THREADS
+        shx_family_prepare(family, reaper);
+        Py_END_ALLOW_THREADS
     }
-    Py_BEGIN_ALLOW_THREADS
-    shx_family_prepare(*out, reaper);
-    Py_END_ALLOW_THREADS
-    Py_DECREF(path);
-    return 0;
+    Py_XDECREF(path);
+    return reaper == NULL ? -1 : 0;
+}
+
+int
+shx_family_to_own(PyObject *module, shx_family **out)
+{
+    return shx_family_of_caller(module, out) < 0 ? -1 : prepare(*out);
 }
 
 PyDoc_STRVAR(join_doc, "_join($module, /)\n--\n\n"
@@ -228,7 +236,48 @@ lifetime_sweep(PyObject *Py_UNUSED(module), PyObject *dry_run)
     return list;
 }
 
+PyDoc_STRVAR(adopt_doc,
+             "_adopt($module, name, family, /)\n--\n\n"
+             "Make a segment's name that of a family, by its id, which this\n"
+             "process joins. The others who own it go on owning it.");
+
+static PyObject *
+lifetime_adopt(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    PyObject *name, *id;
+    const char *bare;
+    shx_family *family;
+    if (!PyArg_ParseTuple(args, "UU:_adopt", &name, &id) ||
+        shx_bare_name(name, "_adopt", &bare) < 0 || join(id, &family) < 0 ||
+        prepare(family) < 0) {
+        return NULL;
+    }
+    shx_err err = shx_family_adopt(family, bare);
+    if (err != 0) {
+        return shx_raise(err, name);
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(disown_doc,
+             "_disown($module, name, /)\n--\n\n"
+             "Nobody in this process owns the name any more. Return whether\n"
+             "anybody had, or has it mapped.");
+
+static PyObject *
+lifetime_disown(PyObject *Py_UNUSED(module), PyObject *name)
+{
+    const char *bare;
+    if (shx_bare_name(name, "_disown", &bare) < 0) {
+        return NULL;
+    }
+    bool owned = shx_family_disown(bare);
+    return PyBool_FromLong(owned || shx_guard_knows(bare));
+}
+
 PyMethodDef shx_lifetime_methods[] = {
+    {"_adopt", lifetime_adopt, METH_VARARGS, adopt_doc},
+    {"_disown", lifetime_disown, METH_O, disown_doc},
     {"_join", lifetime_join, METH_NOARGS, join_doc},
     {"_sweep", lifetime_sweep, METH_O, sweep_doc},
     {NULL, NULL, 0, NULL},

@@ -3,27 +3,38 @@
 #include "module.h"
 
 #include "mapping.h"
-#include "shared_memory.h"
+#include "shareable_list.h"
 
-/* The type goes by its last name in messages, as a Python class does. */
-static int
-add_shared_memory(PyObject *module, shx_state *state)
+/* A type that goes by its last name in messages, as a Python class does. */
+static PyTypeObject *
+add_public_type(PyObject *module, PyType_Spec *spec, const char *name)
 {
-    PyObject *type =
-        PyType_FromModuleAndSpec(module, &shx_shared_memory_spec, NULL);
-    if (type == NULL) {
-        return -1;
+    PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
+    PyObject *text = type == NULL ? NULL : PyUnicode_FromString(name);
+    if (text == NULL || PyObject_SetAttrString(type, "__name__", text) < 0 ||
+        PyModule_AddType(module, (PyTypeObject *)type) < 0) {
+        Py_CLEAR(type);
     }
-    state->shared_memory_type = (PyTypeObject *)type;
-    PyObject *name = PyUnicode_FromString("SharedMemory");
-    int status =
-        name == NULL ? -1 : PyObject_SetAttrString(type, "__name__", name);
-    Py_XDECREF(name);
-    if (status < 0 ||
+    Py_XDECREF(text);
+    return (PyTypeObject *)type;
+}
+
+static int
+add_public_types(PyObject *module, shx_state *state)
+{
+    state->shared_memory_type =
+        add_public_type(module, &shx_shared_memory_spec, "SharedMemory");
+    if (state->shared_memory_type == NULL ||
         shx_shared_memory_add_fields(state, state->shared_memory_type) < 0) {
         return -1;
     }
-    return PyModule_AddType(module, state->shared_memory_type);
+    state->shareable_list_type =
+        add_public_type(module, &shx_shareable_list_spec, "ShareableList");
+    if (state->shareable_list_type == NULL ||
+        shx_list_search_add(state->shareable_list_type) < 0) {
+        return -1;
+    }
+    return shx_list_layout_add(state->shareable_list_type);
 }
 
 static int
@@ -52,7 +63,7 @@ module_exec(PyObject *module)
     if (shx_mapping_watch() < 0) {
         return -1;
     }
-    return add_shared_memory(module, state);
+    return add_public_types(module, state);
 }
 
 static int
@@ -62,6 +73,7 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->mapping_type);
     Py_VISIT(state->field_type);
     Py_VISIT(state->shared_memory_type);
+    Py_VISIT(state->shareable_list_type);
     Py_VISIT(state->authkey);
     return 0;
 }
@@ -73,6 +85,7 @@ module_clear(PyObject *module)
     Py_CLEAR(state->mapping_type);
     Py_CLEAR(state->field_type);
     Py_CLEAR(state->shared_memory_type);
+    Py_CLEAR(state->shareable_list_type);
     Py_CLEAR(state->zero);
     Py_CLEAR(state->process_module);
     Py_CLEAR(state->public_module);

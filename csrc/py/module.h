@@ -30,6 +30,7 @@ typedef struct {
     PyTypeObject *mapping_type;
     PyTypeObject *field_type;
     PyTypeObject *shared_memory_type;
+    PyTypeObject *shareable_list_type;
     /* Which family we are in, and by what: guarded by the module's lock. */
     PyObject *authkey;
     uid_t euid;
@@ -48,6 +49,7 @@ extern PyModuleDef shx_module;
 extern PyType_Spec shx_mapping_spec;
 extern PyType_Spec shx_field_spec;
 extern PyType_Spec shx_shared_memory_spec;
+extern PyType_Spec shx_shareable_list_spec;
 
 static inline shx_state *
 shx_state_of_module(PyObject *module)

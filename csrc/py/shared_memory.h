@@ -32,6 +32,10 @@ typedef struct {
 
 #define SHARED_MEMORY(op) ((shx_shared_memory *)(op))
 
+/* The mapping of a SharedMemory (any other object crashes): a new reference,
+ * NULL without an exception if it is closed. `type` is the mapping's. */
+shx_mapping *shx_shared_memory_mapping(PyObject *op, PyTypeObject *type);
+
 /* arguments.c: what a construction was called with, all borrowed. */
 typedef struct {
     PyObject *name;

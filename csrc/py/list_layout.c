@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: MIT */
+/* How a ShareableList is made, and what the stdlib's private methods show of
+ * its sections. The Python class puts the pieces together. */
+#include "shareable_list.h"
+
+#include <string.h> /* memcpy */
+
+#include "values.h"
+
+PyDoc_STRVAR(measure_doc,
+             "_measure($self, sequence, /)\n--\n\n"
+             "Return (items, bytes of data, bytes of segment) for the list\n"
+             "of these items. The items come back as plain objects.");
+
+static PyObject *
+list_measure(PyObject *Py_UNUSED(op), PyObject *sequence)
+{
+    PyObject *items = PySequence_List(sequence);
+    if (items == NULL) {
+        return NULL;
+    }
+    size_t data = 0, size;
+    Py_ssize_t length = PyList_GET_SIZE(items);
+    for (Py_ssize_t i = 0; i < length; i++) {
+        shx_value value;
+        PyObject *item = PyList_GET_ITEM(items, i);
+        PyObject *plain = shx_plain_item(item);
+        if (plain == NULL) {
+            goto failed;
+        }
+        PyList_SET_ITEM(items, i, plain);
+        Py_DECREF(item);
+        if (shx_value_from_python(plain, &value) < 0) {
+            goto failed;
+        }
+        data += shx_list_slot(&value);
+    }
+    shx_err err = shx_list_size((size_t)length, data, &size);
+    if (err != 0) {
+        shx_raise(err, NULL);
+        goto failed;
+    }
+    return Py_BuildValue("(Nnn)", items, (Py_ssize_t)data, (Py_ssize_t)size);
+failed:
+    Py_DECREF(items);
+    return NULL;
+}
+
+/* The items of _measure() into the list's memory, which nobody knows yet. */
+static int
+fill_locked(PyObject *op, shx_mapping *mapping, PyObject *items,
+            Py_ssize_t data)
+{
+    shx_list *list = &LIST(op)->list;
+    Py_ssize_t length = PyList_GET_SIZE(items);
+    size_t size, offset = 0;
+    if (data < 0 || shx_list_size((size_t)length, (size_t)data, &size) != 0 ||
+        size > mapping->segment.size) {
+        shx_raise(SHX_CORRUPT, NULL);
+        return -1;
+    }
+    shx_list_create(mapping->segment.address, (size_t)length, (size_t)data,
+                    list);
+    LIST(op)->size = mapping->segment.size;
+    if (list->marks > shx_os_page_size()) { /* marks are seldom written */
+        shx_os_populate(list->memory, list->marks);
+    }
+    for (Py_ssize_t i = 0; i < length; i++) {
+        shx_value value;
+        if (shx_value_from_python(PyList_GET_ITEM(items, i), &value) < 0) {
+            return -1;
+        }
+        if (offset + shx_list_slot(&value) > (size_t)data) {
+            shx_raise(SHX_CORRUPT, NULL);
+            return -1;
+        }
+        shx_list_append(list, (size_t)i, &offset, &value);
+    }
+    return 0;
+}
+
+PyDoc_STRVAR(fill_doc, "_fill($self, items, data, /)\n--\n\n"
+                       "Lay out what _measure() returned in self.shm.");
+
+static PyObject *
+list_fill(PyObject *op, PyObject *args)
+{
+    PyObject *items;
+    Py_ssize_t data;
+    if (!PyArg_ParseTuple(args, "O!n:_fill", &PyList_Type, &items, &data)) {
+        return NULL;
+    }
+    shx_mapping *mapping = shx_list_acquire(op);
+    if (mapping == NULL) {
+        return NULL;
+    }
+    int status;
+    Py_BEGIN_CRITICAL_SECTION(op);
+    status = fill_locked(op, mapping, items, data);
+    Py_END_CRITICAL_SECTION();
+    Py_DECREF(mapping);
+    if (status < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(open_doc, "_open($self, /)\n--\n\n"
+                       "Find the sections of the list in self.shm.");
+
+static PyObject *
+list_open(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    shx_mapping *mapping = shx_list_acquire(op);
+    if (mapping == NULL) {
+        return NULL;
+    }
+    int status;
+    Py_BEGIN_CRITICAL_SECTION(op);
+    status = shx_list_open_locked(op, mapping);
+    Py_END_CRITICAL_SECTION();
+    Py_DECREF(mapping);
+    if (status < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+/* What a private method looks at: one position of one section. */
+typedef enum { OFFSET, FORMAT, CODE } section;
+
+static PyObject *
+peek_locked(PyObject *op, shx_mapping *mapping, section what,
+            Py_ssize_t position)
+{
+    shx_list *list = &LIST(op)->list;
+    if (shx_list_open_locked(op, mapping) < 0) {
+        return NULL;
+    }
+    size_t length = list->length + (what == OFFSET);
+    if (position < 0 || (size_t)position >= length) {
+        PyErr_SetString(PyExc_IndexError, "Requested position out of range.");
+        return NULL;
+    }
+    char format[SHX_FORMAT];
+    switch (what) {
+    case OFFSET:
+        return PyLong_FromUnsignedLongLong(
+            shx_list_offset(list, (size_t)position));
+    case CODE:
+        return PyLong_FromLong(shx_list_code(list, (size_t)position));
+    default:
+        return PyUnicode_DecodeUTF8(
+            format,
+            (Py_ssize_t)shx_list_format(list, (size_t)position, format), NULL);
+    }
+}
+
+static PyObject *
+peek(PyObject *op, PyObject *argument, section what)
+{
+    Py_ssize_t position = PyNumber_AsSsize_t(argument, PyExc_IndexError);
+    if (position == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    shx_mapping *mapping = shx_list_acquire(op);
+    if (mapping == NULL) {
+        return NULL;
+    }
+    PyObject *result;
+    Py_BEGIN_CRITICAL_SECTION(op);
+    result = peek_locked(op, mapping, what, position);
+    Py_END_CRITICAL_SECTION();
+    Py_DECREF(mapping);
+    return result;
+}
+
+PyDoc_STRVAR(offset_at_doc, "_offset_at($self, position, /)\n--\n\n"
+                            "Where a slot begins in the data.");
+
+static PyObject *
+list_offset_at(PyObject *op, PyObject *position)
+{
+    return peek(op, position, OFFSET);
+}
+
+PyDoc_STRVAR(format_at_doc, "_format_at($self, position, /)\n--\n\n"
+                            "The struct format of one item.");
+
+static PyObject *
+list_format_at(PyObject *op, PyObject *position)
+{
+    return peek(op, position, FORMAT);
+}
+
+PyDoc_STRVAR(code_at_doc, "_code_at($self, position, /)\n--\n\n"
+                          "0 a number, 1 str, 2 bytes, 3 None.");
+
+static PyObject *
+list_code_at(PyObject *op, PyObject *position)
+{
+    return peek(op, position, CODE);
+}
+
+PyDoc_STRVAR(describe_doc,
+             "_describe($self, position, format, code, /)\n--\n\n"
+             "Write the format and the code of one item.");
+
+static PyObject *
+list_describe(PyObject *op, PyObject *args)
+{
+    Py_ssize_t position, length;
+    const char *text;
+    int code, status;
+    if (!PyArg_ParseTuple(args, "ns#i:_describe", &position, &text, &length,
+                          &code)) {
+        return NULL;
+    }
+    char format[SHX_FORMAT] = {0};
+    memcpy(format, text, (size_t)(length < SHX_FORMAT ? length : SHX_FORMAT));
+    shx_mapping *mapping = shx_list_acquire(op);
+    if (mapping == NULL) {
+        return NULL;
+    }
+    Py_BEGIN_CRITICAL_SECTION(op);
+    shx_list *list = &LIST(op)->list;
+    status = shx_list_open_locked(op, mapping);
+    if (status == 0 && (position < 0 || (size_t)position >= list->length)) {
+        PyErr_SetString(PyExc_IndexError, "Requested position out of range.");
+        status = -1;
+    }
+    if (status == 0) {
+        shx_list_set_format(list, (size_t)position, format);
+        shx_list_set_code(list, (size_t)position, code);
+    }
+    Py_END_CRITICAL_SECTION();
+    Py_DECREF(mapping);
+    if (status < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef list_layout_methods[] = {
+    {"_measure", list_measure, METH_O, measure_doc},
+    {"_fill", list_fill, METH_VARARGS, fill_doc},
+    {"_open", list_open, METH_NOARGS, open_doc},
+    {"_offset_at", list_offset_at, METH_O, offset_at_doc},
+    {"_format_at", list_format_at, METH_O, format_at_doc},
+    {"_code_at", list_code_at, METH_O, code_at_doc},
+    {"_describe", list_describe, METH_VARARGS, describe_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+/* All formats, one after the other. */
+PyObject *
+shx_list_get_format(PyObject *op, void *Py_UNUSED(closure))
+{
+    shx_mapping *mapping = shx_list_acquire(op);
+    if (mapping == NULL) {
+        return NULL;
+    }
+    PyObject *result = NULL;
+    char *text = NULL;
+    size_t length = 0;
+    int status;
+    Py_BEGIN_CRITICAL_SECTION(op);
+    const shx_list *list = &LIST(op)->list;
+    status = shx_list_open_locked(op, mapping);
+    if (status == 0) {
+        text = PyMem_Malloc(SHX_FORMAT * list->length + 1);
+    }
+    for (size_t i = 0; text != NULL && i < list->length; i++) {
+        length += shx_list_format(list, i, text + length);
+    }
+    Py_END_CRITICAL_SECTION();
+    if (text != NULL) {
+        result = PyUnicode_DecodeUTF8(text, (Py_ssize_t)length, NULL);
+    }
+    else if (status == 0) {
+        PyErr_NoMemory();
+    }
+    PyMem_Free(text);
+    Py_DECREF(mapping);
+    return result;
+}
+
+int
+shx_list_add_methods(PyTypeObject *type, PyMethodDef *methods)
+{
+    for (PyMethodDef *def = methods; def->ml_name != NULL; def++) {
+        PyObject *method = PyDescr_NewMethod(type, def);
+        if (method == NULL ||
+            PyObject_SetAttrString((PyObject *)type, def->ml_name, method) <
+                0) {
+            Py_XDECREF(method);
+            return -1;
+        }
+        Py_DECREF(method);
+    }
+    return 0;
+}
+
+int
+shx_list_layout_add(PyTypeObject *type)
+{
+    return shx_list_add_methods(type, list_layout_methods);
+}

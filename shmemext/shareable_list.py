@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: MIT
+"""What the C type ShareableList has from Python: its constructor, and the
+stdlib's private names."""
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from types import GenericAlias
+from typing import Any
+
+from ._shmemext import ShareableList, SharedMemory
+
+
+class _Surface:
+    """A list of fixed length in a shared memory block.
+
+    Holds int (64 bits), float, bool, str, bytes and None. An item may be
+    replaced by one of another type; a text has as many bytes as the first in
+    its place had, rounded up to the next multiple of 8.
+
+    ShareableList(sequence) creates, ShareableList(name=...) attaches to the
+    list that is there, ShareableList(sequence, name=...) creates by name.
+
+    One value is written whole as far as this object's threads see it. Through
+    another object, or in another process, a number is whole and a text that
+    is being written may be seen half done.
+
+    TypeError: an item of another type. struct.error: an int beyond 64 bits.
+    ValueError: the block holds no list. The errors of SharedMemory.
+    """
+
+    _types_mapping = {  # noqa: RUF012
+        int: "q",
+        float: "d",
+        bool: "xxxxxxx?",
+        str: "%ds",
+        bytes: "%ds",
+        None.__class__: "xxxxxx?x",
+    }
+    _alignment = 8
+    _back_transforms_mapping: dict[int, Callable[[Any], Any]] = {  # noqa: RUF012
+        0: lambda value: value,
+        1: lambda value: value.rstrip(b"\x00").decode("utf8"),
+        2: lambda value: value.rstrip(b"\x00"),
+        3: lambda _value: None,
+    }
+
+    __class_getitem__ = classmethod(GenericAlias)
+
+    def __init__(
+        self: ShareableList,
+        sequence: Iterable[Any] | None = None,
+        *,
+        name: str | None = None,
+    ) -> None:
+        if name is not None and sequence is None:
+            self.shm = SharedMemory(name)
+            try:
+                self._open()
+            except BaseException:
+                self.shm.close()
+                raise
+            return
+        items, data, size = self._measure(sequence or ())
+        if items and isinstance(sequence, Iterator):
+            from struct import error
+
+            raise error(
+                f"pack_into expected {len(items)} items for packing (got 0)"
+            )
+        self.shm = SharedMemory(name, create=True, size=size)
+        try:
+            self._fill(items, data)
+        except BaseException:
+            self.shm.close()
+            self.shm.unlink()
+            raise
+
+    def __reduce__(self: ShareableList) -> tuple[Any, ...]:
+        return partial(self.__class__, name=self.shm.name), ()
+
+    def __repr__(self: ShareableList) -> str:
+        items = list(self)
+        return f"{self.__class__.__name__}({items}, name={self.shm.name!r})"
+
+    @staticmethod
+    def _extract_recreation_code(value: object) -> int:
+        if not isinstance(value, str | bytes | None.__class__):
+            return 0
+        return 1 if isinstance(value, str) else 2 if value is not None else 3
+
+    @property
+    def _allocated_offsets(self: ShareableList) -> list[int]:
+        return [self._offset_at(i) for i in range(self._list_len + 1)]
+
+    def _get_packing_format(self: ShareableList, position: int) -> str:
+        if position < 0:
+            position += self._list_len
+        return self._format_at(position)
+
+    def _get_back_transform(self: ShareableList, position: int) -> Callable[[Any], Any]:
+        return self._back_transforms_mapping[self._code_at(position)]
+
+    def _set_packing_format_and_transform(
+        self: ShareableList, position: int, fmt_as_str: str, value: object
+    ) -> None:
+        code = self._extract_recreation_code(value)
+        self._describe(position, fmt_as_str, code)
+
+    @property
+    def _format_size_metainfo(self: ShareableList) -> str:
+        return "q" * (self._list_len + 1)
+
+    @property
+    def _format_packing_metainfo(self: ShareableList) -> str:
+        return "8s" * self._list_len
+
+    @property
+    def _format_back_transform_codes(self: ShareableList) -> str:
+        return "b" * self._list_len
+
+    @property
+    def _offset_data_start(self: ShareableList) -> int:
+        return (self._list_len + 2) * 8
+
+    @property
+    def _offset_packing_formats(self: ShareableList) -> int:
+        return self._offset_data_start + self._offset_at(self._list_len)
+
+    @property
+    def _offset_back_transform_codes(self: ShareableList) -> int:
+        return self._offset_packing_formats + self._list_len * 8
+
+
+for _name, _value in vars(_Surface).items():
+    if _name not in ("__dict__", "__module__", "__weakref__"):
+        if hasattr(_value, "__qualname__"):
+            _value.__qualname__ = f"ShareableList.{_name}"
+        setattr(ShareableList, _name, _value)

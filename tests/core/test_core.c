@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: MIT */
+/* The core from a plain C program, without Python: segments, ledgers, lists,
+ * and a list whose memory another thread fills with rubbish meanwhile.
+ *
+ *   test_core DIRECTORY PREFIX
+ *
+ * DIRECTORY is empty and becomes a family's; names begin with PREFIX. */
+#define _GNU_SOURCE
+
+#include <errno.h>
+#include <fcntl.h>   /* O_RDWR, open */
+#include <pthread.h> /* the thread that writes rubbish */
+#include <sched.h>   /* sched_yield */
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "error.h"
+#include "ledger.h"
+#include "list.h"
+#include "segment.h"
+
+#define CHECK(condition)                                                      \
+    do {                                                                      \
+        if (!(condition)) {                                                   \
+            (void)fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__,          \
+                          #condition);                                        \
+            exit(1);                                                          \
+        }                                                                     \
+    } while (0)
+
+static const char *directory, *prefix;
+
+typedef struct {
+    char text[128];
+} name;
+
+static name
+name_of(const char *suffix)
+{
+    name made;
+    (void)snprintf(made.text, sizeof made.text, "%s-%s", prefix, suffix);
+    return made;
+}
+
+static shx_segment
+create(const char *called, size_t size, bool reserve)
+{
+    shx_segment made;
+    shx_create request = {
+        .name = called, .size = size, .mode = 0600, .reserve = reserve};
+    CHECK(shx_segment_create(&request, &made) == 0);
+    CHECK(made.size == size && made.address != NULL);
+    return made;
+}
+
+static void
+test_names(void)
+{
+    const char *bare;
+    CHECK(shx_segment_name("//a", &bare) == 0 && strcmp(bare, "a") == 0);
+    CHECK(shx_segment_name("", &bare) == EINVAL);
+    CHECK(shx_segment_name("/", &bare) == EINVAL);
+    CHECK(shx_segment_name("a/b", &bare) == EINVAL);
+    CHECK(shx_segment_name(".shmemext-x", &bare) == SHX_RESERVED);
+    char *text = calloc(1, shx_os_name_max + 2);
+    CHECK(text != NULL);
+    memset(text, 'a', shx_os_name_max);
+    CHECK(shx_segment_name(text, &bare) == 0);
+    text[shx_os_name_max] = 'a';
+    CHECK(shx_segment_name(text, &bare) == ENAMETOOLONG);
+    free(text);
+}
+
+static void
+test_segment_is_shared_and_outlives_its_name(void)
+{
+    name called = name_of("segment");
+    for (int reserve = 0; reserve < 2; reserve++) {
+        shx_step step;
+        shx_segment again;
+        shx_segment made = create(called.text, 5000, reserve != 0);
+        memcpy(made.address, "bytes", 6);
+        CHECK(shx_segment_attach(called.text, O_RDWR, &again, &step) == 0);
+        CHECK(again.size == 5000 && again.address != made.address);
+        CHECK(again.identity.inode == made.identity.inode);
+        CHECK(strcmp(again.address, "bytes") == 0);
+        int fd;
+        CHECK(shx_segment_open(called.text, &made.identity, &fd) == 0);
+        CHECK(shx_segment_owns_fd(&made.identity, fd));
+        shx_os_close(fd);
+        CHECK(shx_segment_unlink(called.text) == 0);
+        CHECK(shx_segment_unlink(called.text) == ENOENT);
+        CHECK(shx_segment_open(called.text, &made.identity, &fd) == SHX_GONE);
+        ((char *)made.address)[4999] = 'x';
+        CHECK(((char *)again.address)[4999] == 'x');
+        shx_segment_detach(&made);
+        shx_segment_detach(&again);
+    }
+}
+
+static void
+test_segment_errors_leave_everything_as_it_was(void)
+{
+    name called = name_of("taken");
+    shx_step step;
+    shx_segment made = create(called.text, 64, true);
+    shx_segment none = {NULL, 0, {0, 0}};
+    shx_create request = {.name = called.text, .size = 64, .mode = 0600};
+    CHECK(shx_segment_create(&request, &none) == EEXIST);
+    CHECK(none.address == NULL && request.step == SHX_STEP_PUBLISH);
+    CHECK(shx_segment_attach(called.text, O_RDWR, &none, &step) == 0);
+    CHECK(none.identity.inode == made.identity.inode);
+    shx_segment_detach(&none);
+    CHECK(shx_segment_unlink(called.text) == 0);
+    shx_segment_detach(&made);
+    CHECK(shx_segment_attach(called.text, O_RDWR, &none, &step) == ENOENT);
+    CHECK(step == SHX_STEP_OPEN);
+    request.size = (size_t)PTRDIFF_MAX;
+    CHECK(shx_segment_create(&request, &none) > 0);
+    CHECK(shx_segment_attach(called.text, O_RDWR, &none, &step) == ENOENT);
+}
+
+static void
+count_names(void *context, const char *text, uint64_t bytes, shx_err err)
+{
+    (void)text;
+    CHECK(bytes > 0 && err == 0);
+    ++*(int *)context;
+}
+
+/* Three records: a name that is there, one that was struck out, and one that
+ * another inode has now. Only the first is removed. */
+static void
+test_ledger_removes_what_is_still_its_own(void)
+{
+    const char *suffixes[] = {"own", "struck", "others"};
+    name called[3];
+    shx_segment made[3];
+    shx_record *records[3];
+    shx_ledgers ledgers = {0};
+    for (int i = 0; i < 3; i++) {
+        called[i] = name_of(suffixes[i]);
+        made[i] = create(called[i].text, 64, true);
+        uint64_t inode = made[i].identity.inode + (i == 2 ? 1000003 : 0);
+        CHECK(shx_ledger_write(&ledgers, directory, called[i].text, inode,
+                               &records[i]) == 0);
+        CHECK(strcmp(records[i]->name, called[i].text) == 0);
+        CHECK(shx_ledger_lists(&ledgers, records[i]));
+    }
+    shx_ledger_strike(&ledgers, records[1], made[1].identity.inode + 1);
+    CHECK(atomic_load(&records[1]->inode) == made[1].identity.inode);
+    shx_ledger_strike(&ledgers, records[1], made[1].identity.inode);
+    CHECK(atomic_load(&records[1]->inode) == 0);
+
+    int removed = 0, folder;
+    size_t left = 0;
+    char file[32] = "";
+    FILE *list = popen("ls \"$SHX_DIRECTORY\"", "r");
+    CHECK(list != NULL && fscanf(list, "%31s", file) == 1);
+    CHECK(pclose(list) == 0 && shx_ledger_is(file));
+    folder = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    CHECK(folder >= 0);
+    shx_sweep_options options = {true, count_names, &removed};
+    CHECK(shx_ledger_execute(folder, file, &options, &left) == 0);
+    CHECK(removed == 1 && left == 0);
+    options.dry_run = false;
+    CHECK(shx_ledger_execute(folder, file, &options, &left) == 0);
+    CHECK(removed == 2 && left == 0);
+    CHECK(shx_ledger_execute(folder, file, &options, &left) == ENOENT);
+    CHECK(shx_segment_unlink(called[0].text) == ENOENT);
+    CHECK(shx_segment_unlink(called[1].text) == 0);
+    CHECK(shx_segment_unlink(called[2].text) == 0);
+    shx_os_close(folder);
+    shx_ledger_forget(&ledgers);
+    for (int i = 0; i < 3; i++) {
+        CHECK(!shx_ledger_lists(&ledgers, records[i]));
+        shx_segment_detach(&made[i]);
+    }
+}
+
+static shx_value
+text(shx_kind kind, const char *of, size_t length)
+{
+    shx_value value = {.kind = kind};
+    value.text = of;
+    value.length = value.characters = length;
+    return value;
+}
+
+/* A list in memory of exactly its size. */
+static char *
+list_of(const shx_value *values, size_t count, size_t *size, shx_list *list)
+{
+    size_t data = 0, offset = 0;
+    for (size_t i = 0; i < count; i++) {
+        data += shx_list_slot(&values[i]);
+    }
+    CHECK(shx_list_size(count, data, size) == 0);
+    char *memory = calloc(1, *size);
+    CHECK(memory != NULL);
+    shx_list_create(memory, count, data, list);
+    for (size_t i = 0; i < count; i++) {
+        shx_list_append(list, i, &offset, &values[i]);
+    }
+    CHECK(offset == data && shx_list_offset(list, count) == data);
+    return memory;
+}
+
+static void
+test_list_keeps_values(void)
+{
+    const shx_value values[] = {
+        {.kind = SHX_INT, .integer = INT64_MIN},
+        {.kind = SHX_FLOAT, .number = -0.5},
+        {.kind = SHX_BOOL, .integer = 1},
+        {.kind = SHX_NONE},
+        text(SHX_BYTES, "a\0b\0\0", 5),
+        text(SHX_STR, "12345678", 8),
+    };
+    enum { COUNT = sizeof values / sizeof values[0] };
+    const char *formats[COUNT] = {"q",        "d",  "xxxxxxx?",
+                                  "xxxxxx?x", "8s", "16s"};
+    shx_list list, opened;
+    shx_value value;
+    size_t size, length;
+    char format[SHX_FORMAT];
+    char *memory = list_of(values, COUNT, &size, &list);
+    CHECK(shx_list_open(memory, size, &opened) == 0);
+    CHECK(opened.marks != 0);
+    for (size_t i = 0; i < COUNT; i++) {
+        length = shx_list_format(&opened, i, format);
+        CHECK(length == strlen(formats[i]));
+        CHECK(memcmp(format, formats[i], length) == 0);
+        CHECK(shx_list_get(&opened, i, &value) == 0);
+        CHECK(value.kind == values[i].kind);
+    }
+    CHECK(shx_list_get(&opened, 0, &value) == 0);
+    CHECK(value.integer == INT64_MIN);
+    CHECK(shx_list_get(&opened, 4, &value) == 0 && value.length == 5);
+    CHECK(memcmp(value.text, "a\0b\0\0", 5) == 0);
+
+    char *before = malloc(size);
+    CHECK(before != NULL);
+    memcpy(before, memory, size);
+    value = text(SHX_STR, "123456789", 9);
+    CHECK(shx_list_set(&opened, 0, &value) == SHX_TOO_LONG);
+    CHECK(memcmp(before, memory, size) == 0);
+    value = text(SHX_STR, "12345678", 8);
+    CHECK(shx_list_set(&opened, 0, &value) == 0);
+    CHECK(shx_list_get(&list, 0, &value) == 0 && value.kind == SHX_STR);
+    CHECK(value.length == 8 && memcmp(value.text, "12345678", 8) == 0);
+
+    CHECK(shx_list_open(memory, 15, &opened) == SHX_CORRUPT);
+    CHECK(shx_list_open(memory, 100, &opened) == SHX_CORRUPT);
+    memset(memory, 0xff, 8);
+    CHECK(shx_list_open(memory, size, &opened) == SHX_NEGATIVE);
+    CHECK(shx_list_length_now(&list, size, &length) == SHX_NEGATIVE);
+    memset(memory + 7, 0, 1);
+    CHECK(shx_list_length_now(&list, size, &length) == SHX_CORRUPT);
+    free(before);
+    free(memory);
+    CHECK(shx_list_size(SIZE_MAX, 0, &size) == SHX_TOO_LONG);
+    CHECK(shx_list_size(0, SIZE_MAX, &size) == SHX_TOO_LONG);
+}
+
+/* A mark that its text does not agree with any more is not believed. */
+static void
+test_list_forgets_marks_of_what_was_changed(void)
+{
+    const shx_value values[] = {text(SHX_BYTES, "ab\0", 3)};
+    shx_list list;
+    shx_value value;
+    size_t size;
+    char *memory = list_of(values, 1, &size, &list);
+    CHECK(shx_list_get(&list, 0, &value) == 0 && value.length == 3);
+    memory[list.data] = 'A';
+    CHECK(shx_list_get(&list, 0, &value) == 0 && value.length == 2);
+    memory[list.data] = 'a';
+    CHECK(shx_list_get(&list, 0, &value) == 0 && value.length == 3);
+    shx_list_set_code(&list, 0, 1);
+    CHECK(shx_list_get(&list, 0, &value) == 0 && value.length == 2);
+    /* A number takes the mark away: the bytes may come back without it. */
+    value = (shx_value){.kind = SHX_INT, .integer = 1};
+    CHECK(shx_list_set(&list, 0, &value) == 0);
+    memcpy(memory + list.data, "ab\0\0\0\0\0\0", 8);
+    shx_list_set_format(&list, 0, "8s\0\0\0\0\0");
+    shx_list_set_code(&list, 0, 2);
+    CHECK(shx_list_get(&list, 0, &value) == 0 && value.length == 2);
+    free(memory);
+}
+
+typedef struct {
+    char *memory;
+    size_t size;
+    atomic_bool started;
+    atomic_bool stop;
+} victim;
+
+/* Rubbish everywhere, mostly where it hurts: N, offsets, formats. */
+static void *
+scribble(void *context)
+{
+    static const uint64_t words[] = {
+        0, 1, 7, 8, 64, 1u << 20, UINT64_MAX, INT64_MAX, 0x7338, 'q'};
+    victim *target = context;
+    uint64_t random = 88172645463325252u;
+    atomic_store(&target->started, true);
+    while (!atomic_load(&target->stop)) {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        size_t at = random % (target->size / 8) * 8;
+        uint64_t word = random >> 60 < 10 ? words[random >> 60] : random;
+        memcpy(target->memory + at, &word, 8);
+    }
+    return NULL;
+}
+
+static void
+touch(const shx_list *list, size_t size, const shx_value *values, size_t count)
+{
+    shx_value value;
+    char format[SHX_FORMAT];
+    unsigned sum = 0;
+    for (size_t i = 0; i < list->length; i++) {
+        if (shx_list_get(list, i, &value) == 0 &&
+            (value.kind == SHX_STR || value.kind == SHX_BYTES)) {
+            for (size_t at = 0; at < value.length; at++) {
+                sum += (unsigned char)value.text[at];
+            }
+        }
+        (void)shx_list_set(list, i, &values[(i + sum) % count]);
+        CHECK(shx_list_format(list, i, format) <= SHX_FORMAT);
+    }
+    size_t length;
+    if (shx_list_length_now(list, size, &length) == 0) {
+        CHECK(length <= size / 17);
+    }
+}
+
+static void
+test_list_under_a_hostile_peer(void)
+{
+    const shx_value values[] = {
+        {.kind = SHX_INT, .integer = -1},
+        {.kind = SHX_FLOAT, .number = 0.5},
+        {.kind = SHX_BOOL, .integer = 1},
+        {.kind = SHX_NONE},
+        text(SHX_BYTES, "nul\0", 4),
+        text(SHX_STR, "a text of more than one word", 28),
+    };
+    enum { COUNT = sizeof values / sizeof values[0], ROUNDS = 200000 };
+    shx_list list, opened;
+    victim target = {0};
+    target.memory = list_of(values, COUNT, &target.size, &list);
+    char *good = malloc(target.size);
+    CHECK(good != NULL);
+    memcpy(good, target.memory, target.size);
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, scribble, &target) == 0);
+    while (!atomic_load(&target.started)) {
+        (void)sched_yield();
+    }
+    for (int i = 0; i < ROUNDS; i++) {
+        memcpy(target.memory, good, target.size);
+        touch(&list, target.size, values, COUNT);
+        if (shx_list_open(target.memory, target.size, &opened) == 0) {
+            touch(&opened, target.size, values, COUNT);
+        }
+    }
+    atomic_store(&target.stop, true);
+    CHECK(pthread_join(thread, NULL) == 0);
+    free(good);
+    free(target.memory);
+}
+
+static void
+test_every_error_has_a_text(void)
+{
+    for (int err = SHX_TOO_LONG; err <= 40; err++) {
+        CHECK(shx_error_text(err) != NULL && *shx_error_text(err) != '\0');
+    }
+}
+
+int
+main(int argc, char **argv)
+{
+    CHECK(argc == 3);
+    directory = argv[1];
+    prefix = argv[2];
+    CHECK(setenv("SHX_DIRECTORY", directory, 1) == 0);
+    test_names();
+    test_segment_is_shared_and_outlives_its_name();
+    test_segment_errors_leave_everything_as_it_was();
+    test_ledger_removes_what_is_still_its_own();
+    test_list_keeps_values();
+    test_list_forgets_marks_of_what_was_changed();
+    test_list_under_a_hostile_peer();
+    test_every_error_has_a_text();
+    (void)puts("all passed");
+    return 0;
+}
