@@ -12,6 +12,8 @@ from . import _family
 from ._shmemext import SharedMemory
 
 if TYPE_CHECKING:
+    from ._install import install as install
+    from ._install import uninstall as uninstall
     from .lifetime import Collected as Collected
     from .lifetime import Family as Family
     from .lifetime import Process as Process
@@ -33,6 +35,8 @@ _LATER = {
     "Process": "lifetime",
     "Segment": "lifetime",
     "collect": "lifetime",
+    "install": "_install",
+    "uninstall": "_install",
     "segments": "lifetime",
 }
 
