@@ -6,6 +6,8 @@ CLANG ?= clang
 ROUNDS ?= 1000
 SECONDS ?= 60
 
+CORE_WARNINGS := -std=c11 -fsyntax-only -Wall -Wextra -Wpedantic -Wconversion \
+	-Wsign-conversion -Wshadow -Wstrict-prototypes -Werror
 BIN := $(VENV)/bin
 SOURCES := setup.py pyproject.toml $(wildcard csrc/*/*.c csrc/*/*.h)
 PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -46,6 +48,8 @@ lint: $(VENV)/.built $(VENV)/.lint  ## ruff, mypy, stubtest, clang-format, gcc a
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest shmemext --allowlist tests/stubtest-allowlist.txt
 	clang-format --dry-run --Werror csrc/*/*.[ch]
+	$(CC) $(CORE_WARNINGS) csrc/core/*.c
+	$(CLANG) $(CORE_WARNINGS) csrc/core/*.c
 	CC=$(CLANG) SHMEMEXT_WERROR=1 $(BIN)/python setup.py -q build_ext --force --build-temp build/clang --build-lib build/clang
 
 format: $(VENV)/.lint  ## let ruff and clang-format write

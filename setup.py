@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The extension and the reaper. Everything else about the project is in pyproject.toml."""
+"""The extension and the reaper. All else is in pyproject.toml."""
 
 import os
 import sys
-from glob import glob
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -16,7 +15,12 @@ if not sys.platform.startswith("linux"):
         "multiprocessing.shared_memory, which it replaces, works there."
     )
 
-CORE = sorted(set(glob("csrc/core/*.c")) - {"csrc/core/reaper.c"})
+
+def files(pattern):
+    return sorted(map(str, Path("csrc").glob(pattern)))
+
+
+CORE = [name for name in files("core/*.c") if not name.endswith("reaper.c")]
 WARNINGS = [
     "-Wall",
     "-Wextra",
@@ -28,6 +32,7 @@ WARNINGS = [
 flags = ["-std=c11", "-fvisibility=hidden", *WARNINGS]
 if os.environ.get("SHMEMEXT_WERROR"):  # ours to fix, not the user's
     flags.append("-Werror")
+
 
 class build_ext_and_reaper(build_ext):
     """The reaper is a program: compiled and linked beside the extension."""
@@ -57,8 +62,8 @@ setup(
     ext_modules=[
         Extension(
             "shmemext._shmemext",
-            sources=[*CORE, *sorted(glob("csrc/py/*.c"))],
-            depends=sorted(glob("csrc/*/*.h")),
+            sources=[*CORE, *files("py/*.c")],
+            depends=files("*/*.h"),
             extra_compile_args=flags,
         )
     ],

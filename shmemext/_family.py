@@ -4,12 +4,12 @@
 import os
 import sys
 from contextlib import suppress
-
 from multiprocessing import process  # noqa: F401 (the C side looks it up)
 
 from . import _shmemext
 
-REAPER = os.path.join(os.path.dirname(__file__), "shmemext-reaper")
+# No Path: pathlib takes longer to import than all of us.
+REAPER = os.path.join(os.path.dirname(__file__), "shmemext-reaper")  # noqa: PTH118, PTH120
 
 
 def family_id(authkey: bytes, euid: int) -> str:

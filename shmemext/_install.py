@@ -63,7 +63,7 @@ class _Installation:
             sys.modules.pop(_NAME)
             from importlib import import_module
 
-            managers.shared_memory = import_module(_NAME)  # type: ignore
+            setattr(managers, "shared_memory", import_module(_NAME))  # noqa: B010
         elif self.stdlib is None:
             sys.modules.pop(_NAME, None)
         if self.stdlib is not None:
@@ -103,7 +103,7 @@ def install() -> None:
     """
     global _installation
     if _installation is None:
-        tracker = resource_tracker._resource_tracker  # type: ignore
+        tracker: Any = resource_tracker._resource_tracker
         _installation = _Installation(tracker_is_fresh=tracker._fd is None)
 
 

@@ -9,8 +9,7 @@ family of its own, apart from that of the process that started it.
 import os
 from collections.abc import Iterable
 from contextlib import suppress
-from multiprocessing import managers
-from multiprocessing import util
+from multiprocessing import managers, util
 from typing import Any
 
 from . import _shmemext
@@ -19,7 +18,11 @@ from .shared_memory import ShareableList, SharedMemory
 __all__ = ["SharedMemoryManager", "SharedMemoryServer"]
 
 
-class _SharedMemoryTracker(managers._SharedMemoryTracker):  # type: ignore
+# What typeshed leaves out of multiprocessing.managers.
+_managers: Any = managers
+
+
+class _SharedMemoryTracker(_managers._SharedMemoryTracker):  # type: ignore[misc]
     "Manages one or more shared memory segments."
 
     def __init__(
@@ -35,15 +38,17 @@ class _SharedMemoryTracker(managers._SharedMemoryTracker):  # type: ignore
     def destroy_segment(self, segment_name: str) -> None:
         util.debug(f"Destroy segment {segment_name!r} in pid {os.getpid()}")
         self.segment_names.remove(segment_name)
-        with suppress(FileNotFoundError):
-            with SharedMemory(segment_name) as segment:
-                segment.unlink()
+        with (
+            suppress(FileNotFoundError),
+            SharedMemory(segment_name) as segment,
+        ):
+            segment.unlink()
         _shmemext._disown(segment_name)
 
 
 class SharedMemoryServer(managers.SharedMemoryServer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        managers.Server.__init__(self, *args, **kwargs)
+        _managers.Server.__init__(self, *args, **kwargs)
         address = self.address
         if isinstance(address, bytes):
             address = os.fsdecode(address)
@@ -64,23 +69,26 @@ class SharedMemoryManager(managers.SharedMemoryManager):
         util.debug(f"{type(self).__name__} created by pid {os.getpid()}")
 
     def _hand_over(self, shm: SharedMemory) -> None:
+        me: Any = self
         try:
-            with self._Client(self._address, authkey=self._authkey) as conn:
-                managers.dispatch(conn, None, "track_segment", (shm.name,))
+            with me._Client(me._address, authkey=me._authkey) as conn:
+                _managers.dispatch(conn, None, "track_segment", (shm.name,))
         except BaseException:
             shm.close()
             shm.unlink(missing_ok=True)
             raise
         _shmemext._disown(shm.name)
 
-    def SharedMemory(self, size: int, name: str | None = None) -> SharedMemory:
+    def SharedMemory(  # type: ignore[override]
+        self, size: int, name: str | None = None
+    ) -> SharedMemory:
         """Return a new SharedMemory of size bytes, to be removed with the
         manager. ConnectionError, FileNotFoundError: the manager is gone."""
         shm = SharedMemory(name, create=True, size=size)
         self._hand_over(shm)
         return shm
 
-    def ShareableList(
+    def ShareableList(  # type: ignore[override]
         self, sequence: Iterable[Any] | None, name: str | None = None
     ) -> ShareableList:
         """Return a new ShareableList of these items, to be removed with the

@@ -5,12 +5,13 @@ stdlib's private names."""
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from types import GenericAlias
-from typing import Any
+from typing import Any, ClassVar
 
-from ._shmemext import ShareableList, SharedMemory
+from ._shmemext import ShareableList as ShareableList
+from ._shmemext import SharedMemory
 
 
-class _Surface:
+class _Surface:  # its precise types are in _shmemext.pyi
     """A list of fixed length in a shared memory block.
 
     Holds int (64 bits), float, bool, str, bytes and None. An item may be
@@ -37,17 +38,17 @@ class _Surface:
         None.__class__: "xxxxxx?x",
     }
     _alignment = 8
-    _back_transforms_mapping: dict[int, Callable[[Any], Any]] = {  # noqa: RUF012
+    _back_transforms_mapping: ClassVar[dict[int, Callable[[Any], Any]]] = {
         0: lambda value: value,
         1: lambda value: value.rstrip(b"\x00").decode("utf8"),
         2: lambda value: value.rstrip(b"\x00"),
         3: lambda _value: None,
     }
 
-    __class_getitem__ = classmethod(GenericAlias)
+    __class_getitem__: Any = classmethod(GenericAlias)
 
     def __init__(
-        self: ShareableList,
+        self: Any,
         sequence: Iterable[Any] | None = None,
         *,
         name: str | None = None,
@@ -75,10 +76,10 @@ class _Surface:
             self.shm.unlink()
             raise
 
-    def __reduce__(self: ShareableList) -> tuple[Any, ...]:
+    def __reduce__(self: Any) -> tuple[Any, ...]:
         return partial(self.__class__, name=self.shm.name), ()
 
-    def __repr__(self: ShareableList) -> str:
+    def __repr__(self: Any) -> str:
         items = list(self)
         return f"{self.__class__.__name__}({items}, name={self.shm.name!r})"
 
@@ -89,45 +90,45 @@ class _Surface:
         return 1 if isinstance(value, str) else 2 if value is not None else 3
 
     @property
-    def _allocated_offsets(self: ShareableList) -> list[int]:
+    def _allocated_offsets(self: Any) -> list[int]:
         return [self._offset_at(i) for i in range(self._list_len + 1)]
 
-    def _get_packing_format(self: ShareableList, position: int) -> str:
+    def _get_packing_format(self: Any, position: int) -> Any:
         if position < 0:
             position += self._list_len
         return self._format_at(position)
 
-    def _get_back_transform(self: ShareableList, position: int) -> Callable[[Any], Any]:
+    def _get_back_transform(self: Any, position: int) -> Any:
         return self._back_transforms_mapping[self._code_at(position)]
 
     def _set_packing_format_and_transform(
-        self: ShareableList, position: int, fmt_as_str: str, value: object
+        self: Any, position: int, fmt_as_str: str, value: object
     ) -> None:
         code = self._extract_recreation_code(value)
         self._describe(position, fmt_as_str, code)
 
     @property
-    def _format_size_metainfo(self: ShareableList) -> str:
+    def _format_size_metainfo(self: Any) -> Any:
         return "q" * (self._list_len + 1)
 
     @property
-    def _format_packing_metainfo(self: ShareableList) -> str:
+    def _format_packing_metainfo(self: Any) -> Any:
         return "8s" * self._list_len
 
     @property
-    def _format_back_transform_codes(self: ShareableList) -> str:
+    def _format_back_transform_codes(self: Any) -> Any:
         return "b" * self._list_len
 
     @property
-    def _offset_data_start(self: ShareableList) -> int:
+    def _offset_data_start(self: Any) -> Any:
         return (self._list_len + 2) * 8
 
     @property
-    def _offset_packing_formats(self: ShareableList) -> int:
+    def _offset_packing_formats(self: Any) -> Any:
         return self._offset_data_start + self._offset_at(self._list_len)
 
     @property
-    def _offset_back_transform_codes(self: ShareableList) -> int:
+    def _offset_back_transform_codes(self: Any) -> Any:
         return self._offset_packing_formats + self._list_len * 8
 
 

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from ._shmemext import SharedMemory
-from .shareable_list import ShareableList, partial
+from .shareable_list import ShareableList
 
 __all__ = ["SharedMemory", "ShareableList"]  # noqa: RUF022 (stdlib's order)
 
@@ -60,6 +60,8 @@ def __getattr__(name: str) -> Any:
     value: Any
     if name in _STDLIB_IMPORTS:
         value = import_module(name)
+    elif name == "partial":
+        value = import_module("functools").partial
     elif name == "resource_tracker":
         value = import_module("multiprocessing.resource_tracker")
     else:

@@ -87,5 +87,9 @@ def python(code, *args, check=True, env=None, timeout=60, **options):
         **options,
     )
     if check:
-        assert done.returncode == 0, (done.returncode, done.stdout, done.stderr)
+        assert done.returncode == 0, (
+            done.returncode,
+            done.stdout,
+            done.stderr,
+        )
     return done

@@ -7,7 +7,7 @@ import time
 from multiprocessing import get_context, managers
 
 import pytest
-from conftest import DEV_SHM, python
+from conftest import DEV_SHM, python, segments
 
 import shmemext
 from shmemext.managers import SharedMemoryManager, SharedMemoryServer
@@ -94,13 +94,11 @@ def test_manager_is_a_context_manager_and_so_are_its_segments():
 
 
 def test_manager_that_is_not_started_makes_nothing():
-    before = set(os.listdir(DEV_SHM))  # noqa: PTH208
+    before = segments()
     manager = SharedMemoryManager()
     with pytest.raises((AssertionError, ValueError, OSError, TypeError)):
         manager.SharedMemory(10)
-    assert set(os.listdir(DEV_SHM)) - before <= {  # noqa: PTH208
-        name for name in os.listdir(DEV_SHM) if name.startswith(".")  # noqa: PTH208
-    }
+    assert not {n for n in segments() - before if n.startswith("psm_")}
 
 
 def test_two_servers_share_no_list_of_names():

@@ -114,7 +114,13 @@ shx_sweep_family(const char *path, bool wait, const shx_sweep_options *options)
     err = lock_dead(directory, wait, &lock);
     if (err != 0) {
         shx_os_close(directory);
-        return err == ENOENT ? 0 : err;
+        if (err != ENOENT) {
+            return err;
+        }
+        /* Who has swept may have been killed before this last step. Where a
+         * newcomer was faster, the directory is not empty. */
+        (void)rmdir(path);
+        return 0;
     }
     size_t seen, left;
     do {
