@@ -62,6 +62,7 @@ HARMLESS = {
     "strlen",
     "strncmp",
     "strncpy",
+    "strrchr",
     "strnlen",
     "sysconf",
     "usleep",
