@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from ._shmemext import SharedMemory
+from ._shmemext import _make_filename as _make_filename
 from .shareable_list import ShareableList
 
 __all__ = ["SharedMemory", "ShareableList"]  # noqa: RUF022 (stdlib's order)
@@ -19,15 +20,6 @@ _O_CREX = os.O_CREAT | os.O_EXCL
 _SHM_SAFE_NAME_LENGTH = 14
 _SHM_NAME_PREFIX = "/psm_"
 _encoding = "utf8"
-
-
-def _make_filename() -> str:
-    "Create a random filename for the shared memory object."
-    nbytes = (_SHM_SAFE_NAME_LENGTH - len(_SHM_NAME_PREFIX)) // 2
-    assert nbytes >= 2, "_SHM_NAME_PREFIX too long"
-    name = _SHM_NAME_PREFIX + os.urandom(nbytes).hex()
-    assert len(name) <= _SHM_SAFE_NAME_LENGTH
-    return name
 
 
 def _signature(

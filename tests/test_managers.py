@@ -121,10 +121,10 @@ def test_two_servers_share_no_list_of_names():
 def test_no_python_helper_process_is_started():
     done = python(
         """
-import subprocess, sys
+from multiprocessing import get_context  # the others start a tracker anyway
 from shmemext.managers import SharedMemoryManager
 if __name__ == "__main__":
-    with SharedMemoryManager() as manager:
+    with SharedMemoryManager(ctx=get_context("fork")) as manager:
         manager.SharedMemory(10)
         from multiprocessing import resource_tracker
         assert resource_tracker._resource_tracker._fd is None

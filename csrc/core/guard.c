@@ -7,8 +7,7 @@
 #include <pthread.h>  /* the lock, pthread_atfork */
 #include <signal.h>   /* sigaction, BUS_ADRERR */
 #include <stdint.h>   /* uintptr_t */
-#include <stdio.h>    /* snprintf */
-#include <string.h>   /* memcpy, strncmp */
+#include <string.h>   /* memcpy, strncmp, strnlen */
 #include <sys/mman.h> /* mmap: the page of zeros */
 
 #include "os.h"
@@ -120,7 +119,7 @@ void
 shx_guard_add(shx_guard *guard, const char *name, void *address, size_t size)
 {
     *guard = (shx_guard){.address = address, .size = size};
-    (void)snprintf(guard->name, sizeof guard->name, "%s", name);
+    memcpy(guard->name, name, strnlen(name, sizeof guard->name - 1));
     lock();
     guard->next = guards.list;
     guard->self = &guards.list;

@@ -13,6 +13,7 @@
 #include <fcntl.h>       /* open, fallocate, O_TMPFILE, AT_EMPTY_PATH */
 #include <limits.h>      /* NAME_MAX */
 #include <stdio.h>       /* snprintf */
+#include <string.h>      /* memcpy, strnlen */
 #include <sys/mman.h>    /* mmap, msync, madvise, shm_open */
 #include <sys/stat.h>    /* fstat, fchmod */
 #include <sys/statvfs.h> /* statvfs */
@@ -25,10 +26,16 @@ const size_t shx_os_name_max = NAME_MAX;
 
 enum { PATH_SIZE = sizeof(DIRECTORY) + 1 + NAME_MAX };
 
+/* Names are checked before they come here. One that is too long all the same
+ * is cut, and then nothing of that name is there. */
 static void
 path_of(const char *name, char path[PATH_SIZE])
 {
-    (void)snprintf(path, PATH_SIZE, DIRECTORY "/%s", name);
+    static const char start[] = DIRECTORY "/";
+    size_t length = strnlen(name, NAME_MAX);
+    memcpy(path, start, sizeof start - 1);
+    memcpy(path + sizeof start - 1, name, length);
+    path[sizeof start - 1 + length] = '\0';
 }
 
 shx_err

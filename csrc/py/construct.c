@@ -31,8 +31,8 @@ value_error(const char *text)
     return -1;
 }
 
-static int
-int_attribute(PyObject *op, PyObject *attribute, int *out)
+int
+shx_int_attribute(PyObject *op, PyObject *attribute, int *out)
 {
     PyObject *value = PyObject_GetAttr(op, attribute);
     if (value == NULL) {
@@ -72,7 +72,7 @@ check(shx_state *state, PyObject *op, const shx_call *call, int *flags)
                 "'size' must be a positive number different from zero");
         }
     }
-    if (int_attribute(op, state->str._flags, flags) < 0) {
+    if (shx_int_attribute(op, state->str._flags, flags) < 0) {
         return -1;
     }
     if (call->name == Py_None && (*flags & O_EXCL) == 0) {
@@ -99,22 +99,6 @@ with_slash(shx_state *state, PyObject *op, PyObject *name)
     PyObject *whole = slash == NULL ? NULL : PyNumber_Add(slash, name);
     Py_XDECREF(slash);
     return whole;
-}
-
-static PyObject *
-generated_name(shx_state *state)
-{
-    PyObject *module = PyImport_GetModule(state->public_module);
-    if (module == NULL && !PyErr_Occurred()) {
-        module = PyImport_Import(state->public_module);
-    }
-    if (module == NULL) {
-        return NULL;
-    }
-    PyObject *name =
-        PyObject_CallMethodNoArgs(module, state->str._make_filename);
-    Py_DECREF(module);
-    return name;
 }
 
 /* A size that cannot be converted is the second complaint: the stdlib opens
@@ -178,7 +162,7 @@ create_segment(shx_state *state, PyObject *op, const shx_call *call,
     shx_create request = {.poll = poll_signals};
     int mode, reserve = PyObject_IsTrue(call->reserve);
     if (reserve < 0 || shx_bare_name(name, "shm_open", &request.name) < 0 ||
-        int_attribute(op, state->str._mode, &mode) < 0 ||
+        shx_int_attribute(op, state->str._mode, &mode) < 0 ||
         size_as_number(call->size, request.name, name, &request.size) < 0 ||
         find_owner(op, call, &request.owner) < 0) {
         return -1;
@@ -236,7 +220,7 @@ open_segment(shx_state *state, PyObject *op, const shx_call *call, int create,
 {
     for (;;) {
         PyObject *name = call->name == Py_None
-                             ? generated_name(state)
+                             ? shx_make_filename(state)
                              : with_slash(state, op, call->name);
         if (name == NULL) {
             return NULL;

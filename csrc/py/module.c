@@ -38,6 +38,16 @@ add_public_types(PyObject *module, shx_state *state)
 }
 
 static int
+add_make_filename(PyObject *module, shx_state *state)
+{
+    state->make_filename = PyCFunction_New(&shx_make_filename_method, module);
+    return state->make_filename == NULL
+               ? -1
+               : PyModule_AddObjectRef(module, "_make_filename",
+                                       state->make_filename);
+}
+
+static int
 module_exec(PyObject *module)
 {
     shx_state *state = shx_state_of_module(module);
@@ -60,7 +70,7 @@ module_exec(PyObject *module)
         state->field_type == NULL) {
         return -1;
     }
-    if (shx_mapping_watch() < 0) {
+    if (add_make_filename(module, state) < 0 || shx_mapping_watch() < 0) {
         return -1;
     }
     return add_public_types(module, state);
@@ -75,6 +85,7 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->shared_memory_type);
     Py_VISIT(state->shareable_list_type);
     Py_VISIT(state->authkey);
+    Py_VISIT(state->make_filename);
     return 0;
 }
 
@@ -90,6 +101,7 @@ module_clear(PyObject *module)
     Py_CLEAR(state->process_module);
     Py_CLEAR(state->public_module);
     Py_CLEAR(state->authkey);
+    Py_CLEAR(state->make_filename);
 #define X(n) Py_CLEAR(state->str.n);
     SHX_NAMES(X)
 #undef X

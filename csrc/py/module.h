@@ -12,6 +12,10 @@
 
 /* Names that are looked up at run time, interned once per module. */
 #define SHX_NAMES(X)                                                          \
+    X(_SHM_NAME_PREFIX)                                                       \
+    X(_SHM_SAFE_NAME_LENGTH)                                                  \
+    X(_config)                                                                \
+    X(_current_process)                                                       \
     X(_flags)                                                                 \
     X(_make_filename)                                                         \
     X(_mode)                                                                  \
@@ -36,6 +40,7 @@ typedef struct {
     uid_t euid;
     shx_family *family;
     PyObject *zero;
+    PyObject *make_filename;  /* our own, to tell a patched one from it */
     PyObject *process_module; /* the name "multiprocessing.process" */
     PyObject *public_module;  /* the name "shmemext.shared_memory" */
     struct {
@@ -72,6 +77,14 @@ int shx_family_of_caller(PyObject *module, shx_family **out);
 
 /* The same, before a create. */
 int shx_family_to_own(PyObject *module, shx_family **out);
+
+/* An attribute that has to be a C int. */
+int shx_int_attribute(PyObject *op, PyObject *attribute, int *out);
+
+/* A generated name: what shmemext.shared_memory._make_filename() gives, which
+ * programs patch. */
+PyObject *shx_make_filename(shx_state *state);
+extern PyMethodDef shx_make_filename_method;
 
 /* Module functions of lifetime.c. */
 extern PyMethodDef shx_lifetime_methods[];
