@@ -59,6 +59,7 @@ format: $(VENV)/.lint  ## let ruff and clang-format write
 
 bench: build  ## measure against the standard library, as ratios
 	$(BIN)/python benchmarks/run.py $(ARGS)
+	$(BIN)/python benchmarks/lists.py $(ARGS)
 
 storm: build  ## kill random members of process families for ROUNDS rounds
 	$(BIN)/python tests/storm.py --rounds $(ROUNDS) $(ARGS)

@@ -70,9 +70,9 @@ PyErr_SetRaisedException(PyObject *error)
  * release would pull the memory from under it: there `.buf` lives on like
  * any other view. */
 #ifdef Py_GIL_DISABLED
-enum { SHX_CLOSE_RELEASES_BUF = 0 };
+enum { SHX_CLOSE_RELEASES_BUF = 0, SHX_HAS_GIL = 0 };
 #else
-enum { SHX_CLOSE_RELEASES_BUF = 1 };
+enum { SHX_CLOSE_RELEASES_BUF = 1, SHX_HAS_GIL = 1 };
 #endif
 
 #endif

@@ -10,40 +10,81 @@
 PyDoc_STRVAR(measure_doc,
              "_measure($self, sequence, /)\n--\n\n"
              "Return (items, bytes of data, bytes of segment) for the list\n"
-             "of these items. The items come back as plain objects.");
+             "of these items, which come back as plain objects.");
 
+/* Are these ints, floats and None only, 8 bytes each? Then they can stay where
+ * they are; whoever changes the list before _fill() gets an error there. */
+static bool
+are_plain_numbers(PyObject *sequence)
+{
+    if (!SHX_HAS_GIL ||
+        (!PyList_CheckExact(sequence) && !PyTuple_CheckExact(sequence))) {
+        return false;
+    }
+    Py_ssize_t length = PySequence_Fast_GET_SIZE(sequence);
+    for (Py_ssize_t i = 0; i < length; i++) {
+        PyObject *item = PySequence_Fast_GET_ITEM(sequence, i);
+        int overflow = 0;
+        if (PyLong_CheckExact(item)) {
+            (void)PyLong_AsLongLongAndOverflow(item, &overflow);
+        }
+        else if (!PyFloat_CheckExact(item) && item != Py_None) {
+            return false;
+        }
+        if (overflow != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A list of plain objects, and the bytes of their slots. */
 static PyObject *
-list_measure(PyObject *Py_UNUSED(op), PyObject *sequence)
+plain_items(PyObject *sequence, size_t *data)
 {
     PyObject *items = PySequence_List(sequence);
-    if (items == NULL) {
-        return NULL;
-    }
-    size_t data = 0, size;
-    Py_ssize_t length = PyList_GET_SIZE(items);
+    Py_ssize_t length = items == NULL ? 0 : PyList_GET_SIZE(items);
     for (Py_ssize_t i = 0; i < length; i++) {
         shx_value value;
         PyObject *item = PyList_GET_ITEM(items, i);
         PyObject *plain = shx_plain_item(item);
         if (plain == NULL) {
-            goto failed;
+            Py_DECREF(items);
+            return NULL;
         }
         PyList_SET_ITEM(items, i, plain);
         Py_DECREF(item);
         if (shx_value_from_python(plain, &value) < 0) {
-            goto failed;
+            Py_DECREF(items);
+            return NULL;
         }
-        data += shx_list_slot(&value);
+        *data += shx_list_slot(&value);
     }
-    shx_err err = shx_list_size((size_t)length, data, &size);
+    return items;
+}
+
+static PyObject *
+list_measure(PyObject *Py_UNUSED(op), PyObject *sequence)
+{
+    size_t data = 0, size;
+    PyObject *items;
+    if (are_plain_numbers(sequence)) {
+        items = Py_NewRef(sequence);
+        data = 8 * (size_t)PySequence_Fast_GET_SIZE(sequence);
+    }
+    else {
+        items = plain_items(sequence, &data);
+    }
+    if (items == NULL) {
+        return NULL;
+    }
+    shx_err err =
+        shx_list_size((size_t)PySequence_Fast_GET_SIZE(items), data, &size);
     if (err != 0) {
-        shx_raise(err, NULL);
-        goto failed;
+        Py_DECREF(items);
+        return shx_raise(err, NULL);
     }
     return Py_BuildValue("(Nnn)", items, (Py_ssize_t)data, (Py_ssize_t)size);
-failed:
-    Py_DECREF(items);
-    return NULL;
 }
 
 /* The items of _measure() into the list's memory, which nobody knows yet. */
@@ -52,7 +93,7 @@ fill_locked(PyObject *op, shx_mapping *mapping, PyObject *items,
             Py_ssize_t data)
 {
     shx_list *list = &LIST(op)->list;
-    Py_ssize_t length = PyList_GET_SIZE(items);
+    Py_ssize_t length = PySequence_Fast_GET_SIZE(items);
     size_t size, offset = 0;
     if (data < 0 || shx_list_size((size_t)length, (size_t)data, &size) != 0 ||
         size > mapping->segment.size) {
@@ -67,7 +108,8 @@ fill_locked(PyObject *op, shx_mapping *mapping, PyObject *items,
     }
     for (Py_ssize_t i = 0; i < length; i++) {
         shx_value value;
-        if (shx_value_from_python(PyList_GET_ITEM(items, i), &value) < 0) {
+        PyObject *item = PySequence_Fast_GET_ITEM(items, i);
+        if (shx_value_from_python(item, &value) < 0) {
             return -1;
         }
         if (offset + shx_list_slot(&value) > (size_t)data) {
@@ -87,7 +129,11 @@ list_fill(PyObject *op, PyObject *args)
 {
     PyObject *items;
     Py_ssize_t data;
-    if (!PyArg_ParseTuple(args, "O!n:_fill", &PyList_Type, &items, &data)) {
+    if (!PyArg_ParseTuple(args, "On:_fill", &items, &data)) {
+        return NULL;
+    }
+    if (!PyList_Check(items) && !PyTuple_Check(items)) {
+        PyErr_SetString(PyExc_TypeError, "items come from _measure()");
         return NULL;
     }
     shx_mapping *mapping = shx_list_acquire(op);

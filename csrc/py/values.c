@@ -174,6 +174,11 @@ int
 shx_value_from_python(PyObject *plain, shx_value *out)
 {
     Py_ssize_t length = 0;
+    if (PyLong_CheckExact(plain)) { /* first: lists are long and of these */
+        *out =
+            (shx_value){.kind = SHX_INT, .integer = PyLong_AsLongLong(plain)};
+        return out->integer == -1 && PyErr_Occurred() ? overflow(plain) : 0;
+    }
     if (plain == Py_None) {
         *out = (shx_value){.kind = SHX_NONE};
         return 0;
@@ -181,11 +186,6 @@ shx_value_from_python(PyObject *plain, shx_value *out)
     if (PyBool_Check(plain)) {
         *out = (shx_value){.kind = SHX_BOOL, .integer = plain == Py_True};
         return 0;
-    }
-    if (PyLong_Check(plain)) {
-        *out =
-            (shx_value){.kind = SHX_INT, .integer = PyLong_AsLongLong(plain)};
-        return out->integer == -1 && PyErr_Occurred() ? overflow(plain) : 0;
     }
     if (PyFloat_Check(plain)) {
         *out =

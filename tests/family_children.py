@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: MIT
+"""What the lifetime tests' programs are made of.
+
+Most functions here run in processes that a test started, as members of a
+process family. Those that look from outside say so: they know a family by
+its directory, as csrc/core/family.h draws it.
+"""
+
+import contextlib
+import fcntl
+import functools
+import multiprocessing
+import os
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from shmemext import SharedMemory, _shmemext
+from shmemext._family import family_id
+
+DEV_SHM = Path("/dev/shm")
+HERE = Path(__file__).parent
+METHODS = ["fork", "spawn", "forkserver"]
+SOON = 5  # seconds within which what is to happen has happened
+
+kept = []  # segments that stay open until the process ends
+
+
+def directory(authkey=None, euid=None):
+    """The directory of this process's family, or of another."""
+    if authkey is None:
+        authkey = bytes(multiprocessing.current_process().authkey)
+    if euid is None:
+        euid = os.geteuid()
+    return DEV_SHM / f".shmemext-{family_id(authkey, euid)}"
+
+
+def set_authkey(authkey):
+    multiprocessing.current_process().authkey = authkey
+
+
+def create(name, size=1, **options):
+    segment = SharedMemory(name, create=True, size=size, **options)
+    kept.append(segment)
+    return segment
+
+
+def create_all(*names):
+    for name in names:
+        create(name)
+
+
+def attach(name):
+    segment = SharedMemory(name)
+    kept.append(segment)
+    return segment
+
+
+def unlink(*names):
+    for name in names:
+        SharedMemory(name).unlink()
+
+
+def say(*words):
+    print(*words, flush=True)
+
+
+def run(method, target, *args):
+    """Runs a function in a child, to its end."""
+    child = multiprocessing.get_context(method).Process(
+        target=target, args=args
+    )
+    child.start()
+    child.join()
+    assert child.exitcode == 0, child.exitcode
+
+
+def grow(method, names):
+    """A chain of processes: one for each name, which it owns. Each says its
+    pid and waits for its end."""
+    create(names[0])
+    say(os.getpid())
+    if len(names) > 1:
+        child = multiprocessing.get_context(method).Process(
+            target=grow, args=(method, names[1:])
+        )
+        child.start()
+    time.sleep(600)
+
+
+def sleep_after(function, *args):
+    """A child that does something, says its pid and stays."""
+    function(*args)
+    say(os.getpid())
+    time.sleep(600)
+
+
+def records(where):
+    """From outside: the names in a family's ledgers."""
+    found = []
+    for ledger in where.glob("l*"):
+        data = ledger.read_bytes()
+        for at in range(0, len(data) - 263, 264):
+            if data[at : at + 8] != bytes(8):
+                name = data[at + 8 : at + 264].partition(b"\0")[0]
+                found.append(os.fsdecode(name))
+    return found
+
+
+def processes():
+    """From outside: (pid, state, session) of everybody who is not dead."""
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            text = (entry / "stat").read_text()
+            fields = text[text.rindex(")") + 2 :].split()
+            if fields[0] not in "ZX":
+                yield int(entry.name), fields[0], int(fields[3])
+
+
+def command(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]
+    except OSError:
+        return []
+
+
+def reapers(*directories):
+    """From outside: the pids of the families' reapers, zombies left out."""
+    wanted = {os.fsencode(where) for where in directories}
+    return [
+        pid
+        for pid, _, _ in processes()
+        if len(words := command(pid)) == 2
+        and words[0].endswith(b"shmemext-reaper")
+        and words[1] in wanted
+    ]
+
+
+def is_alive(where):
+    """From outside: does the family have a member?"""
+    try:
+        with (where / ".lock").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return False
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+
+
+def wait_until(condition, seconds=SOON):
+    """Was it so in time?"""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.005)
+    return True
+
+
+def path(name):
+    return DEV_SHM / name
+
+
+def there(*names):
+    return [name for name in names if os.path.lexists(DEV_SHM / name)]
+
+
+def gone(*names):
+    """From outside: are all of them gone, soon?"""
+    return wait_until(lambda: not there(*names))
+
+
+def sweep():
+    """Removes what dead families left."""
+    return _shmemext._sweep(False)
+
+
+def record(name, inode):
+    """A ledger's record, as csrc/core/ledger.h draws it."""
+    name = os.fsencode(name)
+    return struct.pack("=Q256s", inode, name)
+
+
+def bury(where, *ledgers):
+    """Makes the directory of a dead family, with ledgers of that content."""
+    where.mkdir(mode=0o700)
+    (where / ".lock").touch(mode=0o600)
+    for i, content in enumerate(ledgers):
+        (where / f"l{i:016x}").write_bytes(content)
+    return where
+
+
+def some_directory():
+    return DEV_SHM / f".shmemext-{os.urandom(16).hex()}"
+
+
+def environment():
+    """For a program that imports this module."""
+    paths = [str(HERE), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
+def with_private_shm(words, options="mode=1777"):
+    """The command line that runs `words` where /dev/shm is its own, and goes
+    with it."""
+    script = 'mount -t tmpfs -o "$0" tmpfs /dev/shm && exec "$@"'
+    return [
+        "unshare",
+        *([] if os.geteuid() == 0 else ["--map-root-user"]),
+        *["--mount", "--propagation", "private"],
+        *["sh", "-c", script, options, *words],
+    ]
+
+
+@functools.cache
+def has_private_shm():
+    with contextlib.suppress(OSError):
+        done = subprocess.run(with_private_shm(["true"]), capture_output=True)
+        return done.returncode == 0
+    return False
+
+
+if __name__ == "__main__":
+    sys.exit(f"{__file__}: is imported by programs, is none itself")
