@@ -7,6 +7,7 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.errors import LinkError
 
 if not sys.platform.startswith("linux"):
     sys.exit(
@@ -46,9 +47,22 @@ class build_ext_and_reaper(build_ext):
             extra_postargs=[f for f in flags if "sanitize" not in f],
         )
         root = Path("." if self.inplace else self.build_lib)
-        self.compiler.link_executable(
-            objects, "shmemext-reaper", output_dir=str(root / "shmemext")
-        )
+        self.link_reaper(objects, str(root / "shmemext"))
+
+    def link_reaper(self, objects, directory):
+        """Statically, where there are libraries for that: it lives as long
+        as the application, and takes half the memory so."""
+        try:
+            self.compiler.link_executable(
+                objects,
+                "shmemext-reaper",
+                output_dir=directory,
+                extra_postargs=["-static"],
+            )
+        except LinkError:
+            self.compiler.link_executable(
+                objects, "shmemext-reaper", output_dir=directory
+            )
 
     def get_outputs(self):
         return [

@@ -49,7 +49,7 @@ build() {
     export CC="$compiler $1" CFLAGS="-g -O1 -fno-omit-frame-pointer"
     rm -rf "$tree"
     mkdir "$tree"
-    tar c --exclude='./.?*' --exclude='*.so' --exclude=build --exclude=dist \
+    tar c --exclude='./.venv*' --exclude=./.git --exclude='*.so' --exclude=build --exclude=dist \
         --exclude='*.egg-info' --exclude=__pycache__ . | tar x -C "$tree"
     cd "$tree"
     "$python" setup.py --quiet build_ext --inplace
@@ -63,7 +63,8 @@ address() {
     build "-fsanitize=address,undefined -fno-sanitize-recover=undefined"
     # libstdc++ is numpy's: loaded later, its exceptions end in a crash
     export SHMEMEXT_SANITIZER=address PYTHONMALLOC=malloc
-    export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1
+    # a SIGBUS is the guard's, or deadly as it is without ASan
+    export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:handle_sigbus=0
     export UBSAN_OPTIONS=print_stacktrace=1
     LD_PRELOAD="$($compiler -print-file-name=libasan.so)"
     LD_PRELOAD+=" $($compiler -print-file-name=libubsan.so)"

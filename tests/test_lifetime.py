@@ -391,6 +391,10 @@ def test_unrelated_attacher_removes_nothing(name, end):
         assert stay(name)
 
 
+@pytest.mark.skipif(
+    "SHMEMEXT_SANITIZER" in os.environ,
+    reason="a sanitizer needs more address space than the limit leaves",
+)
 def test_failed_attach_removes_nothing(both, name):
     """The stdlib unlinks the owner's segment here; this tells when it no
     longer does."""
@@ -599,8 +603,8 @@ def test_reaper_holds_nothing_of_the_application(name, tmp_path):
         lines = (proc / "status").read_text().splitlines()
         status = dict(line.split(":\t") for line in lines)
         assert int(status["SigBlk"], 16) == 0xFFFFFFFE7FFBFEFF
-        assert int(status["RssAnon"].split()[0]) < 512  # kB, of its own
-        assert int(status["VmRSS"].split()[0]) < 2048  # with libc's
+        if "SHMEMEXT_SANITIZER" not in os.environ:  # or it is in the reaper
+            assert int(status["VmRSS"].split()[0]) < 1536  # kB
         fields = (proc / "stat").read_text().rpartition(") ")[2].split()
         parent, group, of_session, terminal = map(int, fields[1:5])
         assert parent != program.pid
@@ -826,8 +830,8 @@ def test_squatted_directory_is_refused(squatter, name, tmp_path):
         import os, sys, multiprocessing, pathlib
         from _blake2 import blake2b
         key = bytes(multiprocessing.current_process().authkey)
-        digest = blake2b(b"%d:%b" % (os.geteuid(), key), digest_size=16,
-                         person=b"shmemext").hexdigest()
+        secret = b"shmemext:%d:%b" % (os.geteuid(), key)
+        digest = blake2b(secret).hexdigest()[:32]
         where = pathlib.Path("/dev/shm/.shmemext-" + digest)
         {SQUATTERS[squatter]}
         import shmemext

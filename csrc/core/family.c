@@ -301,18 +301,19 @@ shx_family_strike(shx_record *record, uint64_t inode)
     unlock();
 }
 
+/* What a family was made of is not freed: a thread that outlives Python may
+ * still be on its way to the mutex with it. */
 void
 shx_family_leave(void)
 {
     static const shx_sweep_options quietly = {.dry_run = false};
     lock();
-    while (process.list != NULL) {
-        shx_family *family = process.list;
-        process.list = family->next;
+    for (shx_family *family = process.list; family != NULL;
+         family = family->next) {
         (void)munmap(family->share, shx_os_page_size());
         (void)shx_sweep_family(family->directory, false, &quietly);
         shx_ledger_forget(&family->ledgers);
-        free(family);
     }
+    process.list = NULL;
     unlock();
 }

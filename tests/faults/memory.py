@@ -7,6 +7,7 @@ the interpreter itself gets over a failure.
 Prints how many MemoryErrors there were.
 """
 
+import sys
 from _testcapi import remove_mem_hooks, set_nomemory
 from functools import partial
 from pickle import PicklingError
@@ -17,6 +18,11 @@ PASSED = 10
 
 # pickle has one word for whatever goes wrong when it looks a class up.
 EXPECTED = (MemoryError, PicklingError)
+
+if not getattr(sys, "_is_gil_enabled", lambda: True)():
+    # Without a GIL, pickle itself crashes when it gets no memory: CPython
+    # 3.13, with a class of nobody's.
+    del operations.OPERATIONS["pickle"]
 
 count = 0
 for name, operation in operations.OPERATIONS.items():
