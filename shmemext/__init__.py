@@ -9,7 +9,7 @@ stands where ``from multiprocessing import shared_memory`` stood.
 from typing import TYPE_CHECKING, Any
 
 from . import _family
-from ._shmemext import SharedMemory
+from .shared_memory import ShareableList, SharedMemory
 
 if TYPE_CHECKING:
     from ._install import install as install
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from .lifetime import Segment as Segment
     from .lifetime import collect as collect
     from .lifetime import segments as segments
-    from .shared_memory import ShareableList as ShareableList
 
 __all__ = ["ShareableList", "SharedMemory"]
 __version__ = "0.1.0"
@@ -29,7 +28,6 @@ _family.join()
 _family.join_in_children()
 
 _LATER = {
-    "ShareableList": "shared_memory",
     "Collected": "lifetime",
     "Family": "lifetime",
     "Process": "lifetime",
