@@ -2,6 +2,7 @@
 """The extension and the reaper. All else is in pyproject.toml."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -50,19 +51,27 @@ class build_ext_and_reaper(build_ext):
         self.link_reaper(objects, str(root / "shmemext"))
 
     def link_reaper(self, objects, directory):
-        """Statically, where there are libraries for that: it lives as long
+        """Statically, where that makes a program that runs: it lives as long
         as the application, and takes half the memory so."""
-        try:
+
+        def link(*options):
             self.compiler.link_executable(
                 objects,
                 "shmemext-reaper",
                 output_dir=directory,
-                extra_postargs=["-static"],
+                extra_postargs=list(options),
             )
-        except LinkError:
-            self.compiler.link_executable(
-                objects, "shmemext-reaper", output_dir=directory
+
+        try:
+            link("-static")
+            usage = subprocess.run(
+                [str(Path(directory, "shmemext-reaper"))], capture_output=True
             )
+            runs = usage.returncode == 2
+        except (LinkError, OSError):
+            runs = False
+        if not runs:  # no static libraries, or a sanitizer, which wants none
+            link()
 
     def get_outputs(self):
         return [
