@@ -6,9 +6,11 @@
  *   application ---clone---> in between ---clone---> execve(program)
  *                            exits at once           now init's child
  *
- * Both clones share our memory and stop us until they are done, as vfork(2)
- * does, each on a stack of its own. The one in between has no exit signal: no
- * SIGCHLD is sent, and no wait() of the application can see it.
+ * Both clones share our memory, each on a stack of its own. The one in between
+ * stops us until it is gone, as vfork(2) does; it has no exit signal, so no
+ * SIGCHLD is sent and no wait() of the application can see it. The program's
+ * own process runs beside us until its execve(): what it needs until then is
+ * never unmapped. It writes nothing, not even errno as long as that succeeds.
  */
 #define _GNU_SOURCE
 
@@ -18,35 +20,33 @@
 #include <limits.h>    /* PATH_MAX */
 #include <sched.h>     /* clone */
 #include <signal.h>    /* sigfillset, pthread_sigmask */
-#include <string.h>    /* memcmp */
+#include <string.h>    /* memcmp, memcpy, strlen */
 #include <sys/mman.h>  /* mmap: the stacks */
 #include <sys/prctl.h> /* PR_GET_CHILD_SUBREAPER */
 #include <sys/wait.h>  /* waitpid, __WALL */
 #include <unistd.h>    /* access, execve, readlink, setsid */
 
-enum { STACK = 64 << 10 };
+enum { STACK = 16 << 10 };
 
 typedef struct {
-    const char *program;
-    const char *argument;
-    char *stack; /* of the program's process, before it is one */
+    char program[PATH_MAX];
+    char argument[PATH_MAX];
     int error;
+    _Alignas(16) char between[STACK];
+    _Alignas(16) char last[STACK]; /* the program's, before it is one */
 } start;
 
 /* What runs on the stacks below leaves no marks in a sanitizer's shadow: the
  * addresses are other memory's afterwards. */
 #define UNMARKED __attribute__((no_sanitize("address")))
 
-/* Runs with our memory: reads, and writes nothing but start.error. */
 UNMARKED static int
 run_program(void *context)
 {
     start *self = context;
-    char *const argv[] = {(char *)self->program, (char *)self->argument, NULL};
+    char *const argv[] = {self->program, self->argument, NULL};
     char *const environment[] = {NULL};
-    (void)setsid(); /* here, so that killpg() of ours never finds it */
     (void)execve(self->program, argv, environment);
-    self->error = errno;
     return 127;
 }
 
@@ -54,8 +54,8 @@ UNMARKED static int
 run_between(void *context)
 {
     start *self = context;
-    if (clone(run_program, self->stack + STACK, CLONE_VM | CLONE_VFORK, self) <
-        0) {
+    (void)setsid(); /* for both, so that killpg() of ours never finds them */
+    if (clone(run_program, self->last + STACK, CLONE_VM, self) < 0) {
         self->error = errno;
     }
     return 0;
@@ -87,21 +87,27 @@ shx_os_start_detached(const char *program, const char *argument)
     if (access(program, X_OK) != 0) {
         return errno;
     }
-    char *stacks = mmap(NULL, 2 * STACK, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
-    if (stacks == MAP_FAILED) {
+    if (strlen(program) >= PATH_MAX || strlen(argument) >= PATH_MAX) {
+        return ENAMETOOLONG;
+    }
+    start *self = mmap(NULL, sizeof *self, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    if (self == MAP_FAILED) {
         return errno;
     }
-    start self = {program, argument, stacks, 0};
+    memcpy(self->program, program, strlen(program) + 1);
+    memcpy(self->argument, argument, strlen(argument) + 1);
     sigset_t all, before;
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    int child =
-        clone(run_between, stacks + 2 * STACK, CLONE_VM | CLONE_VFORK, &self);
-    shx_err err = child < 0 ? errno : self.error;
+    int child = clone(run_between, self->between + STACK,
+                      CLONE_VM | CLONE_VFORK, self);
+    shx_err err = child < 0 ? errno : self->error;
     while (child > 0 && waitpid(child, NULL, __WALL) < 0 && errno == EINTR) {
     }
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    (void)munmap(stacks, 2 * STACK);
+    if (err != 0) {
+        (void)munmap(self, sizeof *self);
+    }
     return err;
 }
