@@ -188,18 +188,37 @@ def _seconds(older_than: float | timedelta | None) -> float:
 
 
 def survey() -> Survey:
-    """Names first and ledgers second: a record is written before its name, so
-    no name that a family owns is taken for an orphan."""
+    """Names first, ledgers second, and what no ledger has once more.
+
+    A record is written before its name appears and struck out after it is
+    gone, so the ledgers have every name that was there while they were read.
+    A name that was listed before may have gone, record and all, by then: only
+    what still stands for the same inode afterwards was there all the time,
+    and has no owner. Inodes of tmpfs are counted up, so another file that is
+    given the name has another one. What came and went is left out."""
     device = DIRECTORY.stat().st_dev
     names = dict(_names())
     families = _Families(names)
+    names = {
+        name: status
+        for name, status in sorted(names.items())
+        if families.owner_of(name, status) is not None
+        or _stands_for(name, status.st_ino)
+    }
     users = _Users(device, {status.st_ino for status in names.values()})
     now = time.time()
     found = [
         _segment(name, status, families, users, now)
-        for name, status in sorted(names.items())
+        for name, status in names.items()
     ]
     return Survey(found, users.deleted(), users.hidden)
+
+
+def _stands_for(name: str, inode: int) -> bool:
+    try:
+        return (DIRECTORY / name).lstat().st_ino == inode
+    except FileNotFoundError:
+        return False
 
 
 def _names() -> Iterator[tuple[str, os.stat_result]]:

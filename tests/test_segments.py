@@ -157,6 +157,73 @@ def test_deleted_memory(name):
         assert one.processes[0].pid == os.getpid()
 
 
+@pytest.fixture
+def before_ledgers(monkeypatch):
+    """Gives a list of what to do after the names are read and before the
+    ledgers are."""
+    actions = []
+    families = lifetime._Families
+
+    def late(names):
+        for act in actions:
+            act(names)
+        return families(names)
+
+    monkeypatch.setattr(lifetime, "_Families", late)
+    return actions
+
+
+def looked_at(name):
+    """The kinds of that name, and the orphans there would be of it."""
+    found = lifetime.survey()
+    kinds = [one.kind for one in found.segments if one.name == name]
+    orphans = [one.name for one in lifetime.find_orphans(found)]
+    return kinds, orphans.count(name)
+
+
+def test_name_that_goes_while_we_look_is_no_orphan(name, before_ledgers):
+    shm = SharedMemory(name, create=True, size=1)
+    shm.close()
+
+    def go(names):
+        assert name in names
+        shm.unlink()
+
+    before_ledgers.append(go)
+    assert looked_at(name) == ([], 0)
+
+
+def test_name_that_is_made_anew_while_we_look_is_no_orphan(
+    name, before_ledgers
+):
+    shm = SharedMemory(name, create=True, size=1)
+    shm.close()
+
+    def make_anew(names):
+        assert name in names
+        shm.unlink()
+        SharedMemory(name, create=True, size=1).close()
+
+    before_ledgers.append(make_anew)
+    assert looked_at(name) == ([], 0)
+    before_ledgers.clear()
+    assert looked_at(name) == (["tracked"], 0)
+
+
+def test_name_that_goes_while_we_look_leaves_its_memory(name, before_ledgers):
+    with SharedMemory(name, create=True, size=1) as shm:
+        inode = (DEV_SHM / name).stat().st_ino
+        before_ledgers.append(lambda _: shm.unlink())
+        deleted = [one.name for one in lifetime.survey().deleted]
+        assert f"#{inode}" in deleted
+
+
+def test_name_that_stays_while_we_look_is_an_orphan(name, before_ledgers):
+    (DEV_SHM / name).write_bytes(b"1")
+    before_ledgers.append(lambda _: (DEV_SHM / name).chmod(0o640))
+    assert looked_at(name) == (["untracked"], 1)
+
+
 def test_child_is_in_the_familys_processes(name):
     with SharedMemory(name, create=True, size=1) as shm:
         child = os.fork()
