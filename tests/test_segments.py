@@ -5,6 +5,7 @@ import dataclasses
 import fcntl
 import json
 import os
+import pickle
 import struct
 import sys
 import time
@@ -17,7 +18,7 @@ from conftest import DEV_SHM, python
 from machine import NOBODY
 
 import shmemext
-from shmemext import SharedMemory, lifetime
+from shmemext import SharedMemory, _ledgers, lifetime
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +88,19 @@ def test_records_are_frozen(record):
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(one, dataclasses.fields(record)[0].name, 1)
     assert hash(one) == hash(dataclasses.replace(one))
+
+
+@pytest.mark.parametrize("name", lifetime.__all__)
+def test_pickles_name_the_public_module(name):
+    assert getattr(shmemext, name).__module__ == "shmemext.lifetime"
+
+
+def test_segments_are_pickled(name):
+    with SharedMemory(name, create=True, size=1) as shm:
+        found = find(name)
+        assert found.family and found.processes
+        assert pickle.loads(pickle.dumps(found)) == found
+        shm.unlink()
 
 
 # --- segments()
@@ -162,14 +176,14 @@ def before_ledgers(monkeypatch):
     """Gives a list of what to do after the names are read and before the
     ledgers are."""
     actions = []
-    families = lifetime._Families
+    families = lifetime.Families
 
     def late(names):
         for act in actions:
             act(names)
         return families(names)
 
-    monkeypatch.setattr(lifetime, "_Families", late)
+    monkeypatch.setattr(lifetime, "Families", late)
     return actions
 
 
@@ -352,7 +366,7 @@ def test_another_who_asks_is_not_taken_for_a_member(
 
     monkeypatch.setattr(time, "sleep", let_go)
     descriptor = os.open(family, os.O_RDONLY)
-    assert not lifetime._is_alive(descriptor)
+    assert not _ledgers._is_alive(descriptor)
     os.close(descriptor)
 
 
