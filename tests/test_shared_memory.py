@@ -554,7 +554,7 @@ def test_name_appears_with_its_full_size(name):
         [sys.executable, "-c", READER, name], stdout=subprocess.PIPE
     ) as reader:
         assert reader.stdout.readline() == b"ready\n"
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 300
         while reader.poll() is None and time.monotonic() < deadline:
             shm = SharedMemory(name, create=True, size=5000, track=False)
             shm.unlink()
