@@ -159,9 +159,12 @@ parse(PyObject *args, PyObject *kwargs, call *with)
         return value_error("'readonly' is for a file that exists: a new one "
                            "is there to be written");
     }
+    if (shx_check_mode(mode) < 0) {
+        return -1;
+    }
     with->request = (shx_file_request){
         .size = (size_t)size,
-        .mode = (unsigned)mode & 07777u,
+        .mode = (unsigned)mode,
         .readonly = readonly,
         .space = {.reserve = reserve, .durable = true},
     };

@@ -103,6 +103,17 @@ shx_memory_mapping(PyObject *op)
 }
 
 int
+shx_check_mode(int mode)
+{
+    if (mode < 0 || mode > 07777) {
+        PyErr_SetString(PyExc_ValueError,
+                        "'mode' must be permission bits, 0 to 0o7777");
+        return -1;
+    }
+    return 0;
+}
+
+int
 shx_poll_signals(void *context)
 {
     PyThreadState **saved = context;

@@ -24,6 +24,7 @@ typedef struct {
     const char *what;  /* "shared memory" */
     const char *place; /* where it takes its room */
     const char *hint;  /* what to do when there is none */
+    bool slash;        /* the label has one before the name */
     bool durable;      /* what is there survives a power failure */
     inquiry clear;     /* the type's own tp_clear */
     /* How messages call it: its name or path. New reference, never NULL. */
@@ -76,6 +77,9 @@ shx_mapping *shx_memory_mapping(PyObject *op);
 
 /* The same, of a type that is known. NULL without an exception. */
 shx_mapping *shx_memory_mapping_if_any(PyObject *op, PyTypeObject *type);
+
+/* Permission bits: ValueError if they are more than that. */
+int shx_check_mode(int mode);
 
 /* Called without the GIL, between the pieces of long work: `context` is the
  * PyThreadState ** of who released it. */

@@ -4,8 +4,7 @@
 #include "memory.h"
 
 #include <errno.h>
-#include <fcntl.h>  /* O_RDWR, O_RDONLY */
-#include <string.h> /* strlen */
+#include <fcntl.h> /* O_RDWR, O_RDONLY */
 
 /* What is taken under the lock, to work without it. */
 typedef struct {
@@ -49,16 +48,14 @@ hold(PyObject *op, int flags, held *use)
 /* Puts the new mapping into the object, unless that was closed meanwhile or
  * got one that is as good. Steals `mapping`. 1: it is in use. */
 static int
-replace(PyObject *op, shx_mapping *old, shx_mapping *mapping, PyObject *label)
+replace(PyObject *op, shx_mapping *old, shx_mapping *mapping)
 {
     PyObject *size = PyLong_FromSize_t(mapping->segment.size);
-    const char *text = PyUnicode_Check(label) ? PyUnicode_AsUTF8(label) : "";
-    if (size == NULL || text == NULL) {
-        Py_XDECREF(size);
+    if (size == NULL) {
         Py_DECREF(mapping);
         return -1;
     }
-    shx_mapping_guard(mapping, text);
+    shx_mapping_guard(mapping, old->guard.name);
     PyObject *buf = NULL, *unused = (PyObject *)mapping, *old_size = size;
     shx_memory *self = MEMORY(op);
     int used = 0;
@@ -144,7 +141,21 @@ grow_to(PyObject *op, shx_state *state, const held *use, Py_ssize_t wanted)
         Py_DECREF(mapping);
         return raise_grow(op, err, use, wanted);
     }
-    return replace(op, use->mapping, mapping, use->label);
+    return replace(op, use->mapping, mapping);
+}
+
+static int
+audit(PyObject *op, PyObject *label, Py_ssize_t size)
+{
+    if (!MEMORY(op)->kind->slash || !PyUnicode_Check(label)) {
+        return PySys_Audit("shmemext.grow", "On", label, size);
+    }
+    PyObject *name =
+        PyUnicode_Substring(label, 1, PyUnicode_GET_LENGTH(label));
+    int status =
+        name == NULL ? -1 : PySys_Audit("shmemext.grow", "On", name, size);
+    Py_XDECREF(name);
+    return status;
 }
 
 PyDoc_STRVAR(
@@ -175,7 +186,7 @@ memory_grow(PyObject *op, PyObject *arg)
     if (status > 0) {
         status = hold(op, O_RDWR, &use);
         if (status == 0) {
-            status = PySys_Audit("shmemext.grow", "On", use.label, wanted);
+            status = audit(op, use.label, wanted);
             if (status == 0) {
                 status = grow_to(op, state, &use, wanted);
             }
@@ -231,7 +242,7 @@ map_anew(PyObject *op, shx_state *state)
         shx_segment_refresh(&use.mapping->segment, use.fd, &mapping->segment);
     Py_END_ALLOW_THREADS
     if (err == 0 && mapping->segment.address != NULL) {
-        status = replace(op, use.mapping, mapping, use.label);
+        status = replace(op, use.mapping, mapping);
     }
     else {
         Py_DECREF(mapping);

@@ -80,6 +80,7 @@ inspect_segment(PyObject *op, shx_file *out)
 
 const shx_memory_kind shx_kind_of_shared_memory = {
     .what = "shared memory",
+    .slash = true,
     .place = " in /dev/shm",
     .hint = "containers give it 64 MB unless told otherwise: docker run "
             "--shm-size; reserve=False creates without reserving",
