@@ -2,6 +2,7 @@
 """How Sphinx makes a site of these pages: `make docs`."""
 
 import ast
+import doctest
 import inspect
 from pathlib import Path
 
@@ -28,6 +29,8 @@ autodoc_default_options = {"members": True}
 autodoc_docstring_signature = False  # they have types, from the stub
 autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
+
+doctest_default_flags = doctest.DONT_ACCEPT_TRUE_FOR_1
 
 nitpicky = True
 # The standard library's names have no page here; ours must resolve.
@@ -77,7 +80,7 @@ def type_signature(app, what, name, obj, options, text, returns):
     if what == "class" and isinstance(obj, type):
         constructor = f"{obj.__name__}.__init__"
         return TYPES.get(constructor, (text, None))[0], None
-    if inspect.ismethoddescriptor(obj):
+    if what == "method" and not inspect.isfunction(obj):
         return TYPES.get(key_of(name), (text, returns))
     return text, returns
 
