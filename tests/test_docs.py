@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from test_full import namespace
 
 ROOT = Path(__file__).parent.parent
 RUN = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -250,6 +251,84 @@ def test_readme_shows_what_the_demo_prints():
         [sys.executable, ROOT / "examples" / "demo.py"], text=True, timeout=300
     )
     assert shown == printed
+
+
+def in_readme(start):
+    """What comes after these words in the one block that has them."""
+    (rest,) = (
+        start + block.text.partition(start)[2]
+        for block in blocks(ROOT / "README.md")
+        if start in block.text
+    )
+    return rest
+
+
+def on_private_dev_shm(size, code):
+    if namespace() is None:
+        pytest.skip("no mount namespaces here")
+    script = f'mount -t tmpfs -o size={size} tmpfs /dev/shm && exec "$@"'
+    return subprocess.run(
+        [*namespace(), script, "sh", sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_readme_shows_what_a_full_dev_shm_says():
+    done = on_private_dev_shm(
+        "8m",
+        "from shmemext import SharedMemory\n"
+        "SharedMemory('big', create=True, size=16 << 20)",
+    )
+    assert done.stderr.splitlines()[-1:] == [in_readme("OSError: ").rstrip()]
+
+
+def test_readme_shows_what_setup_says_elsewhere():
+    code = """
+import sys
+import setuptools.command.build_ext
+sys.platform = "darwin"
+exec(compile(open("setup.py").read(), "setup.py", "exec"))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stderr == in_readme("shmemext does not build on darwin")
+
+
+def test_readme_shows_what_the_command_line_prints():
+    """But for whose, how old and which process."""
+    done = on_private_dev_shm(
+        "64m",
+        """
+import subprocess, sys
+from shmemext import SharedMemory
+held = [
+    SharedMemory("MyMemory", create=True, size=1024),
+    SharedMemory("frames", create=True, size=8 << 20),
+    SharedMemory("kept", create=True, size=1 << 20, track=False),
+]
+for arguments in ["ls"], ["rm", "kept"]:
+    print("$ python -m shmemext", *arguments, flush=True)
+    subprocess.run([sys.executable, "-m", "shmemext", *arguments], check=True)
+""",
+    )
+    assert done.stderr == ""
+
+    def words(text):
+        text = re.sub(r"(06\d\d) +\S+ +\d+s\b", r"\1 OWNER AGE", text)
+        text = re.sub(r"\balive [0-9a-f]{8}", "alive ID", text)
+        text = re.sub(r"\b1\+: ", "1: ", text)  # not all can be asked
+        text = re.sub(r"\bpython\S* \d+", "python PID", text)
+        return [line.split() for line in text.splitlines()]
+
+    assert words(done.stdout) == words(in_readme("$ python -m shmemext ls"))
 
 
 def anchors(page):
