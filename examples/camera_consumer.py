@@ -6,21 +6,9 @@ from camera import NAME, SLOTS, find_square, is_whole, view
 
 from shmemext import SharedMemory
 
-
-def attach(seconds=30):
-    """The camera may not be there yet."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            return SharedMemory(NAME)
-        except FileNotFoundError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-
-
 print("waiting for the camera", flush=True)
-camera = view(attach())
+shm = SharedMemory(NAME, readonly=True, timeout=30)
+camera = view(shm)
 newest = -1
 seen = missed = torn = 0
 
