@@ -96,6 +96,10 @@ extern PyMethodDef shx_memory_copy_methods[];
 PyObject *shx_raise_full(const shx_memory_kind *kind, PyObject *label,
                          size_t asked, uint64_t room);
 
+/* The same, of what is there already and was to have `size` bytes. */
+PyObject *shx_raise_cannot_grow(const shx_memory_kind *kind, PyObject *label,
+                                size_t size, uint64_t room);
+
 /* close.c: what an object lets go of, taken out under the lock and dropped
  * after it: releasing runs other code. */
 typedef struct {

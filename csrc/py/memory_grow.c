@@ -107,9 +107,8 @@ static int
 raise_grow(PyObject *op, shx_err err, const held *use, Py_ssize_t wanted)
 {
     if (err == ENOSPC) {
-        size_t more = (size_t)wanted - use->mapping->segment.size;
-        shx_raise_full(MEMORY(op)->kind, use->label, more,
-                       shx_os_room(use->fd));
+        shx_raise_cannot_grow(MEMORY(op)->kind, use->label, (size_t)wanted,
+                              shx_os_room(use->fd));
     }
     else if (err == EOPNOTSUPP) {
         shx_raise_unsupported(
