@@ -340,7 +340,7 @@ mapped_file_reduce(PyObject *op, PyObject *Py_UNUSED(ignored))
     PyObject *keywords = state == NULL ? NULL : PyDict_New();
     PyObject *maker = NULL, *path = NULL, *size = NULL, *result = NULL;
     if (keywords != NULL &&
-        (!MEMORY(op)->readonly ||
+        (!shx_memory_is_readonly(op) ||
          PyDict_SetItem(keywords, state->str.readonly, Py_True) == 0)) {
         maker = shx_memory_maker(op, keywords);
         path = maker == NULL ? NULL : PyObject_GetAttr(op, state->str.path);

@@ -342,14 +342,20 @@ get_size(PyObject *op, void *Py_UNUSED(closure))
     return size;
 }
 
-static PyObject *
-get_readonly(PyObject *op, void *Py_UNUSED(closure))
+bool
+shx_memory_is_readonly(PyObject *op)
 {
     bool readonly;
     Py_BEGIN_CRITICAL_SECTION(op);
     readonly = MEMORY(op)->readonly;
     Py_END_CRITICAL_SECTION();
-    return PyBool_FromLong(readonly);
+    return readonly;
+}
+
+static PyObject *
+get_readonly(PyObject *op, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(shx_memory_is_readonly(op));
 }
 
 int

@@ -68,6 +68,9 @@ int shx_memory_fd_locked(PyObject *op);
 /* A property's words when it is set or deleted: `name` is a const char *. */
 int shx_memory_refuse(PyObject *op, PyObject *value, void *name);
 
+/* Can it only be read here? */
+bool shx_memory_is_readonly(PyObject *op);
+
 /* functools.partial(type(op), **keywords): what unpickles an object that was
  * not made with the defaults. */
 PyObject *shx_memory_maker(PyObject *op, PyObject *keywords);

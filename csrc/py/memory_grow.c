@@ -11,6 +11,7 @@ typedef struct {
     shx_mapping *mapping; /* new reference */
     PyObject *label;      /* new reference */
     int fd;               /* ours to close */
+    bool reserve;
 } held;
 
 static void
@@ -28,13 +29,14 @@ static int
 hold(PyObject *op, int flags, held *use)
 {
     const shx_memory_kind *kind = MEMORY(op)->kind;
-    *use = (held){shx_memory_mapping(op), NULL, -1};
+    *use = (held){.mapping = shx_memory_mapping(op), .fd = -1};
     if (use->mapping == NULL) {
         return -1;
     }
     shx_err err;
     Py_BEGIN_CRITICAL_SECTION(op);
     use->label = kind->label(op);
+    use->reserve = !MEMORY(op)->unreserved;
     err = kind->open(op, flags, &use->fd);
     Py_END_CRITICAL_SECTION();
     if (err != 0) {
@@ -128,7 +130,7 @@ grow_to(PyObject *op, shx_state *state, const held *use, Py_ssize_t wanted)
     if (mapping == NULL) {
         return -1;
     }
-    shx_space space = {.reserve = !MEMORY(op)->unreserved,
+    shx_space space = {.reserve = use->reserve,
                        .durable = MEMORY(op)->kind->durable,
                        .poll = shx_poll_signals};
     PyThreadState *saved = PyEval_SaveThread();
@@ -229,7 +231,7 @@ map_anew(PyObject *op, shx_state *state)
 {
     held use;
     shx_mapping *mapping = shx_mapping_new(state);
-    int flags = MEMORY(op)->readonly ? O_RDONLY : O_RDWR;
+    int flags = shx_memory_is_readonly(op) ? O_RDONLY : O_RDWR;
     if (mapping == NULL || hold(op, flags, &use) < 0) {
         Py_XDECREF(mapping);
         return -1;

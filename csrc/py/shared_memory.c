@@ -150,7 +150,7 @@ shared_memory_reduce(PyObject *op, PyObject *Py_UNUSED(ignored))
     if (keywords == NULL || track == NULL ||
         (track != Py_None &&
          PyDict_SetItem(keywords, state->str.track, track) < 0) ||
-        (MEMORY(op)->readonly &&
+        (shx_memory_is_readonly(op) &&
          PyDict_SetItem(keywords, state->str.readonly, Py_True) < 0)) {
         goto done;
     }
