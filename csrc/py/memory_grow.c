@@ -48,15 +48,10 @@ hold(PyObject *op, int flags, held *use)
 }
 
 /* Puts the new mapping into the object, unless that was closed meanwhile or
- * got one that is as good. Steals `mapping`. 1: it is in use. */
+ * got one that is as good. Steals `mapping` and `size`. 1: it is in use. */
 static int
-replace(PyObject *op, shx_mapping *old, shx_mapping *mapping)
+replace(PyObject *op, shx_mapping *old, shx_mapping *mapping, PyObject *size)
 {
-    PyObject *size = PyLong_FromSize_t(mapping->segment.size);
-    if (size == NULL) {
-        Py_DECREF(mapping);
-        return -1;
-    }
     shx_mapping_guard(mapping, old->guard.name);
     PyObject *buf = NULL, *unused = (PyObject *)mapping, *old_size = size;
     shx_memory *self = MEMORY(op);
@@ -126,8 +121,11 @@ raise_grow(PyObject *op, shx_err err, const held *use, Py_ssize_t wanted)
 static int
 grow_to(PyObject *op, shx_state *state, const held *use, Py_ssize_t wanted)
 {
-    shx_mapping *mapping = shx_mapping_new(state);
+    /* Nothing can fail once the file is longer. */
+    PyObject *size = PyLong_FromSsize_t(wanted);
+    shx_mapping *mapping = size == NULL ? NULL : shx_mapping_new(state);
     if (mapping == NULL) {
+        Py_XDECREF(size);
         return -1;
     }
     shx_space space = {.reserve = use->reserve,
@@ -138,11 +136,15 @@ grow_to(PyObject *op, shx_state *state, const held *use, Py_ssize_t wanted)
     shx_err err = shx_segment_grow(&use->mapping->segment, use->fd,
                                    (size_t)wanted, &space, &mapping->segment);
     PyEval_RestoreThread(saved);
-    if (err != 0) {
-        Py_DECREF(mapping);
-        return raise_grow(op, err, use, wanted);
+    if (err == 0 && mapping->segment.size != (size_t)wanted) {
+        Py_SETREF(size, PyLong_FromSize_t(mapping->segment.size));
     }
-    return replace(op, use->mapping, mapping);
+    if (err != 0 || size == NULL) {
+        Py_DECREF(mapping);
+        Py_XDECREF(size);
+        return err != 0 ? raise_grow(op, err, use, wanted) : -1;
+    }
+    return replace(op, use->mapping, mapping, size);
 }
 
 static int
@@ -242,10 +244,13 @@ map_anew(PyObject *op, shx_state *state)
     err =
         shx_segment_refresh(&use.mapping->segment, use.fd, &mapping->segment);
     Py_END_ALLOW_THREADS
-    if (err == 0 && mapping->segment.address != NULL) {
-        status = replace(op, use.mapping, mapping);
+    PyObject *size = PyLong_FromSize_t(mapping->segment.size);
+    if (err == 0 && mapping->segment.address != NULL && size != NULL) {
+        status = replace(op, use.mapping, mapping, size);
     }
     else {
+        status = size == NULL ? -1 : 0;
+        Py_XDECREF(size);
         Py_DECREF(mapping);
     }
     if (err != 0) {
