@@ -162,7 +162,7 @@ def test_examples_answer_what_is_shown(examples, tmp_path):
         [sys.executable, "-m", "doctest", text],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -188,10 +188,10 @@ def test_console_shows_what_is_printed(page, block):
             behind.append(shell)
             printed += "".join(shell.stdout.readline() for _ in shown)
         else:
-            printed += shell.communicate(timeout=120)[0]
+            printed += shell.communicate(timeout=300)[0]
             assert shell.returncode == 0
     for shell in behind:
-        printed += shell.communicate(timeout=120)[0]
+        printed += shell.communicate(timeout=300)[0]
         assert shell.returncode == 0
     expected = "".join(
         line for _, *shown in sessions(block.text) for line in shown
@@ -231,7 +231,7 @@ def test_find_and_replace_does_what_its_table_says(tmp_path):
             check=True,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
         ).stdout
 
     assert run(replace) == ""
@@ -272,7 +272,7 @@ def on_private_dev_shm(size, code):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
 
 
@@ -286,6 +286,7 @@ def test_readme_shows_what_a_full_dev_shm_says():
 
 
 def test_readme_shows_what_setup_says_elsewhere():
+    pytest.importorskip("setuptools")
     code = """
 import sys
 import setuptools.command.build_ext
@@ -297,7 +298,7 @@ exec(compile(open("setup.py").read(), "setup.py", "exec"))
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert done.stderr == in_readme("shmemext does not build on darwin")
 
