@@ -17,7 +17,7 @@ def receive(kind: type[AnonymousMemory], passed: Any) -> AnonymousMemory:
     descriptor = passed.detach()
     try:
         return kind.from_fd(descriptor)
-    except BaseException:
+    except Exception:  # a signal may come when the object has it already
         import os
 
         os.close(descriptor)

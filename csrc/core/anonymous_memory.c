@@ -67,6 +67,10 @@ shx_anonymous_memory_attach(int fd, shx_segment *out)
         shx_os_seal(fd, SHX_SEAL_SHRINK) != 0) {
         return SHX_NOT_SEALED;
     }
+    err = shx_os_inspect(fd, &file); /* from now on nobody makes it smaller */
+    if (err != 0) {
+        return err;
+    }
     bool writable = shx_os_is_writable(fd) &&
                     (seals & (SHX_SEAL_WRITE | SHX_SEAL_FUTURE_WRITE)) == 0;
     err = writable ? shx_segment_map(fd, &file, true, out) : EPERM;
@@ -81,8 +85,16 @@ shx_anonymous_memory_seal(int fd, const shx_segment *old, shx_segment *out)
 {
     shx_file file;
     shx_segment reader;
-    shx_err err = shx_os_inspect(fd, &file);
+    unsigned seals;
+    shx_err err = shx_os_seals(fd, &seals);
+    if (err == 0 && (seals & SHX_SEAL_SEAL) != 0) {
+        err = EPERM; /* before our mapping is given up for nothing */
+    }
     if (err == 0) {
+        err = shx_os_inspect(fd, &file);
+    }
+    if (err == 0) {
+        file.size = old->size; /* a peer may have made it longer */
         err = map_for_reading(fd, &file, &reader);
     }
     if (err != 0) {

@@ -100,7 +100,12 @@ write_through(const shx_copying *copy, size_t offset, const void *data,
     if (copy->open(copy->context, &fd) != 0) {
         return ENOENT;
     }
-    shx_err err = shx_os_write(fd, data, size, offset);
+    shx_file file; /* if it was cut short, this would make it longer again */
+    shx_err err = shx_os_inspect(fd, &file);
+    if (err == 0) {
+        err = file.size < offset + size ? EFAULT
+                                        : shx_os_write(fd, data, size, offset);
+    }
     shx_os_close(fd);
     if (err == 0) {
         note(&copy->strips->written,
@@ -127,7 +132,8 @@ shx_copy_in(const shx_copying *copy, size_t offset, const void *data,
     if (size >= large && !has(&copy->strips->written, touched)) {
         err = write_through(copy, offset, data, size);
     }
-    if (err == ENOENT || err == EPERM) {
+    /* EFAULT: of the data, whose pages are lost. EFBIG: see setrlimit(2). */
+    if (err == ENOENT || err == EPERM || err == EFAULT || err == EFBIG) {
         err = populate_and_copy(copy, offset, to, data, size, true);
     }
     if (err == EINVAL) { /* an old kernel */

@@ -71,9 +71,10 @@ shx_err shx_os_reopen(int fd, int flags, int *out);
 /* Was it opened for writing? */
 bool shx_os_is_writable(int fd);
 
-/* Waits for the lock that all who lengthen the file take. It is no user's:
- * neither flock() nor lockf() meets it. It belongs to the open file, which a
- * mapping keeps open when the descriptor is closed. EINTR is returned. */
+/* Waits for the lock that all who lengthen the file take. flock() never meets
+ * it, nor does lockf(), unless that is of the whole file: EDEADLK if this
+ * process has done so. It belongs to the open file, which a mapping keeps open
+ * when the descriptor is closed. EINTR is returned. */
 shx_err shx_os_lock(int fd);
 void shx_os_unlock(int fd);
 

@@ -211,6 +211,9 @@ shx_os_release_beyond(int fd, uint64_t offset, uint64_t length)
     uint64_t page = shx_os_page_size();
     uint64_t from = (offset + page - 1) / page * page;
     struct stat status;
+    if (fstat(fd, &status) != 0 || (uint64_t)status.st_size != offset) {
+        return; /* lengthened without the lock: it may be in use */
+    }
     if (from < offset + length) {
         (void)fallocate(fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE,
                         (off_t)from, (off_t)(offset + length - from));

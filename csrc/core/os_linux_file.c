@@ -92,7 +92,7 @@ shx_os_is_writable(int fd)
 }
 
 /* A lock of the open file, not of the process; on the last byte that a file
- * could have, which nobody else locks. */
+ * could have, which nobody locks but with all of the file. */
 static int
 set_lock(int fd, short type)
 {
@@ -103,9 +103,25 @@ set_lock(int fd, short type)
     return fcntl(fd, F_OFD_SETLKW, &lock);
 }
 
+/* lockf() of a whole file locks that byte too: who has done so would wait for
+ * itself, since no process owns our lock. */
+static bool
+would_wait_for_itself(int fd)
+{
+    struct flock lock = {.l_type = F_WRLCK,
+                         .l_whence = SEEK_SET,
+                         .l_start = (off_t)(INT64_MAX - 1),
+                         .l_len = 1};
+    return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK &&
+           lock.l_pid == getpid();
+}
+
 shx_err
 shx_os_lock(int fd)
 {
+    if (would_wait_for_itself(fd)) {
+        return EDEADLK;
+    }
     return set_lock(fd, F_WRLCK) == 0 ? 0 : errno;
 }
 

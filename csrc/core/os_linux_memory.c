@@ -86,7 +86,8 @@ shx_os_map_again(void *address, size_t size, void **again)
 shx_err
 shx_os_remap(int fd, void *address, size_t size, bool shared)
 {
-    int flags = MAP_FIXED | (shared ? MAP_SHARED : MAP_PRIVATE);
+    int flags =
+        MAP_FIXED | (shared ? MAP_SHARED : MAP_PRIVATE | MAP_NORESERVE);
     void *mapped = mmap(address, size, PROT_READ | PROT_WRITE, flags, fd, 0);
     return mapped == MAP_FAILED ? errno : 0;
 }

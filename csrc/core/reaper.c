@@ -10,11 +10,12 @@
  */
 #define _GNU_SOURCE
 
-#include <fcntl.h>    /* open, F_OFD_SETLK */
-#include <signal.h>   /* sigprocmask */
-#include <stdio.h>    /* snprintf */
-#include <sys/stat.h> /* umask */
-#include <unistd.h>   /* setsid, dup2, close_range */
+#include <fcntl.h>       /* open, F_OFD_SETLK */
+#include <signal.h>      /* sigprocmask */
+#include <stdio.h>       /* snprintf */
+#include <sys/stat.h>    /* umask */
+#include <sys/syscall.h> /* SYS_close_range: not in every C library */
+#include <unistd.h>      /* setsid, dup2, syscall */
 
 #include "sweep.h"
 
@@ -36,7 +37,7 @@ detach(void)
             return -1;
         }
     }
-    if (close_range(3, ~0u, 0) != 0) {
+    if (syscall(SYS_close_range, 3, ~0u, 0) != 0) {
         for (int fd = (int)sysconf(_SC_OPEN_MAX) - 1; fd > 2; fd--) {
             (void)close(fd);
         }

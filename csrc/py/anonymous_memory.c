@@ -18,8 +18,8 @@ label_of(PyObject *Py_UNUSED(op))
 static shx_err
 open_memory(PyObject *op, int flags, int *fd)
 {
-    int own = MEMORY(op)->fd;
-    return own < 0 ? EBADF : shx_os_reopen(own, flags, fd);
+    return shx_memory_has_fd(op) ? shx_os_reopen(MEMORY(op)->fd, flags, fd)
+                                 : EBADF;
 }
 
 static shx_err
@@ -196,7 +196,9 @@ readonly_handle(PyObject *op, PyObject *Py_UNUSED(ignored))
     int fd = SHX_FD_NONE;
     shx_err err;
     Py_BEGIN_CRITICAL_SECTION(op);
-    err = shx_anonymous_memory_share_readonly(MEMORY(op)->fd, &fd);
+    err = shx_memory_has_fd(op)
+              ? shx_anonymous_memory_share_readonly(MEMORY(op)->fd, &fd)
+              : EBADF;
     Py_END_CRITICAL_SECTION();
     if (err == EINVAL) {
         return shx_raise_unsupported(
@@ -216,23 +218,61 @@ readonly_handle(PyObject *op, PyObject *Py_UNUSED(ignored))
     return handle;
 }
 
-/* Who else refers to the mapping? `buf`, unless it was used by nobody, its
+/* `buf`, if nobody else has it. To be dropped without the lock: a weak
+ * reference to it may have a callback. */
+static PyObject *
+take_unused_buf(PyObject *op)
+{
+    shx_memory *self = MEMORY(op);
+    PyObject *buf = NULL;
+    Py_BEGIN_CRITICAL_SECTION(op);
+    if (!self->readonly && self->buf != NULL && Py_REFCNT(self->buf) == 1) {
+        buf = self->buf;
+        self->buf = NULL;
+    }
+    Py_END_CRITICAL_SECTION();
+    return buf;
+}
+
+static Py_ssize_t
+count_pinned(const shx_memory *self)
+{
+    return self->pinned == NULL ? 0 : PyList_GET_SIZE(self->pinned);
+}
+
+/* Who else refers to the mapping, or to one from before grow()? `buf`, its
  * slices, arrays made of it. Not who asked for our own buffer and gave it
  * back: see the docstring. */
 static bool
-is_viewed_locked(shx_memory *self, PyObject **buf)
+is_viewed_locked(const shx_memory *self)
 {
-    if (self->buf != NULL && Py_REFCNT(self->buf) == 1) {
-        *buf = self->buf;
-        self->buf = NULL;
-        Py_CLEAR(*buf); /* a memoryview: runs no other code */
-    }
     Py_ssize_t own = 1;
-    for (Py_ssize_t i = 0;
-         self->pinned != NULL && i < PyList_GET_SIZE(self->pinned); i++) {
-        own += PyList_GET_ITEM(self->pinned, i) == self->mmap;
+    for (Py_ssize_t i = 0; i < count_pinned(self); i++) {
+        PyObject *pinned = PyList_GET_ITEM(self->pinned, i);
+        if (pinned == self->mmap) {
+            own++;
+        }
+        else if (Py_REFCNT(pinned) > 1) {
+            return true;
+        }
     }
     return Py_REFCNT(self->mmap) > own;
+}
+
+/* Those from before grow() are in the way of a seal like the one in use. */
+static shx_err
+remap_older_locked(const shx_memory *self, bool shared)
+{
+    shx_err err = 0;
+    for (Py_ssize_t i = 0; err == 0 && i < count_pinned(self); i++) {
+        PyObject *pinned = PyList_GET_ITEM(self->pinned, i);
+        const shx_segment *segment = &((shx_mapping *)pinned)->segment;
+        if (pinned != self->mmap) {
+            err = shx_os_remap(self->fd, segment->address, segment->size,
+                               shared);
+        }
+    }
+    return err;
 }
 
 static int
@@ -252,14 +292,24 @@ seal_locked(PyObject *op, shx_mapping *sealed, PyObject **old, PyObject **buf)
                         "cannot seal: the anonymous memory is read-only here");
         return -1;
     }
-    if (is_viewed_locked(self, buf)) {
+    if (!shx_memory_has_fd(op)) {
+        shx_raise(EBADF, NULL);
+        return -1;
+    }
+    if (is_viewed_locked(self)) {
         PyErr_SetString(PyExc_BufferError,
                         "cannot seal while buf, a slice of it or an array "
                         "over it is in use: delete or release() them first");
         return -1;
     }
-    shx_err err = shx_anonymous_memory_seal(self->fd, &mapping->segment,
-                                            &sealed->segment);
+    shx_err err = remap_older_locked(self, false);
+    if (err == 0) {
+        err = shx_anonymous_memory_seal(self->fd, &mapping->segment,
+                                        &sealed->segment);
+    }
+    if (err != 0) {
+        (void)remap_older_locked(self, true);
+    }
     if (sealed->segment.address != NULL) {
         *old = self->mmap;
         *buf = self->buf;
@@ -274,8 +324,10 @@ seal_locked(PyObject *op, shx_mapping *sealed, PyObject **old, PyObject **buf)
                 ? "cannot seal: another object or process has the memory "
                   "mapped writable; here it is read-only from now on, since "
                   "readonly_handle() lets nobody map it writable again"
-                : "cannot seal: another object or process has the memory "
-                  "mapped writable, and has to close it first",
+                : "cannot seal: another object, another process or a view "
+                  "from "
+                  "before grow() has the memory mapped writable: delete those "
+                  "here, close it there",
             NULL);
     }
     else if (err != 0) {
@@ -310,6 +362,7 @@ seal(PyObject *op, PyObject *Py_UNUSED(ignored))
     }
     PyObject *old = NULL, *buf = NULL;
     int status;
+    Py_XDECREF(take_unused_buf(op));
     Py_BEGIN_CRITICAL_SECTION(op);
     status = seal_locked(op, sealed, &old, &buf);
     Py_END_CRITICAL_SECTION();

@@ -45,7 +45,7 @@ label_of(PyObject *op)
 static shx_err
 open_file(PyObject *op, int flags, int *fd)
 {
-    if (MEMORY(op)->fd >= 0) {
+    if (shx_memory_has_fd(op)) {
         return shx_os_reopen(MEMORY(op)->fd, flags, fd);
     }
     if (MAPPED_FILE(op)->encoded == NULL) {
@@ -58,7 +58,7 @@ open_file(PyObject *op, int flags, int *fd)
 static shx_err
 inspect_file(PyObject *op, shx_file *out)
 {
-    if (MEMORY(op)->fd >= 0) {
+    if (shx_memory_has_fd(op)) {
         return shx_os_inspect(MEMORY(op)->fd, out);
     }
     if (MAPPED_FILE(op)->encoded == NULL) {

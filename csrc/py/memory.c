@@ -158,7 +158,10 @@ memory_flush(PyObject *op, PyObject *args, PyObject *kwargs)
     Py_END_ALLOW_THREADS
     Py_DECREF(mapping);
     if (err != 0) {
-        PyObject *label = MEMORY(op)->kind->label(op);
+        PyObject *label;
+        Py_BEGIN_CRITICAL_SECTION(op);
+        label = MEMORY(op)->kind->label(op);
+        Py_END_CRITICAL_SECTION();
         shx_raise(err, label);
         Py_DECREF(label);
         return NULL;

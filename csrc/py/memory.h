@@ -67,6 +67,10 @@ PyObject *shx_memory_buf(PyObject *op);
  * -1 without an exception where there is none. */
 int shx_memory_fd_locked(PyObject *op);
 
+/* Is there one that still is the memory's? A program that closes every
+ * descriptor and opens others reuses the numbers. With the lock. */
+bool shx_memory_has_fd(PyObject *op);
+
 /* A property's words when it is set or deleted: `name` is a const char *. */
 int shx_memory_refuse(PyObject *op, PyObject *value, void *name);
 

@@ -105,6 +105,13 @@ shx_memory_fd_locked(PyObject *op)
     return self->fd = fd;
 }
 
+bool
+shx_memory_has_fd(PyObject *op)
+{
+    return MEMORY(op)->fd >= 0 &&
+           shx_segment_owns_fd(&MEMORY(op)->identity, MEMORY(op)->fd);
+}
+
 /* functools.partial(type(op), **keywords) */
 PyObject *
 shx_memory_maker(PyObject *op, PyObject *keywords)

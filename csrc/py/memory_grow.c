@@ -59,7 +59,10 @@ replace(PyObject *op, shx_mapping *old, shx_mapping *mapping, PyObject *size)
     Py_BEGIN_CRITICAL_SECTION(op);
     if (self->mmap != NULL && Py_IS_TYPE(self->mmap, Py_TYPE(mapping)) &&
         (self->mmap == (PyObject *)old ||
-         ((shx_mapping *)self->mmap)->segment.size < mapping->segment.size)) {
+         (shx_same_file(&((shx_mapping *)self->mmap)->segment.identity,
+                        &mapping->segment.identity) &&
+          ((shx_mapping *)self->mmap)->segment.size <
+              mapping->segment.size))) {
         unused = self->mmap;
         buf = self->buf;
         old_size = self->size;
@@ -109,7 +112,21 @@ raise_grow(PyObject *op, shx_err err, const held *use, Py_ssize_t wanted)
     }
     else if (err == EOPNOTSUPP) {
         shx_raise_unsupported(
-            err, "the file system cannot reserve space (fallocate(2))",
+            err,
+            "the file system cannot reserve space (fallocate(2)): an object "
+            "made with reserve=False grows without",
+            use->label);
+    }
+    else if (err == EDEADLK) {
+        shx_raise_unsupported(
+            err,
+            "cannot grow: this process has locked all of the memory with "
+            "lockf(), and would wait for itself: lock a part, or use flock()",
+            use->label);
+    }
+    else if (err == EPERM) {
+        shx_raise_unsupported(
+            err, "cannot grow: somebody has sealed the memory against it",
             use->label);
     }
     else {

@@ -58,7 +58,7 @@ static shx_err
 open_segment(PyObject *op, int flags, int *fd)
 {
     const char *bare;
-    if (MEMORY(op)->fd >= 0) {
+    if (shx_memory_has_fd(op)) {
         return shx_os_reopen(MEMORY(op)->fd, flags, fd);
     }
     shx_err err = bare_name_of(op, &bare);
@@ -70,7 +70,7 @@ static shx_err
 inspect_segment(PyObject *op, shx_file *out)
 {
     const char *bare;
-    if (MEMORY(op)->fd >= 0) {
+    if (shx_memory_has_fd(op)) {
         return shx_os_inspect(MEMORY(op)->fd, out);
     }
     shx_err err = bare_name_of(op, &bare);
