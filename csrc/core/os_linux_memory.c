@@ -125,26 +125,56 @@ shx_os_is_present(const void *address, size_t size)
     return present;
 }
 
+/* The beginning of a file, which is empty if it cannot be read. */
+static void
+read_text(const char *path, char *text, size_t size)
+{
+    ssize_t length = -1;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        length = pread(fd, text, size - 1, 0);
+        shx_os_close(fd);
+    }
+    text[length < 0 ? 0 : length] = '\0';
+}
+
+/* What a container may have at all: beyond it, the kernel kills. In either
+ * version of control groups, as they look from inside. */
+static uint64_t
+memory_limit(void)
+{
+    static const char *const paths[] = {
+        "/sys/fs/cgroup/memory.max",
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+    };
+    uint64_t least = UINT64_MAX;
+    for (size_t i = 0; i < 2; i++) {
+        char text[32];
+        unsigned long long limit;
+        read_text(paths[i], text, sizeof text);
+        if (sscanf(text, "%llu", &limit) == 1 && limit < least) {
+            least = limit;
+        }
+    }
+    return least;
+}
+
 /* What new memory may come from: see proc_meminfo(5). */
 uint64_t
 shx_os_free_memory(void)
 {
-    char text[2048] = "";
-    int fd = open("/proc/meminfo", O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return UINT64_MAX;
-    }
-    ssize_t length = pread(fd, text, sizeof text - 1, 0);
-    shx_os_close(fd);
-    text[length < 0 ? 0 : length] = '\0';
+    char text[2048];
+    read_text("/proc/meminfo", text, sizeof text);
     const char *memory = strstr(text, "MemAvailable:");
     const char *swap = strstr(text, "SwapFree:");
     unsigned long long available, free = 0;
+    uint64_t limit = memory_limit();
     if (memory == NULL || sscanf(memory, "%*s %llu", &available) != 1) {
-        return UINT64_MAX;
+        return limit;
     }
     if (swap != NULL) {
         (void)sscanf(swap, "%*s %llu", &free);
     }
-    return (available + free) * 1024;
+    uint64_t room = (available + free) * 1024;
+    return room < limit ? room : limit;
 }

@@ -324,10 +324,9 @@ seal_locked(PyObject *op, shx_mapping *sealed, PyObject **old, PyObject **buf)
                 ? "cannot seal: another object or process has the memory "
                   "mapped writable; here it is read-only from now on, since "
                   "readonly_handle() lets nobody map it writable again"
-                : "cannot seal: another object, another process or a view "
-                  "from "
-                  "before grow() has the memory mapped writable: delete those "
-                  "here, close it there",
+                : "cannot seal: another process, another object or a view "
+                  "from before grow() has the memory mapped writable: delete "
+                  "them here, close it there",
             NULL);
     }
     else if (err != 0) {
