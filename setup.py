@@ -31,6 +31,8 @@ WARNINGS = [
     "-Wshadow",
     "-Wstrict-prototypes",
 ]
+# Empty since glibc 2.34, and in musl: shm_open() and threads are in libc.
+LIBRARIES = ["rt", "pthread"]
 flags = ["-std=c11", "-fvisibility=hidden", *WARNINGS]
 if os.environ.get("SHMEMEXT_WERROR"):  # ours to fix, not the user's
     flags.append("-Werror")
@@ -59,6 +61,7 @@ class build_ext_and_reaper(build_ext):
                 objects,
                 "shmemext-reaper",
                 output_dir=directory,
+                libraries=LIBRARIES,
                 extra_postargs=list(options),
             )
 
@@ -87,6 +90,7 @@ setup(
             "shmemext._shmemext",
             sources=[*CORE, *files("py/*.c")],
             depends=files("*/*.h"),
+            libraries=LIBRARIES,
             extra_compile_args=flags,
         )
     ],

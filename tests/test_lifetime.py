@@ -598,7 +598,8 @@ def test_reaper_holds_nothing_of_the_application(name, tmp_path):
         assert (proc / "environ").read_bytes() == b""
         lines = (proc / "status").read_text().splitlines()
         status = dict(line.split(":\t") for line in lines)
-        assert int(status["SigBlk"], 16) == 0xFFFFFFFE7FFBFEFF
+        # All but SIGKILL and SIGSTOP; libc keeps some of those beyond 31.
+        assert int(status["SigBlk"], 16) & 0x7FFFFFFF == 0x7FFBFEFF
         if "SHMEMEXT_SANITIZER" not in os.environ:  # or it is in the reaper
             assert int(status["VmRSS"].split()[0]) < 1536  # kB
 

@@ -10,14 +10,17 @@
  */
 #define _GNU_SOURCE
 
-#include <fcntl.h>       /* open, F_OFD_SETLK */
-#include <signal.h>      /* sigprocmask */
-#include <stdio.h>       /* snprintf */
-#include <sys/stat.h>    /* umask */
-#include <sys/syscall.h> /* SYS_close_range: not in every C library */
-#include <unistd.h>      /* setsid, dup2, syscall */
+#include <fcntl.h>    /* open, F_OFD_SETLK */
+#include <signal.h>   /* sigprocmask */
+#include <stdio.h>    /* snprintf */
+#include <sys/stat.h> /* umask */
+#include <unistd.h>   /* setsid, dup2, syscall */
 
 #include "sweep.h"
+
+/* close_range(2) by its number, which has been the same on every architecture
+ * since 2019: musl, and glibc before 2.34, have no function of that name. */
+enum { CLOSE_RANGE = 436 };
 
 /* Ends every tie to whoever started us: terminal, pipes, files, directory. */
 static int
@@ -37,7 +40,7 @@ detach(void)
             return -1;
         }
     }
-    if (syscall(SYS_close_range, 3, ~0u, 0) != 0) {
+    if (syscall(CLOSE_RANGE, 3u, ~0u, 0u) != 0) {
         for (int fd = (int)sysconf(_SC_OPEN_MAX) - 1; fd > 2; fd--) {
             (void)close(fd);
         }
