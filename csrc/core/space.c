@@ -7,7 +7,7 @@
 
 /* One reservation of a gigabyte can be interrupted for ever; pieces cannot,
  * and are faster too. */
-static const uint64_t piece = 16u << 20;
+static const uint64_t piece = 16u << 20, least = 64u << 10;
 
 int
 shx_space_ask(const shx_space *space)
@@ -26,15 +26,19 @@ reserve(const shx_space *space, reserver *reserve_piece, int fd, uint64_t from,
     if (to - from > piece && to - from > shx_os_room(fd)) {
         return ENOSPC;
     }
+    uint64_t most = piece;
     while (from < to) {
         uint64_t left = to - from;
-        uint64_t length = left < piece ? left : piece;
+        uint64_t length = left < most ? left : most;
         shx_err err = reserve_piece(fd, from, length);
         if (err != 0 && err != EINTR) {
             return err;
         }
         if (err == 0) {
             from += length;
+        }
+        else if (most > least) {
+            most /= 2; /* signals may come faster than that can be done */
         }
         if ((err == EINTR || from < to) && shx_space_ask(space) != 0) {
             return SHX_INTERRUPTED;
