@@ -25,6 +25,7 @@ HARMLESS = {
     "__cxa_finalize",
     "__errno_location",
     "__gmon_start__",
+    "__isoc23_sscanf",
     "__isoc99_sscanf",
     "__register_atfork",
     "__memcpy_chk",

@@ -46,7 +46,8 @@ RETRIED = {
 
 # Copies that find one way barred and go another; who cannot know how much
 # memory is free tries. A lock that cannot be given back goes with the
-# descriptor, and a descriptor that does not say how it may be used is read.
+# descriptor, a descriptor that does not say how it may be used is read, and
+# one that does not say whose it is has been somebody else's: there is a name.
 OTHER_WAYS = {
     ("open", "copy"),
     ("pread", "copy"),
@@ -58,6 +59,7 @@ OTHER_WAYS = {
     ("fcntl", "seal"),
     ("fcntl", "handle"),
     ("open", "anonymous"),
+    ("fstat", "with a descriptor"),
 }
 
 libc = ctypes.CDLL(None)
