@@ -137,6 +137,15 @@ def test_process_argument(context, memory, readonly):
         assert descriptors() == before
 
 
+def test_pool_takes_objects(context):
+    memories = [AnonymousMemory(100 + i) for i in range(4)]
+    with context.Pool(2) as pool:
+        pool.map(kinds.add_one, memories)
+        pool.close()
+        pool.join()
+    assert [memory.buf[0] for memory in memories] == [1] * 4
+
+
 def test_nested_processes(memory):
     """From a child to its child."""
     kinds.run("spawn", kinds.run, "spawn", kinds.add_one, memory)

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Memory that becomes longer: grow(), and refresh() on the other side."""
 
+import fcntl
 import multiprocessing
 import os
 import pickle
+import signal
+import struct
 import threading
 
 import kinds
@@ -17,6 +20,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:.*multi-threaded, use of fork:DeprecationWarning"
 )
 
+F_OFD_SETLK = 37
 PIECES = 40 << 20  # reserved in three of them
 
 
@@ -438,6 +442,32 @@ def test_threads_grow_one_object(kind, memory):
     assert memory.size == kind.stat(memory).st_size == max(sizes)
     assert all(memory.buf[size - 1] == 1 for size in sizes)
     assert bytes(memory.buf[:5000]) == pattern()
+
+
+READ_LOCK = struct.pack("hhqqi4x", fcntl.F_RDLCK, 0, 0, 0, 0)  # all of it
+
+
+def test_lock_of_a_reader_is_waited_for_and_ctrl_c_ends_it(kind, memory):
+    """Who may read may lock. grow() then waits, and nothing has changed when
+    it gives up."""
+    reader = kind.again(memory, readonly=True)
+    before = descriptors() | {str(reader.fileno())}
+    fcntl.fcntl(reader.fileno(), F_OFD_SETLK, READ_LOCK)
+    main = threading.get_ident()
+    timer = threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGINT))
+    timer.start()
+    try:
+        with pytest.raises((KeyboardInterrupt, OSError)) as caught:
+            memory.grow(10_000)
+            signal.pause()
+    finally:
+        timer.join()
+    assert caught.type is KeyboardInterrupt
+    assert memory.size == kind.stat(memory).st_size == 5000
+    assert descriptors() == before
+    reader.close()
+    memory.grow(10_000)
+    assert memory.size == 10_000
 
 
 # --- closed and cut short

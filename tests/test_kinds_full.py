@@ -63,6 +63,16 @@ def fails(call, *codes):
         return caught
     sys.exit("went well")
 
+def fill(path):
+    "Takes all the room that there is."
+    with open(path, "wb", buffering=0) as filler:
+        for size in MiB, 4096, 1:
+            try:
+                while filler.write(b"f" * size) == size:
+                    pass
+            except OSError as error:
+                assert error.errno == errno.ENOSPC, error
+
 def state(name):
     # All that a failure might have changed, but for a block or so that ext4
     # keeps to write down that there are none.
@@ -176,12 +186,7 @@ def test_no_sigbus_after_the_disk_is_full(on_disk):
         "16m",
         """
         memory = file("mine", 3 * MiB)
-        with open(path("filler"), "wb", buffering=0) as filler:
-            try:
-                while filler.write(b"f" * 4096) == 4096:
-                    pass
-            except OSError as error:
-                assert error.errno == errno.ENOSPC
+        fill(path("filler"))
         memory.buf[:] = b"x" * (3 * MiB)
         memory.flush()
         memory.populate()
@@ -399,6 +404,31 @@ def test_copying_into_a_full_disk(on_disk):
     )
 
 
+def test_write_where_only_some_pages_are_missing(on_disk):
+    """However a look at some of the pages comes out: an error, no warning;
+    and once there is room, what is written is what a peer reads."""
+    on_disk(
+        "16m",
+        """
+        memory = make("mine", 64 * MiB, reserve=False)
+        peer = type(memory)(path("mine") if DISK != "/dev/shm" else "mine")
+        for at in range(9):
+            memory.buf[at * ((MiB - 1) // 8)] = 1
+        fill(path("filler"))
+        fails(lambda: memory.write(b"x" * MiB), errno.ENOSPC, errno.EFAULT)
+        os.unlink(path("filler"))
+        try:
+            assert memory.write(b"y" * MiB) == MiB
+        except OSError:
+            pass
+        else:
+            assert peer.buf[:MiB] == b"y" * MiB
+        del memory, peer
+        gc.collect()
+        """,
+    )
+
+
 def test_populate_with_room_reserves(on_disk):
     on_disk(
         "24m",
@@ -407,12 +437,7 @@ def test_populate_with_room_reserves(on_disk):
         memory.populate()
         memory.flush()
         assert os.stat(path("mine")).st_blocks * 512 >= 4 * MiB
-        with open(path("filler"), "wb", buffering=0) as filler:
-            try:
-                while filler.write(b"f" * 4096) == 4096:
-                    pass
-            except OSError:
-                pass
+        fill(path("filler"))
         assert memory.write(b"x" * (4 * MiB)) == 4 * MiB
         """,
     )

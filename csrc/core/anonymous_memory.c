@@ -26,7 +26,8 @@ shx_anonymous_memory_create(size_t size, const shx_space *space,
         err = shx_os_inspect(created, &file);
     }
     if (err == 0) {
-        *out = (shx_segment){address, size, file.identity, true};
+        *out =
+            (shx_segment){address, size, file.identity, true, !space->reserve};
         *fd = created;
         return 0;
     }

@@ -55,7 +55,8 @@ is_present(const shx_copying *copy, size_t offset, size_t size)
     if (has(&copy->strips->present, touched)) {
         return true;
     }
-    if (size < large || !shx_os_is_present(byte_at(copy, offset), size)) {
+    if (size < large || !shx_os_is_present(byte_at(copy, offset), size,
+                                           copy->segment->sparse)) {
         return false;
     }
     note(&copy->strips->present, strips_of(copy->segment, offset, size, true));

@@ -114,8 +114,9 @@ void shx_os_unmap(void *address, size_t size);
 shx_err shx_os_populate(void *address, size_t size, bool writable);
 
 /* Are these pages in this process's page table, so that a touch costs
- * nothing? Looks at some of them only; false where nobody can say. */
-bool shx_os_is_present(const void *address, size_t size);
+ * nothing? Looks at each of them, or only at some; false where nobody can
+ * say. */
+bool shx_os_is_present(const void *address, size_t size, bool each);
 
 /* pwrite(2) and pread(2), all of it. Less to be read than asked: EFAULT. */
 shx_err shx_os_write(int fd, const void *data, size_t size, uint64_t offset);

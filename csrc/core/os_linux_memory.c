@@ -104,22 +104,43 @@ shx_os_populate(void *address, size_t size, bool writable)
 
 /* One number of 64 bits for each page, of which the highest says whether the
  * page is in the table: see pagemap in the kernel's documentation. */
+static bool
+are_present(int fd, size_t first, size_t count)
+{
+    enum { SOME = 256 };
+    uint64_t entries[SOME];
+    bool present = true;
+    while (count > 0 && present) {
+        size_t length = count < SOME ? count : SOME;
+        off_t offset = (off_t)(first * sizeof entries[0]);
+        ssize_t wanted = (ssize_t)(length * sizeof entries[0]);
+        present = pread(fd, entries, (size_t)wanted, offset) == wanted;
+        for (size_t i = 0; i < length && present; i++) {
+            present = entries[i] >> 63 != 0;
+        }
+        first += length;
+        count -= length;
+    }
+    return present;
+}
+
 bool
-shx_os_is_present(const void *address, size_t size)
+shx_os_is_present(const void *address, size_t size, bool each)
 {
     enum { LOOKS = 8 };
     int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
         return false;
     }
-    size_t page = shx_os_page_size(), steps = (size - 1) / LOOKS;
+    size_t page = shx_os_page_size();
+    size_t first = (uintptr_t)address / page;
+    size_t last = ((uintptr_t)address + size - 1) / page;
     bool present = true;
-    for (size_t i = 0; i <= LOOKS && present; i++) {
-        uint64_t entry;
-        uintptr_t at = (uintptr_t)address + i * steps;
-        off_t offset = (off_t)(at / page * sizeof entry);
-        present = pread(fd, &entry, sizeof entry, offset) == sizeof entry &&
-                  entry >> 63 != 0;
+    if (each) {
+        present = are_present(fd, first, last - first + 1);
+    }
+    for (size_t i = 0; i <= LOOKS && present && !each; i++) {
+        present = are_present(fd, first + i * (last - first) / LOOKS, 1);
     }
     shx_os_close(fd);
     return present;

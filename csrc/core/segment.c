@@ -83,7 +83,8 @@ shx_segment_create(shx_create *request, shx_segment *out)
     if (err != 0) {
         goto done;
     }
-    *out = (shx_segment){address, request->size, file.identity, true};
+    *out = (shx_segment){address, request->size, file.identity, true,
+                         !request->space.reserve};
     address = NULL;
 done:
     /* shm_open() looks at the name before anybody looks at the size. */
@@ -127,7 +128,8 @@ shx_segment_map(int fd, const shx_file *file, bool writable, shx_segment *out)
     void *address;
     shx_err err = shx_os_map(fd, size, writable, &address);
     if (err == 0) {
-        *out = (shx_segment){address, size, file->identity, writable};
+        *out = (shx_segment){address, size, file->identity, writable,
+                             file->held < file->size};
     }
     return err;
 }
@@ -230,7 +232,8 @@ grow_locked(const shx_segment *old, int fd, size_t size,
         shx_os_unmap(address, size);
         return err;
     }
-    *out = (shx_segment){address, size, old->identity, old->writable};
+    *out = (shx_segment){address, size, old->identity, old->writable,
+                         old->sparse || !space->reserve};
     return 0;
 }
 
@@ -260,7 +263,7 @@ shx_segment_refresh(const shx_segment *old, int fd, shx_segment *out)
     }
     if (err == 0) {
         *out = (shx_segment){address, (size_t)file.size, old->identity,
-                             old->writable};
+                             old->writable, file.held < file.size};
     }
     return err;
 }

@@ -37,6 +37,7 @@ typedef struct {
     size_t size;
     shx_identity identity;
     bool writable;
+    bool sparse; /* pages may be missing: a touch may find no room for them */
 } shx_segment;
 
 /* Which step failed: the same errno means different things in each. */

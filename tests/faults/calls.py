@@ -46,7 +46,8 @@ RETRIED = {
 
 # Copies that find one way barred and go another; who cannot know how much
 # memory is free tries. A lock that cannot be given back goes with the
-# descriptor, and a descriptor that does not say how it may be used is read.
+# descriptor, a descriptor that does not say how it may be used is read, and
+# one that does not say whose it is has been somebody else's: there is a name.
 OTHER_WAYS = {
     ("open", "copy"),
     ("pread", "copy"),
@@ -58,12 +59,7 @@ OTHER_WAYS = {
     ("fcntl", "seal"),
     ("fcntl", "handle"),
     ("open", "anonymous"),
-    ("open", "pieces"),
-    # A descriptor that cannot be told to be still ours is left alone: there
-    # is the name.
-    ("fstat", "descriptor"),
-    # Whether a wait for the lock would be for ourselves.
-    ("fcntl", "descriptor"),
+    ("fstat", "with a descriptor"),
 }
 
 libc = ctypes.CDLL(None)
@@ -118,10 +114,10 @@ def attempt(name, operation, k, code):
         assert failed == "fcntl" and "seal" in str(error), (failed, error)
     else:
         assert isinstance(error, OSError), (failed, error)
-        known = {code, errno.ENOENT}
-        if failed == "fstat":  # whose the descriptor is cannot be told
-            known.add(errno.EBADF)
-        assert error.errno in known, (failed, error)
+        codes = {code, errno.ENOENT}
+        if failed == "fstat":  # a descriptor that may not be ours any more
+            codes.add(errno.EBADF)
+        assert error.errno in codes, (failed, error)
         if failed in RETRIED and code == errno.EINTR:
             assert failed == "fcntl", (failed, error)
     return None if calls < k else failed
