@@ -1,0 +1,2 @@
+def measure(bench): return {}
+def show(m, labels): pass
