@@ -13,7 +13,7 @@ SOURCES := setup.py pyproject.toml $(wildcard csrc/*/*.c csrc/*/*.h)
 PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-check --quiet
 BUILD := SHMEMEXT_WERROR=1 $(PIP) install --no-build-isolation --editable
 
-.PHONY: help build demo test lint format bench storm sanitize tsan fuzz clean
+.PHONY: help build demo test lint format bench bench-quick bench-plots storm sanitize tsan fuzz clean
 
 help:  ## print this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -32,6 +32,11 @@ $(VENV)/.test: pyproject.toml | $(BIN)/python
 
 $(VENV)/.lint: pyproject.toml | $(BIN)/python
 	$(PIP) install --prefer-binary --group lint
+	@touch $@
+
+# Each peer is optional: what does not install is named, and left out.
+$(VENV)/.bench: pyproject.toml | $(BIN)/python
+	$(BIN)/python benchmarks/install.py
 	@touch $@
 
 build: $(VENV)/.built  ## build into a virtual environment, .venv
@@ -57,9 +62,14 @@ format: $(VENV)/.lint  ## let ruff and clang-format write
 	$(BIN)/ruff check --fix .
 	clang-format -i csrc/*/*.[ch]
 
-bench: build  ## measure against the standard library, as ratios
-	$(BIN)/python benchmarks/run.py $(ARGS)
-	$(BIN)/python benchmarks/lists.py $(ARGS)
+bench: build $(VENV)/.bench  ## measure against the standard library and other peers, ten minutes
+	$(BIN)/python benchmarks/run.py --json build/bench.json $(ARGS)
+
+bench-quick: build $(VENV)/.bench  ## the same with fewer rounds and peers, under a minute
+	$(BIN)/python benchmarks/run.py --quick $(ARGS)
+
+bench-plots: $(VENV)/.bench  ## draw docs/img from what `make bench` has left in build/bench.json
+	$(BIN)/python benchmarks/plots.py build/bench.json docs/img
 
 storm: build  ## kill random members of process families for ROUNDS rounds
 	$(BIN)/python tests/storm.py --rounds $(ROUNDS) $(ARGS)

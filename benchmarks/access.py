@@ -201,9 +201,7 @@ def by_pyperf(
 def set_rows(by_key: bool, values: dict[str, list[float]]) -> list[Row]:
     """Measured in the rounds of the other work; the first warmed up."""
     most = max(map(len, values.values()), default=0)
-    samples = {
-        name: of[1:] for name, of in values.items() if len(of) == most
-    }
+    samples = {name: of[1:] for name, of in values.items() if len(of) == most}
     return rows_of(
         "access", title("set", by_key), "ns", samples, base=BASE[by_key]
     )

@@ -99,9 +99,7 @@ def counted_rows(
             unit,
             side,
             counted(value),
-            ratio=counted(value / below)
-            if below and side != STDLIB
-            else None,
+            ratio=counted(value / below) if below and side != STDLIB else None,
         )
         for side, value in values.items()
     ]

@@ -19,10 +19,11 @@ from functools import partial
 from pathlib import Path
 from time import perf_counter
 
-import shmemext
 from bench import Bench
 from paired import Samples, rounds
 from table import OURS, STDLIB, Row, rows_of
+
+import shmemext
 
 PROC = Path("/proc")
 PR_SET_CHILD_SUBREAPER = 36

@@ -21,7 +21,7 @@ from typing import Any
 
 import peers
 from bench import PATIENCE, Bench, asking, of_floor
-from machine import places, room
+from machine import places, spare
 from paired import Measure
 from side import Lost, Sides
 from table import FLOOR, Row
@@ -34,6 +34,8 @@ SIZES = (4096, 65_536, 1 << 20, 16 << 20, ARRAY, 256 << 20, 1 << 30)
 # A peer that took longer than this for one hand-off is not asked for a larger
 # one.
 SLOW = 2.5  # seconds
+# Where there is no memory for all at once.
+FEW = ("shmemext", "shmemext write()", "stdlib", "joblib memmap", "mp.Pipe")
 FLOOR_WORK = {"fresh": "fresh", "reused": "reused", "in place": "place"}
 
 
@@ -144,6 +146,11 @@ def candidates(bench: Bench, mode: str) -> list[str]:
     return [name for name in able if mode in peers.kind(name).modes]
 
 
+def fits(names: list[str], size: int) -> bool:
+    """Each side keeps an array and a segment, and so does the floor."""
+    return (len(names) + 1) * (2 * size + size // 4) < spare()
+
+
 def words(size: int) -> str:
     if size == ARRAY:
         return "100 MB"
@@ -156,15 +163,15 @@ def words(size: int) -> str:
 
 
 def measure(bench: Bench) -> Iterator[list[Row]]:
-    sizes = bench.sizes or (
-        (QUICK_ARRAY,) if bench.quick else (ARRAY, *SIZES)
-    )
+    sizes = bench.sizes or ((QUICK_ARRAY,) if bench.quick else (ARRAY, *SIZES))
     for mode in peers.MODES:
         slow: set[str] = set()
         for size in dict.fromkeys(sizes):
-            if room() < 4 * size:
-                continue
             names = [n for n in candidates(bench, mode) if n not in slow]
+            if not fits(names, size):
+                names = [name for name in names if name in FEW]
+            if not fits(names, size):
+                continue
             with Sides(names) as sides:
                 rows = at_size(bench, mode, size, sides)
             yield rows
@@ -181,9 +188,7 @@ def at_size(
 ) -> list[Row]:
     count = max(1, min(100, (4 << 20) // size))
     measures: dict[str, Measure] = {
-        FLOOR: of_floor(
-            bench.floor, FLOOR_WORK[mode], count, size, scale=1e3
-        )
+        FLOOR: of_floor(bench.floor, FLOOR_WORK[mode], count, size, scale=1e3)
     }
     for name, side in sides.items():
         measures[name] = asking(

@@ -66,6 +66,14 @@ def room() -> int:
     return fs.f_bavail * fs.f_frsize if fs.f_blocks else 1 << 40
 
 
+def spare() -> int:
+    """Bytes that may be used without anybody's missing them."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return min(room(), int(line.split()[1]) * 1024 * 2 // 3)
+    return room()
+
+
 @cache
 def places() -> tuple[set[int], set[int]]:
     """CPUs for what measures and for what it starts: one each, where there

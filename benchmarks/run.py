@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
@@ -50,6 +51,20 @@ QUESTIONS: dict[str, tuple[str, Question]] = {
     "holdings": ("what 1,000 segments hold", holdings.measure),
 }
 
+# A quick run leaves the others out.
+QUICK = (
+    "shmemext",
+    "shmemext write()",
+    "stdlib",
+    "stdlib untracked",
+    "posix_ipc",
+    "mp.Pipe",
+    "mp.Array",
+    "LMDB",
+    "shmemext ShareableList",
+    "stdlib ShareableList",
+)
+
 
 def usable() -> tuple[list[str], dict[str, str]]:
     """The peers that can be used here, and why the others cannot."""
@@ -66,9 +81,7 @@ def usable() -> tuple[list[str], dict[str, str]]:
 
 
 def labels_of(names: Iterable[str]) -> dict[str, str]:
-    return {
-        name: f"{name} {peers.version_of(name)}".strip() for name in names
-    }
+    return {name: f"{name} {peers.version_of(name)}".strip() for name in names}
 
 
 def parsed(arguments: list[str] | None) -> argparse.Namespace:
@@ -89,6 +102,9 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
         "--seconds", type=float, help="for each work, instead of 4"
     )
     parser.add_argument(
+        "--sizes", metavar="N,N", help="of the hand-off, in bytes"
+    )
+    parser.add_argument(
         "--json", metavar="FILE", type=Path, help="write the numbers too"
     )
     parser.add_argument(
@@ -96,6 +112,8 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     )
     options = parser.parse_args(arguments)
     options.only = (options.only or names).replace(" ", "").split(",")
+    sizes = (options.sizes or "").split(",")
+    options.sizes = tuple(int(size) for size in sizes if size)
     unknown = set(options.only) - {*QUESTIONS, MATRIX}
     if unknown:
         parser.error(f"no such question: {', '.join(sorted(unknown))}")
@@ -119,6 +137,7 @@ def run(options: argparse.Namespace, good: list[str]) -> dict[str, Any]:
             least=2 if options.quick else 5,
             quick=options.quick,
             peers=good,
+            sizes=options.sizes,
             labels=labels,
         )
         for name in options.only:
@@ -136,13 +155,17 @@ def run(options: argparse.Namespace, good: list[str]) -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> None:
     options = parsed(arguments)
+    # so that what was started is ended, and what was made is removed
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     check_sides()
     good, left_out = usable()
     if options.list:
         print(*labels_of(good).values(), sep="\n")
         return
-    if options.peers:
-        good = [name for name in good if name in options.peers.split(",")]
+    asked = options.peers.split(",") if options.peers else peers.NAMES
+    if options.quick and not options.peers:
+        asked = QUICK
+    good = [name for name in good if name in asked]
     began = perf_counter()
     machine = about()
     print(caption(machine))

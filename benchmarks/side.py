@@ -95,7 +95,7 @@ class Sides:
     """The sides of one question, those that can take part."""
 
     def __init__(self, names: list[str]) -> None:
-        self.log = tempfile.TemporaryFile()
+        self.log = tempfile.TemporaryFile()  # noqa: SIM115 (until __exit__)
         self.sides = {name: Side(name, self.log) for name in names}
 
     def __enter__(self) -> dict[str, Side]:

@@ -18,9 +18,9 @@ from __future__ import annotations
 
 import zlib
 from importlib import import_module
-from importlib.util import find_spec
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from importlib.util import find_spec
+from typing import Any, ClassVar
 
 PAGE = 4096
 MODES = ("fresh", "reused", "in place")
@@ -78,12 +78,10 @@ class Peer:
     """What all adapters have. `name` is set by load()."""
 
     name = ""
-    # a name that its processes agree on may be found in /dev/shm under this
-    path = "/dev/shm/{}"
     # create(None, size) makes a name up, and unlink() needs none
     generates = False
     # what the crash matrix must not ask of it, and why
-    not_asked: dict[str, str] = {}
+    not_asked: ClassVar[dict[str, str]] = {}
 
 
 def missing(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from . import Peer
 from .handing import Receiver, Segments, Sender
@@ -48,7 +48,7 @@ class Joblib(Peer):
     load() with a mmap_mode."""
 
     modes = ("fresh",)
-    not_asked = dict.fromkeys(
+    not_asked: ClassVar = dict.fromkeys(
         ("creator", "everybody"), "the file is the caller's"
     )
 

@@ -84,6 +84,23 @@ class RawArray(Peer):
 
     modes = ("reused", "in place")
 
+    def create(self, name: str, size: int) -> Any:
+        return multiprocessing.RawArray("B", size)
+
+    def memory(self, handle: Any) -> Any:
+        return memoryview(handle).cast("B")
+
+    def array(self, handle: Any) -> Any:
+        import numpy as np
+
+        return np.ndarray(len(handle), np.uint8, buffer=handle)
+
+    def close(self, handle: Any) -> None:
+        """It goes with the last reference."""
+
+    def unlink(self, name: str, handle: Any) -> None:
+        """It has no name."""
+
     def sender(self, mode: str, size: int, context: Any) -> Sender:
         return ArraySender(context.RawArray("B", size), mode)
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from . import Peer
-from .handing import Segments
+from .handing import SegmentReceiver, Segments
 
 
 class _SharedMemory(Segments, Peer):
@@ -76,7 +76,9 @@ class Unreserved(_SharedMemory):
 
 
 class Written(_SharedMemory):
-    """Filled by write()."""
+    """Filled by write(); read like any other."""
+
+    modes = ("fresh", "reused")
 
     def __init__(self) -> None:
         from shmemext import SharedMemory
@@ -85,6 +87,9 @@ class Written(_SharedMemory):
 
     def memory(self, handle: Any) -> Any:
         return _Writer(handle)
+
+    def receiver(self, mode: str, shared: Any) -> SegmentReceiver:
+        return SegmentReceiver(Shmemext(), mode)
 
 
 class _Writer:

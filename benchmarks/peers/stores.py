@@ -6,9 +6,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from . import PAGE, Peer
 from .handing import Receiver, Sender
@@ -61,9 +60,11 @@ class _Store(Peer):
 class Lmdb(_Store):
     """Its file is in /dev/shm: nothing is written to a disk."""
 
-    not_asked = dict.fromkeys(
-        ("creator", "everybody"), "a database is made to stay"
-    )
+    not_asked: ClassVar = {
+        "creator": "a database is made to stay",
+        "everybody": "a database is made to stay",
+        "race": "its name is a directory, made and removed in steps",
+    }
 
     def __init__(self) -> None:
         import lmdb
@@ -134,6 +135,7 @@ class UltraDict(_Store):
         from UltraDict import UltraDict
 
         self.dict = UltraDict
+        self.dump = ""
 
     def create(self, name: str, size: int) -> Any:
         return self.dict(name=name, create=True, auto_unlink=False)
@@ -148,12 +150,15 @@ class UltraDict(_Store):
         return handle["5"]
 
     def close(self, handle: Any) -> None:
+        # what is too large for its stream has a name that it makes up
+        dump = bytes(handle.full_dump_memory_name_remote).decode()
+        self.dump = dump.strip(" \0")
         handle.close()
 
     def unlink(self, name: str, handle: Any) -> None:
-        handle.unlink()
-        for path in Path("/dev/shm").glob(f"{name}*"):
-            path.unlink(missing_ok=True)
+        for own in (name, f"{name}_memory", self.dump):
+            if own:
+                Path("/dev/shm", own).unlink(missing_ok=True)
 
     def element(self) -> tuple[Any, Any, Any]:
         name = f"shmemext-bench-{os.getpid()}"
@@ -161,15 +166,14 @@ class UltraDict(_Store):
         store["5"] = 5
 
         def close() -> None:
-            with suppress(Exception):
-                store.close()
+            self.close(store)
             self.unlink(name, store)
 
         return store, "5", close
 
 
 class SharedMemoryDict(_Store):
-    path = "/dev/shm/sm_{}"
+    not_asked: ClassVar = {"race": "attaching creates"}
 
     def __init__(self) -> None:
         from shared_memory_dict import SharedMemoryDict

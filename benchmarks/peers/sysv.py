@@ -4,15 +4,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from . import Peer, key
 from .handing import Segments
 
 
 class SysvIpc(Segments, Peer):
-    path = ""
-    not_asked = {"full": "its memory is not in /dev/shm"}
+    not_asked: ClassVar = {"full": "its memory is not in /dev/shm"}
 
     def __init__(self) -> None:
         import sysv_ipc
