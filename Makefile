@@ -13,7 +13,7 @@ SOURCES := setup.py pyproject.toml $(wildcard csrc/*/*.c csrc/*/*.h)
 PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-check --quiet
 BUILD := SHMEMEXT_WERROR=1 $(PIP) install --no-build-isolation --editable
 
-.PHONY: help build demo test lint format bench bench-quick bench-plots storm sanitize tsan fuzz clean
+.PHONY: help build demo test lint format bench bench-quick bench-plots storm sanitize tsan fuzz wheel sdist-test release-test clean
 
 help:  ## print this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -32,6 +32,10 @@ $(VENV)/.test: pyproject.toml | $(BIN)/python
 
 $(VENV)/.lint: pyproject.toml | $(BIN)/python
 	$(PIP) install --prefer-binary --group lint
+	@touch $@
+
+$(VENV)/.release: pyproject.toml | $(BIN)/python
+	$(PIP) install --prefer-binary --group release
 	@touch $@
 
 # Each peer is optional: what does not install is named, and left out.
@@ -84,6 +88,16 @@ fuzz:  ## libFuzzer at the lists' layout, under both sanitizers; SECONDS=60
 	@mkdir -p build/fuzz/found
 	$(CLANG) -std=c11 -g -O1 -Wall -Wextra -Werror -Icsrc/core -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all tests/core/fuzz_list.c csrc/core/list.c -o build/fuzz/fuzz_list
 	build/fuzz/fuzz_list -max_total_time=$(SECONDS) -max_len=2048 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 -verbosity=0 -artifact_prefix=build/fuzz/ build/fuzz/found tests/core/corpus
+
+wheel: $(VENV)/.release  ## build an sdist, and of it a wheel, into dist/
+	rm -rf dist
+	$(BIN)/python -m build
+
+sdist-test: wheel $(VENV)/.built $(VENV)/.test  ## install the sdist elsewhere and run all tests from there
+	SHMEMEXT_SDIST_TESTS=all $(BIN)/python -m pytest tests/release.py -k sdist $(ARGS)
+
+release-test: wheel $(VENV)/.built $(VENV)/.test  ## what is in dist/: contents, tags, and that it works where it is installed
+	$(BIN)/python -m pytest tests/release.py $(ARGS)
 
 clean:  ## remove what was built
 	rm -rf build dist *.egg-info $(VENV) .venv-address-* .venv-thread-* .mypy_cache .ruff_cache .hypothesis

@@ -9,6 +9,7 @@ stands where ``from multiprocessing import shared_memory`` stood.
 from typing import TYPE_CHECKING, Any
 
 from . import _family
+from ._shmemext import AnonymousMemory, MappedFile, Memory
 from .shared_memory import ShareableList, SharedMemory
 
 if TYPE_CHECKING:
@@ -21,7 +22,13 @@ if TYPE_CHECKING:
     from .lifetime import collect as collect
     from .lifetime import segments as segments
 
-__all__ = ["ShareableList", "SharedMemory"]
+__all__ = [
+    "AnonymousMemory",
+    "MappedFile",
+    "Memory",
+    "ShareableList",
+    "SharedMemory",
+]
 __version__ = "0.1.0"
 
 _family.join()

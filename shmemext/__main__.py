@@ -4,8 +4,6 @@
 import argparse
 import json
 import os
-import re
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -13,13 +11,20 @@ from datetime import datetime
 from typing import Any
 
 from . import lifetime
-from .lifetime import Collected, Deleted, Process, Segment, Survey
+from ._ledgers import FAMILY_PREFIX
+from ._table import print_table
+from ._text import (
+    age,
+    duration,
+    human,
+    name_count,
+    open_in,
+    printable,
+    process_name,
+)
+from .lifetime import Collected, Segment, Survey
 
 OK, FAILED, USAGE = 0, 1, 2
-
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
-_AGES = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
-_COLOURS = {"alive": 32, "own": 32, "dead": 31, "deleted": 31, "unknown": 2}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,100 +76,8 @@ def list_segments(options: argparse.Namespace) -> int:
             }
         )
         return OK
-    rows = [_row(one, found) for one in found.segments]
-    rows += [_row_of_deleted(one, found) for one in found.deleted]
-    _print_table(rows)
-    if found.hidden and sys.stdout.isatty():
-        print(
-            f"+ and perhaps more: {found.hidden} processes "
-            "may not be looked into"
-        )
+    print_table(found)
     return OK
-
-
-_HEADER = ("NAME", "SIZE", "HELD", "MODE", "OWNER", "AGE", "FAMILY", "OPEN IN")
-_STATE = _HEADER.index("FAMILY")
-_TO_THE_RIGHT = {"SIZE", "HELD", "AGE"}
-
-
-def _row(segment: Segment, found: Survey) -> tuple[str, ...]:
-    return (
-        printable(segment.name),
-        human(segment.size),
-        human(segment.held),
-        f"{segment.mode:04o}",
-        segment.owner,
-        age(segment.age),
-        _family(segment),
-        _open_in(segment.processes, found),
-    )
-
-
-def _row_of_deleted(memory: Deleted, found: Survey) -> tuple[str, ...]:
-    return (
-        printable(memory.name),
-        human(memory.size),
-        *("-",) * 4,
-        "deleted",
-        _open_in(memory.processes, found),
-    )
-
-
-def _family(segment: Segment) -> str:
-    family = segment.family
-    if family is None:
-        return segment.kind
-    state = "own" if family.own else "alive" if family.alive else "dead"
-    return f"{state} {family.id[:8]}"
-
-
-def _open_in(processes: tuple[Process, ...], found: Survey) -> str:
-    text = f"{len(processes)}{'+' if found.hidden else ''}"
-    if processes:
-        text += ": " + ", ".join(map(_process, processes))
-    return text
-
-
-def _process(process: Process) -> str:
-    return f"{printable(process.command)} {process.pid}"
-
-
-def _print_table(rows: list[tuple[str, ...]]) -> None:
-    widths = [
-        max(map(len, column)) for column in zip(_HEADER, *rows, strict=True)
-    ]
-    limit = sys.maxsize
-    if sys.stdout.isatty():
-        limit = shutil.get_terminal_size().columns
-    at = sum(widths[:_STATE]) + 2 * _STATE
-    colour = _has_colour()
-    for row in (_HEADER, *rows):
-        cells = [
-            cell.rjust(width) if title in _TO_THE_RIGHT else cell.ljust(width)
-            for cell, width, title in zip(row, widths, _HEADER, strict=True)
-        ]
-        line = "  ".join(cells).rstrip()
-        if len(line) > limit:
-            line = line[: limit - 3] + "..."
-        if colour and row is _HEADER:
-            line = _coloured(line, 1)
-        elif colour:
-            state = line[at : at + widths[_STATE]]
-            code = _COLOURS.get(row[_STATE].split()[0])
-            line = line[:at] + _coloured(state, code) + line[at + len(state) :]
-        print(line)
-
-
-def _coloured(text: str, code: int | None) -> str:
-    return text if code is None else f"\x1b[{code}m{text}\x1b[0m"
-
-
-def _has_colour() -> bool:
-    return (
-        sys.stdout.isatty()
-        and not os.environ.get("NO_COLOR")
-        and os.environ.get("TERM") != "dumb"
-    )
 
 
 # info
@@ -203,7 +116,7 @@ def _fields(segment: Segment, found: Survey) -> dict[str, str]:
         "age": age(segment.age),
         "kind": segment.kind,
         "family": family,
-        "open in": _open_in(segment.processes, found),
+        "open in": open_in(segment.processes, found),
     }
     for process in segment.processes:
         how = ["mapped"] * process.mapped + ["by descriptor"] * process.open
@@ -235,7 +148,7 @@ def remove(options: argparse.Namespace) -> int:
 
 
 def _remove(found: Survey, name: str, force: bool) -> str | None:
-    if name.removeprefix("/").startswith(lifetime.FAMILY_PREFIX):
+    if name.removeprefix("/").startswith(FAMILY_PREFIX):
         return "the library's own, not a segment"
     segment = _find(found, name)
     if segment is None:
@@ -263,7 +176,7 @@ def _still_open(one: Segment | Collected) -> str:
         return f", {human(one.held)}"
     return (
         f", but its {human(one.held)} stay until it is closed in "
-        + ", ".join(map(_process, one.processes))
+        + ", ".join(map(process_name, one.processes))
     )
 
 
@@ -309,7 +222,7 @@ def _sum_up(done: list[Collected], dry_run: bool) -> int:
     gone = [one for one in done if one.error is None]
     freed = sum(one.held for one in gone if not one.processes)
     would = "would be " if dry_run else ""
-    print(f"{_names(len(gone))} {would}removed, {human(freed)} given back")
+    print(f"{name_count(len(gone))} {would}removed, {human(freed)} given back")
     for one in done:
         if one.error is not None:
             _complain(_reason(one.error, one.name))
@@ -323,7 +236,9 @@ def _agrees(offered: list[Collected]) -> bool:
     for one in able:
         print(f"{printable(one.name)}, {human(one.held)} (orphan)")
     total = human(sum(one.held for one in able))
-    print(f"No process has them open. Remove {_names(len(able))}, {total}?")
+    print(
+        f"No process has them open. Remove {name_count(len(able))}, {total}?"
+    )
     try:
         answer = input("[y/N] ")
     except EOFError:
@@ -332,34 +247,7 @@ def _agrees(offered: list[Collected]) -> bool:
     return answer.strip().lower() in ("y", "yes")
 
 
-def _names(count: int) -> str:
-    return f"{count} name{'' if count == 1 else 's'}"
-
-
-# Text
-
-
-def printable(name: str) -> str:
-    """What a terminal can be trusted with, on one line."""
-    return "".join(
-        c if c.isprintable() else repr(c)[1:-1] for c in os.fspath(name)
-    )
-
-
-def human(size: int) -> str:
-    """Three digits or so, in powers of 1024."""
-    value, unit = float(size), 0
-    while round(value, 1) >= 1024 and unit + 1 < len(_UNITS):
-        value, unit = value / 1024, unit + 1
-    text = f"{value:.{1 if value < 10 else 0}f}".removesuffix(".0")
-    return f"{text} {_UNITS[unit]}"
-
-
-def age(seconds: float) -> str:
-    for unit, length in _AGES:
-        if seconds >= length:
-            return f"{int(seconds // length)}{unit}"
-    return "0s"
+# JSON
 
 
 def _as_json(segment: Segment) -> dict[str, Any]:
@@ -371,16 +259,6 @@ def _print_json(value: object) -> None:
 
 
 # Arguments
-
-
-def duration(text: str) -> float:
-    """10m, 2h, 7d: in seconds."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text)
-    if match is None:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a number and one of s, m, h, d"
-        )
-    return float(match[1]) * dict(_AGES).get(match[2], 1)
 
 
 def _parser() -> argparse.ArgumentParser:

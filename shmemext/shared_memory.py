@@ -30,6 +30,10 @@ def _signature(
     *,
     track: bool | None = None,
     reserve: bool = True,
+    readonly: bool = False,
+    mode: int | None = None,
+    exist_ok: bool = False,
+    timeout: float | None = None,
 ) -> None:
     """Called by the C code with arguments that do not fit, to have the
     interpreter say why in its own words."""

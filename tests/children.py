@@ -4,7 +4,7 @@
 import time
 from importlib import import_module
 
-PATIENCE = 20  # seconds, for the other side to do its part
+PATIENCE = 120  # seconds, for the other side to do its part
 
 
 def use(shm, value):

@@ -57,7 +57,7 @@ def dev_shm_is_left_as_it_was():
     # After the sweep the directories that are left belong to the living: the
     # tests' own process and its forkserver.
     _shmemext._sweep(False)
-    deadline = time.monotonic() + 10  # reapers are quick, machines may not be
+    deadline = time.monotonic() + 60  # reapers are quick, machines may not be
     while left(before) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert left(before) == set(), "the tests left names in /dev/shm"
@@ -87,7 +87,7 @@ def both(request):
     return importlib.import_module(f"{request.param}.shared_memory")
 
 
-def python(code, *args, check=True, env=None, timeout=60, **options):
+def python(code, *args, check=True, env=None, timeout=300, **options):
     """Runs code in an interpreter of its own, so that it may die there."""
     done = subprocess.run(
         [sys.executable, "-c", code, *map(str, args)],

@@ -23,7 +23,7 @@ from shmemext._family import family_id
 DEV_SHM = Path("/dev/shm")
 HERE = Path(__file__).parent
 METHODS = ["fork", "spawn", "forkserver"]
-SOON = 5  # seconds within which what is to happen has happened
+PATIENCE = 60  # seconds: what is to happen soon takes longer under load
 
 kept = []  # segments that stay open until the process ends
 
@@ -128,6 +128,16 @@ def command(pid):
         return []
 
 
+def open_files(pid):
+    """From outside: where its descriptors lead, while they come and go."""
+    found = []
+    with contextlib.suppress(FileNotFoundError):
+        for fd in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                found.append(str(fd.readlink()))
+    return found
+
+
 def reapers(*directories):
     """From outside: the pids of the families' reapers, zombies left out."""
     wanted = {os.fsencode(where) for where in directories}
@@ -152,7 +162,7 @@ def is_alive(where):
         return True
 
 
-def wait_until(condition, seconds=SOON):
+def wait_until(condition, seconds=PATIENCE):
     """Was it so in time?"""
     end = time.monotonic() + seconds
     while not condition():

@@ -4,6 +4,7 @@
 Needs the right to make mount namespaces. Without it, it is the machine's
 /dev/shm, and tests that collect orphans are skipped."""
 
+import fcntl
 import os
 import pty
 import pwd
@@ -18,7 +19,7 @@ from pathlib import Path
 import pytest
 
 NOBODY = 65534
-PATIENCE = 20  # seconds, for the other side to do its part
+PATIENCE = 60  # seconds, for the other side to do its part
 
 _ENVIRONMENT = {
     key: value
@@ -53,7 +54,7 @@ class Machine:
         done = subprocess.run(
             self.command(*args, user=user),
             text=True,
-            timeout=60,
+            timeout=300,
             env={**_ENVIRONMENT, **(env or {})},
             **{
                 "stdin": subprocess.DEVNULL,
@@ -109,11 +110,17 @@ class Machine:
             self.kill_reapers(family)
             child.kill()
             child.wait()
+        # Who reads its map in /proc right now keeps its memory, and in that
+        # its share of the lock, a little longer.
+        wait_until(lambda: is_dead(self.shm / f".shmemext-{family}"))
         assert self.has(name)
         return family
 
     def kill_reapers(self, family):
-        for reaper in reapers(f"/dev/shm/.shmemext-{family}"):
+        """The family has one, or is about to: its start is not waited for."""
+        directory = f"/dev/shm/.shmemext-{family}"
+        wait_until(lambda: reapers(directory))
+        for reaper in reapers(directory):
             with suppress(ProcessLookupError):
                 os.kill(reaper, signal.SIGKILL)
             wait_until(lambda pid=reaper: is_gone(pid))
@@ -140,22 +147,27 @@ class Machine:
 
 
 def reapers(directory):
-    """The pids of a family's reapers: waits a little for one to be there."""
-    deadline = time.monotonic() + 2
-    while time.monotonic() < deadline:
-        found = []
-        for process in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):
-                argument = (process / "cmdline").read_bytes().split(b"\0")[1:2]
-                program = (process / "exe").readlink().name
-                if program.startswith("shmemext-reaper") and argument == [
-                    os.fsencode(directory)
-                ]:
-                    found.append(int(process.name))
-        if found:
-            return found
-        time.sleep(0.01)
-    return []
+    """The pids of a family's reapers."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            argument = (process / "cmdline").read_bytes().split(b"\0")[1:2]
+            program = (process / "exe").readlink().name
+            if program.startswith("shmemext-reaper") and argument == [
+                os.fsencode(directory)
+            ]:
+                found.append(int(process.name))
+    return found
+
+
+def is_dead(family):
+    """Does nobody share the lock of that directory?"""
+    with (family / ".lock").open("rb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
 
 def is_gone(pid):
@@ -235,7 +247,7 @@ def on_terminal(command, answer="", env=None, columns=200):
     ) as child:
         os.close(theirs)
         printed = b""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         try:
             while time.monotonic() < deadline:
                 if select.select([ours], [], [], 1)[0]:

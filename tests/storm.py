@@ -44,7 +44,7 @@ from family_children import (
 )
 
 KEEPER = "SHMEMEXT_STORM_KEEPER"
-PATIENCE = 5  # seconds that reapers get
+PATIENCE = 60  # seconds that reapers get
 WORKERS = 5
 MADE = {"created", "kept", "shared"}  # what the log calls creates
 END = " ."
@@ -310,7 +310,7 @@ class Round:
             kinds = [kind for kind, _ in self.lines(log)]
             return kinds.count("member") >= 2 or not self.members(main)
 
-        assert wait_until(has_begun, 60), self.said(main)
+        assert wait_until(has_begun, 300), self.said(main)
         spared = self.survivor(main, log)
         for i in range(self.random.randrange(2, 5)):
             neighbour = self.start(f"b{i}", ["fork"])

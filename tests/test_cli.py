@@ -121,12 +121,12 @@ def test_usage_errors_exit_2(machine, arguments):
     assert done.stderr != ""
 
 
-def test_leaves_nothing_behind_and_lists_no_directory(machine, name):
-    before = machine.families()
-    with machine.creator(name):
+def test_leaves_nothing_behind_and_lists_no_directory(private, name):
+    before = private.families()
+    with private.creator(name):
         for arguments in (["ls"], ["ls", "--json"], ["info", name], ["gc"]):
-            assert ".shmemext-" not in machine.cli(*arguments).stdout
-    wait_until(lambda: machine.families() <= before)
+            assert ".shmemext-" not in private.cli(*arguments).stdout
+    wait_until(lambda: private.families() <= before)
 
 
 # --- ls
@@ -173,11 +173,11 @@ def test_ls_shows_sizes_mode_owner_and_processes(machine, name):
 
 def test_ls_json_is_exact(machine, name):
     with machine.creator(name, size=5001) as (child, (family,)):
-        one = listed(machine)[name]
         status = (machine.shm / name).stat()
-    assert one.pop("age") == pytest.approx(
-        time.time() - status.st_ctime, abs=9
-    )
+        youngest = time.time() - status.st_ctime
+        one = listed(machine)[name]
+        oldest = time.time() - status.st_ctime
+    assert youngest <= one.pop("age") <= oldest
     (process,) = one.pop("processes")
     assert process.pop("command")
     assert process == {"pid": child.pid, "mapped": True, "open": False}
@@ -628,6 +628,17 @@ def test_orphans_asks_nothing_where_there_are_none(private):
     assert on_terminal(command) == (OK, "0 names removed, 0 B given back\n")
 
 
+def until_collected(machine, name, **options):
+    """At once, but for who reads /proc right now: that keeps the mappings of
+    a process that ends a little longer."""
+
+    def collected():
+        machine.cli("gc", "--orphans", "--yes", **options)
+        return not machine.has(name)
+
+    wait_until(collected)
+
+
 HOLD = {
     "by a descriptor": "f = open(path)",
     "mapped": "f = open(path, 'r+b'); import mmap;"
@@ -648,8 +659,7 @@ def test_orphans_keeps_what_is_open(private, name, how):
     with private.running(f"{code}\nprint('on')", name):
         private.cli("gc", "--orphans", "--yes")
         assert private.has(name)
-    private.cli("gc", "--orphans", "--yes")
-    assert not private.has(name)
+    until_collected(private, name)
 
 
 def test_orphans_keeps_what_processes_it_cannot_see_have_open(
@@ -660,8 +670,7 @@ def test_orphans_keeps_what_processes_it_cannot_see_have_open(
     with path.open("rb"):
         private.cli("gc", "--orphans", "--yes", user=NOBODY)
         assert private.has(name)
-    private.cli("gc", "--orphans", "--yes", user=NOBODY)
-    assert not private.has(name)
+    until_collected(private, name, user=NOBODY)
 
 
 def test_orphans_keeps_what_living_families_own(private, name):
@@ -742,7 +751,7 @@ def test_two_at_once(private, name):
     ]
     removed = 0
     for one in both:
-        out, _ = one.communicate(timeout=60)
+        out, _ = one.communicate(timeout=300)
         assert one.returncode == OK
         removed += out.count("(orphan)")
     # One takes for open what the other looks at.

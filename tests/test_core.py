@@ -74,7 +74,7 @@ def test_core_from_plain_c(program, name, tmp_path):
         [program, directory, name],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         env=env,
     )
     assert (done.returncode, done.stdout) == (0, "all passed\n"), done.stderr

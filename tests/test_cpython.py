@@ -26,7 +26,7 @@ import shmemext
 HERE = Path(__file__).parent / "cpython"
 LISTED = tomllib.loads((HERE / "expected_failures.toml").read_text())
 START_METHODS = ["fork", "spawn", "forkserver"]
-RUN_LIMIT = 600  # seconds, for all tests under one start method
+RUN_LIMIT = 1800  # seconds, for all tests under one start method
 
 # The classes in test/_test_multiprocessing.py, under the names by which they
 # are run; of the last one, the one test that has to do with us.

@@ -37,7 +37,7 @@ def check(view):
 
 def run(script, module="shmemext", env=None):
     code = PRELUDE + dedent(script)
-    return python(code, module, check=False, env=env, timeout=30)
+    return python(code, module, check=False, env=env)
 
 
 def lives(script):

@@ -36,6 +36,7 @@ from family_children import (
     gone,
     has_private_shm,
     kept,
+    open_files,
     path,
     record,
     records,
@@ -259,7 +260,7 @@ def test_killed_before_each_call(action):
         env={**environment(), "PYTHONHASHSEED": "0"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1200,
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     todo, killed = map(int, done.stdout.split())
@@ -296,13 +297,8 @@ def test_reaper_that_waits_for_a_sweep_which_is_killed():
     with (where / ".lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with subprocess.Popen([REAPER, where]) as reaper:
-            fds = Path(f"/proc/{reaper.pid}/fd")
-            assert wait_until(
-                lambda: (
-                    str(where / ".lock")
-                    in [str(fd.readlink()) for fd in fds.iterdir()]
-                )
-            )
+            lock_file = str(where / ".lock")
+            assert wait_until(lambda: lock_file in open_files(reaper.pid))
             time.sleep(0.05)  # for it to wait
             (where / ".reaper").unlink()
             (where / ".lock").unlink()

@@ -24,7 +24,7 @@ from uuid import uuid4
 import numpy as np
 import pytest
 from conftest import DEV_SHM
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from shmemext import shared_memory as ours
@@ -32,6 +32,7 @@ from shmemext import shared_memory as ours
 settings.register_profile(
     "differential",
     deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
     max_examples=200,
     database=None,
     derandomize="CI" in os.environ,

@@ -77,7 +77,7 @@ def run(script, *args, **env):
         [sys.executable, FAULTS / script, *map(str, args)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         env={**os.environ, **env},
     )
     assert done.returncode == 0 and not done.stderr, done.stdout + done.stderr

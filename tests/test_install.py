@@ -25,7 +25,7 @@ def run(tmp_path, code, *args):
         [sys.executable, str(file), *map(str, args)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         env={**os.environ, "PYTHONWARNINGS": "ignore::DeprecationWarning"},
     )
     assert (done.returncode, done.stderr) == (0, "")
@@ -78,8 +78,8 @@ if __name__ == "__main__":
     queue = context.Queue()
     process = context.Process(target=child, args=(shm.name, queue))
     process.start()
-    assert queue.get(timeout=30) is True
-    assert queue.get(timeout=30) is True
+    assert queue.get(timeout=120) is True
+    assert queue.get(timeout=120) is True
     process.join()
     assert shm.buf[0] == 7
     shm.close()

@@ -18,7 +18,7 @@ def exists(name):
 
 
 def wait_until_gone(*names):
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while any(map(exists, names)) and time.monotonic() < deadline:
         time.sleep(0.01)
     return not any(map(exists, names))

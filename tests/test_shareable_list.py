@@ -53,6 +53,22 @@ def sl():
         yield made_list
 
 
+def test_list_in_readonly_memory_refuses_changes(sl):
+    with SharedMemory(sl.shm.name, readonly=True) as shm:
+        reader = ShareableList(name=sl.shm.name)
+        reader.shm, was = shm, reader.shm
+        assert list(reader) == ITEMS
+        for change in (
+            lambda: reader.__setitem__(2, 8),
+            lambda: reader._set_packing_format_and_transform(2, "q", 8),
+            lambda: reader._fill(*reader._measure(ITEMS)[:2]),
+        ):
+            with pytest.raises(TypeError, match="read-only"):
+                change()
+        was.close()
+    assert list(sl) == ITEMS
+
+
 # As the stdlib's: these run on both.
 
 

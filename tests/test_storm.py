@@ -28,7 +28,7 @@ def test_nothing_is_lost_or_leaked(weather):
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=SECONDS + 120,
+        timeout=SECONDS + 600,
     )
     print(done.stdout)
     assert done.returncode == 0, (done.stdout, done.stderr)

@@ -31,6 +31,12 @@ shx_error_text(shx_err err)
                "overwritten with something else";
     case SHX_TOO_LONG:
         return "bytes/str item exceeds available storage";
+    case SHX_TOO_SMALL:
+        return "the memory is smaller than asked";
+    case SHX_NOT_SEALED:
+        return "the descriptor is not of memory that can be sealed against "
+               "shrinking (see memfd_create(2), MFD_ALLOW_SEALING): pass one "
+               "of an AnonymousMemory";
     default:
         return strerror(err);
     }

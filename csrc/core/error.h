@@ -24,6 +24,8 @@ enum {
     SHX_NEGATIVE = -7,    /* a list of less than no items */
     SHX_CORRUPT = -8,     /* not a list, or not any more */
     SHX_TOO_LONG = -9,    /* a text that does not fit into its slot */
+    SHX_TOO_SMALL = -10,  /* the memory is there, but less than asked */
+    SHX_NOT_SEALED = -11, /* memory that a peer can cut short */
 };
 
 /* The sentence for one of ours, or for any errno. Never NULL. */

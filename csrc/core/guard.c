@@ -51,8 +51,8 @@ mend(char *touched, bool *first)
         mended =
             mmap(page, guards.page, PROT_READ | PROT_WRITE,
                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED;
-        *first = mended && !guard->torn;
-        guard->torn = guard->torn || mended;
+        *first = mended && guard->tears == 0;
+        guard->tears += mended;
     }
     unlock();
     return mended;
@@ -144,6 +144,15 @@ shx_guard_remove(shx_guard *guard)
     unlock();
 }
 
+unsigned
+shx_guard_tears(const shx_guard *guard)
+{
+    lock();
+    unsigned tears = guard->tears;
+    unlock();
+    return tears;
+}
+
 bool
 shx_guard_knows(const char *name)
 {
@@ -162,7 +171,7 @@ shx_guard_tell(char name[SHX_GUARD_NAME])
 {
     lock();
     shx_guard *guard = guards.list;
-    while (guard != NULL && (!guard->torn || guard->told)) {
+    while (guard != NULL && (guard->tears == 0 || guard->told)) {
         guard = guard->next;
     }
     if (guard != NULL) {

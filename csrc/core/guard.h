@@ -32,8 +32,8 @@ typedef struct shx_guard {
     struct shx_guard **self; /* where we are linked from; NULL: not listed */
     char *address;
     size_t size;
-    bool torn; /* touched where it is lost */
-    bool told; /* the user knows: once for each segment is enough */
+    unsigned tears; /* pages that were touched where they are lost */
+    bool told;      /* the user knows: once for each segment is enough */
     char name[SHX_GUARD_NAME]; /* for the message; long ones are cut */
 } shx_guard;
 
@@ -46,6 +46,9 @@ void shx_guard_add(shx_guard *guard, const char *name, void *address,
 
 /* To be called before the memory is unmapped. */
 void shx_guard_remove(shx_guard *guard);
+
+/* How many pages of it are lost so far? */
+unsigned shx_guard_tears(const shx_guard *guard);
 
 /* Is a segment of that name mapped here? */
 bool shx_guard_knows(const char *name);

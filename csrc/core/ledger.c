@@ -110,7 +110,7 @@ take(shx_ledgers *ledgers, int fd, size_t size_wanted)
         }
     }
     void *records;
-    shx_err err = shx_os_map(fd, size, &records);
+    shx_err err = shx_os_map(fd, size, true, &records);
     if (err == 0) {
         err = list(ledgers, records, size / sizeof(shx_record));
         if (err != 0) {

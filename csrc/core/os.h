@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h> /* struct timespec */
 
 #include "error.h"
 
@@ -40,6 +41,8 @@ typedef struct {
     uint64_t held;
     unsigned mode; /* permission bits only */
     bool regular;
+    bool directory;
+    const char *kind; /* for people: "a FIFO" */
 } shx_file;
 
 /* A new file of size 0 that has no name yet and vanishes with its descriptor
@@ -61,15 +64,37 @@ shx_err shx_os_inspect(int fd, shx_file *out);
 shx_err shx_os_inspect_name(const char *name, shx_file *out);
 void shx_os_close(int fd);
 
+/* Another descriptor of the same file, opened anew: with locks of its own,
+ * and for reading only if `flags` is O_RDONLY. */
+shx_err shx_os_reopen(int fd, int flags, int *out);
+
+/* Was it opened for writing? */
+bool shx_os_is_writable(int fd);
+
+/* Waits for the lock that all who lengthen the file take. It is no user's:
+ * neither flock() nor lockf() meets it. It belongs to the open file, which a
+ * mapping keeps open when the descriptor is closed. EINTR is returned. */
+shx_err shx_os_lock(int fd);
+void shx_os_unlock(int fd);
+
 /* Sets the length without promising that the pages exist. */
 shx_err shx_os_resize(int fd, uint64_t size);
 
-/* Makes the pages of [offset, offset + length) exist, and the file as long
- * as that. EINTR is returned, not retried: the caller decides. */
+/* Makes the pages of [offset, offset + length) exist, and the file at least
+ * as long as that. EINTR is returned, not retried: the caller decides. */
 shx_err shx_os_reserve(int fd, uint64_t offset, uint64_t length);
 
-/* Bytes that a segment could still take, UINT64_MAX where nobody can say. */
-uint64_t shx_os_room(void);
+/* The same beyond the end of the file, whose length stays; and back. */
+shx_err shx_os_reserve_beyond(int fd, uint64_t offset, uint64_t length);
+void shx_os_release_beyond(int fd, uint64_t offset, uint64_t length);
+
+/* Bytes that the file, or with -1 a named segment, could still take:
+ * UINT64_MAX where nobody can say. */
+uint64_t shx_os_room(int fd);
+uint64_t shx_os_free_memory(void);
+
+/* Returns when content and length are on the disk. */
+shx_err shx_os_sync(int fd);
 
 /* Starts a program that is no child of ours and shares nothing with us: its
  * parent is init, its signals are blocked, its environment is empty. It has
@@ -78,17 +103,66 @@ uint64_t shx_os_room(void);
  * same program as we do. */
 shx_err shx_os_start_detached(const char *program, const char *argument);
 
-/* Maps [0, size) shared, readable and writable. */
-shx_err shx_os_map(int fd, size_t size, void **address);
+/* Maps [0, size) shared, readable and, if asked, writable. */
+shx_err shx_os_map(int fd, size_t size, bool writable, void **address);
 void shx_os_unmap(void *address, size_t size);
 
-/* Makes the pages of a mapping present, faster than touching them one by
- * one. A kernel before 5.14 cannot: then they come when they are touched. */
-void shx_os_populate(void *address, size_t size);
+/* Makes the pages of a mapping present, for writing or for reading, faster
+ * than touching them one by one. EFAULT: a touch would be SIGBUS. EINVAL: a
+ * kernel before 5.14. EINTR: a signal came. */
+shx_err shx_os_populate(void *address, size_t size, bool writable);
+
+/* Are these pages in this process's page table, so that a touch costs
+ * nothing? Looks at some of them only; false where nobody can say. */
+bool shx_os_is_present(const void *address, size_t size);
+
+/* pwrite(2) and pread(2), all of it. Less to be read than asked: EFAULT. */
+shx_err shx_os_write(int fd, const void *data, size_t size, uint64_t offset);
+shx_err shx_os_read(int fd, void *data, size_t size, uint64_t offset);
 
 /* The file API of a mapping: flush is msync(MS_SYNC). */
 shx_err shx_os_flush(void *address, size_t size);
 shx_err shx_os_advise(void *address, size_t size, int advice);
 size_t shx_os_page_size(void);
+
+/* Files by path, see os_linux_file.c: the same, wherever they are. Links are
+ * followed. */
+shx_err shx_os_create_unnamed_in(const char *directory, unsigned mode,
+                                 int *fd);
+shx_err shx_os_publish_at(int fd, const char *path);
+shx_err shx_os_open_path(const char *path, int flags, int *fd);
+shx_err shx_os_remove_path(const char *path);
+shx_err shx_os_inspect_path(const char *path, shx_file *out);
+shx_err shx_os_sync_directory(const char *directory);
+
+/* Memory without a name, see os_linux_memory.c. A seal forbids something
+ * to everybody, for ever. */
+typedef enum {
+    SHX_SEAL_SHRINK = 1,
+    SHX_SEAL_GROW = 2,
+    SHX_SEAL_WRITE = 4,        /* EBUSY while it is mapped writable anywhere */
+    SHX_SEAL_FUTURE_WRITE = 8, /* but for those who have it mapped by now */
+    SHX_SEAL_SEAL = 16,        /* no more seals */
+} shx_seals;
+
+shx_err shx_os_create_anonymous(int *fd);
+shx_err shx_os_seal(int fd, unsigned seals);
+shx_err shx_os_seals(int fd, unsigned *seals);
+
+/* Maps the pages of a mapping once more, `size` bytes of them, as writable as
+ * it is. */
+shx_err shx_os_map_again(void *address, size_t size, void **again);
+
+/* Replaces a mapping, at its address, with a private or a shared one of the
+ * file: what was written to a private one nobody else has seen. */
+shx_err shx_os_remap(int fd, void *address, size_t size, bool shared);
+
+/* Whether a name has changed, see os_linux_watch.c. */
+shx_err shx_os_watch(int *watch);
+void shx_os_now(struct timespec *now);
+
+/* Waits for a change of the name, at most until then. ETIMEDOUT. EINTR is
+ * returned. A watch of -1 waits for a moment. */
+shx_err shx_os_await(int watch, const char *name, const struct timespec *end);
 
 #endif

@@ -10,14 +10,13 @@
 #include "os.h"
 
 #include <errno.h>
-#include <fcntl.h>       /* open, fallocate, O_TMPFILE, AT_EMPTY_PATH */
+#include <fcntl.h>       /* open, fallocate */
 #include <limits.h>      /* NAME_MAX */
-#include <stdio.h>       /* snprintf */
 #include <string.h>      /* memcpy, strnlen */
 #include <sys/mman.h>    /* mmap, msync, madvise, shm_open */
 #include <sys/stat.h>    /* fstat, fchmod */
-#include <sys/statvfs.h> /* statvfs */
-#include <unistd.h>      /* linkat, unlink, close, ftruncate */
+#include <sys/statvfs.h> /* statvfs, fstatvfs */
+#include <unistd.h>      /* close, ftruncate, usleep */
 
 #define DIRECTORY "/dev/shm"
 
@@ -52,15 +51,7 @@ shx_os_refuse_long(const char *name)
 shx_err
 shx_os_create_unnamed(unsigned mode, int *fd)
 {
-    int opened;
-    do {
-        opened = open(DIRECTORY, O_TMPFILE | O_RDWR | O_CLOEXEC, (mode_t)mode);
-    } while (opened < 0 && errno == EINTR);
-    if (opened < 0) {
-        return errno;
-    }
-    *fd = opened;
-    return 0;
+    return shx_os_create_unnamed_in(DIRECTORY, mode, fd);
 }
 
 shx_err
@@ -69,25 +60,12 @@ shx_os_set_mode(int fd, unsigned mode)
     return fchmod(fd, (mode_t)mode) == 0 ? 0 : errno;
 }
 
-/* AT_EMPTY_PATH is the shorter way, open to everybody since Linux 6.10 and to
- * root before; /proc is the way for the others. */
 shx_err
 shx_os_publish(int fd, const char *name)
 {
     char path[PATH_SIZE];
     path_of(name, path);
-    if (linkat(fd, "", AT_FDCWD, path, AT_EMPTY_PATH) == 0) {
-        return 0;
-    }
-    if (errno != ENOENT) {
-        return errno;
-    }
-    char link[sizeof("/proc/self/fd/") + 3 * sizeof(int)];
-    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    if (linkat(AT_FDCWD, link, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0) {
-        return 0;
-    }
-    return errno;
+    return shx_os_publish_at(fd, path);
 }
 
 /* shm_open() turns EISDIR into EINVAL, and so does this. Somebody who asks
@@ -121,10 +99,27 @@ shx_os_remove(const char *name)
 {
     char path[PATH_SIZE];
     path_of(name, path);
-    if (unlink(path) == 0) {
-        return 0;
+    shx_err err = shx_os_remove_path(path);
+    return err == EPERM ? EACCES : err;
+}
+
+static const char *
+kind_of(mode_t mode)
+{
+    switch (mode & S_IFMT) {
+    case S_IFREG:
+        return "a regular file";
+    case S_IFDIR:
+        return "a directory";
+    case S_IFIFO:
+        return "a FIFO";
+    case S_IFSOCK:
+        return "a socket";
+    case S_IFLNK:
+        return "a symbolic link";
+    default:
+        return "a device";
     }
-    return errno == EPERM ? EACCES : errno;
 }
 
 static void
@@ -136,6 +131,8 @@ describe(const struct stat *status, shx_file *out)
         .held = (uint64_t)status->st_blocks * 512,
         .mode = status->st_mode & 07777u,
         .regular = S_ISREG(status->st_mode),
+        .directory = S_ISDIR(status->st_mode),
+        .kind = kind_of(status->st_mode),
     };
 }
 
@@ -157,6 +154,17 @@ shx_os_inspect_name(const char *name, shx_file *out)
     path_of(name, path);
     struct stat status;
     if (lstat(path, &status) != 0) {
+        return errno;
+    }
+    describe(&status, out);
+    return 0;
+}
+
+shx_err
+shx_os_inspect_path(const char *path, shx_file *out)
+{
+    struct stat status;
+    if (stat(path, &status) != 0) {
         return errno;
     }
     describe(&status, out);
@@ -185,21 +193,52 @@ shx_os_reserve(int fd, uint64_t offset, uint64_t length)
     return fallocate(fd, 0, (off_t)offset, (off_t)length) == 0 ? 0 : errno;
 }
 
-/* A tmpfs that was mounted without a limit has no blocks at all. */
+shx_err
+shx_os_reserve_beyond(int fd, uint64_t offset, uint64_t length)
+{
+    return fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)length) ==
+                   0
+               ? 0
+               : errno;
+}
+
+/* From the next page on: the one that the file ends in is in use. Some file
+ * systems make no holes beyond the end, and have something to give back when
+ * they are told the length that they know. */
+void
+shx_os_release_beyond(int fd, uint64_t offset, uint64_t length)
+{
+    uint64_t page = shx_os_page_size();
+    uint64_t from = (offset + page - 1) / page * page;
+    struct stat status;
+    if (from < offset + length) {
+        (void)fallocate(fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE,
+                        (off_t)from, (off_t)(offset + length - from));
+    }
+    if (fstat(fd, &status) == 0 && (uint64_t)status.st_size == offset &&
+        (uint64_t)status.st_blocks * 512 > from) {
+        (void)ftruncate(fd, status.st_size);
+    }
+}
+
+/* A tmpfs that was mounted without a limit has no blocks at all, and neither
+ * has the one of memory without a name: there the machine's memory counts. */
 uint64_t
-shx_os_room(void)
+shx_os_room(int fd)
 {
     struct statvfs fs;
-    if (statvfs(DIRECTORY, &fs) != 0 || fs.f_blocks == 0) {
+    if ((fd < 0 ? statvfs(DIRECTORY, &fs) : fstatvfs(fd, &fs)) != 0) {
         return UINT64_MAX;
     }
-    return (uint64_t)fs.f_bavail * fs.f_frsize;
+    return fs.f_blocks == 0 ? shx_os_free_memory()
+                            : (uint64_t)fs.f_bavail * fs.f_frsize;
 }
 
 shx_err
-shx_os_map(int fd, size_t size, void **address)
+shx_os_map(int fd, size_t size, bool writable, void **address)
 {
-    void *mapped = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
+    void *mapped = mmap(NULL, size, protection, MAP_SHARED, fd, 0);
     if (mapped == MAP_FAILED) {
         return errno;
     }
@@ -211,13 +250,6 @@ void
 shx_os_unmap(void *address, size_t size)
 {
     (void)munmap(address, size);
-}
-
-void
-shx_os_populate(void *address, size_t size)
-{
-    enum { POPULATE_WRITE = 23 }; /* MADV_POPULATE_WRITE, newer than glibc's */
-    (void)madvise(address, size, POPULATE_WRITE);
 }
 
 shx_err

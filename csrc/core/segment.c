@@ -5,14 +5,13 @@
 #include <fcntl.h>  /* O_RDWR, O_CREAT, O_EXCL */
 #include <string.h> /* strlen, strchr, strncmp */
 
-/* One reservation of a gigabyte can be interrupted for ever; pieces cannot,
- * and are faster too. */
-static const size_t piece = 16u << 20;
+/* From this size on, a name that is taken is worth a look before the work. */
+static const size_t large = 16u << 20;
 
-static bool
-same(shx_identity a, shx_identity b)
+bool
+shx_same_file(const shx_identity *a, const shx_identity *b)
 {
-    return a.inode == b.inode && a.device == b.device;
+    return a->inode == b->inode && a->device == b->device;
 }
 
 shx_err
@@ -36,45 +35,6 @@ shx_segment_name(const char *name, const char **bare)
     return 0;
 }
 
-static int
-ask(const shx_create *request)
-{
-    return request->poll != NULL ? request->poll(request->context) : 0;
-}
-
-static shx_err
-reserve_pages(int fd, const shx_create *request)
-{
-    /* Without this look, a size beyond all reason would first eat what is
-     * left and only then fail. */
-    if (request->size > piece && request->size > shx_os_room()) {
-        return ENOSPC;
-    }
-    size_t done = 0;
-    while (done < request->size) {
-        size_t left = request->size - done;
-        size_t length = left < piece ? left : piece;
-        shx_err err = shx_os_reserve(fd, done, length);
-        if (err != 0 && err != EINTR) {
-            return err;
-        }
-        if (err == 0) {
-            done += length;
-        }
-        if ((err == EINTR || done < request->size) && ask(request) != 0) {
-            return SHX_INTERRUPTED;
-        }
-    }
-    return 0;
-}
-
-static shx_err
-set_size(int fd, const shx_create *request)
-{
-    return request->reserve ? reserve_pages(fd, request)
-                            : shx_os_resize(fd, request->size);
-}
-
 static bool
 is_taken(const char *name)
 {
@@ -90,7 +50,7 @@ shx_segment_create(shx_create *request, shx_segment *out)
     shx_file file;
 
     request->step = SHX_STEP_OPEN;
-    if (request->size > piece && is_taken(request->name)) {
+    if (request->size > large && is_taken(request->name)) {
         return EEXIST; /* before much work, and much memory, for nothing */
     }
     shx_err err = shx_os_create_unnamed(request->mode, &fd);
@@ -105,12 +65,12 @@ shx_segment_create(shx_create *request, shx_segment *out)
         goto done;
     }
     request->step = SHX_STEP_MAP;
-    err = shx_os_map(fd, request->size, &address);
+    err = shx_os_map(fd, request->size, true, &address);
     if (err != 0) {
         goto done;
     }
     request->step = SHX_STEP_RESERVE;
-    err = set_size(fd, request);
+    err = shx_space_fill(&request->space, fd, request->size);
     if (err != 0) {
         goto done;
     }
@@ -123,7 +83,7 @@ shx_segment_create(shx_create *request, shx_segment *out)
     if (err != 0) {
         goto done;
     }
-    *out = (shx_segment){address, request->size, file.identity};
+    *out = (shx_segment){address, request->size, file.identity, true};
     address = NULL;
 done:
     /* shm_open() looks at the name before anybody looks at the size. */
@@ -155,35 +115,153 @@ open_existing(const char *name, int flags, int *fd)
 }
 
 shx_err
-shx_segment_attach(const char *name, int flags, shx_segment *out,
-                   shx_step *step)
+shx_segment_map(int fd, const shx_file *file, bool writable, shx_segment *out)
+{
+    if (file->size == 0 || !file->regular) {
+        return file->size == 0 ? SHX_EMPTY : SHX_NOT_MEMORY;
+    }
+    if (file->size > PTRDIFF_MAX) {
+        return ENOMEM;
+    }
+    size_t size = (size_t)file->size;
+    void *address;
+    shx_err err = shx_os_map(fd, size, writable, &address);
+    if (err == 0) {
+        *out = (shx_segment){address, size, file->identity, writable};
+    }
+    return err;
+}
+
+shx_err
+shx_segment_attach(shx_attach *request, shx_segment *out)
 {
     int fd = -1;
-    void *address = NULL;
     shx_file file;
 
-    *step = SHX_STEP_OPEN;
-    shx_err err = open_existing(name, flags, &fd);
+    request->step = SHX_STEP_OPEN;
+    shx_err err = open_existing(request->name, request->flags, &fd);
     if (err != 0) {
         return err;
     }
     err = shx_os_inspect(fd, &file);
-    if (err != 0) {
-        goto done;
-    }
-    if (file.size == 0 || !file.regular) {
-        err = file.size == 0 ? SHX_EMPTY : SHX_NOT_MEMORY;
-        goto done;
-    }
-    *step = SHX_STEP_MAP;
-    err = file.size > PTRDIFF_MAX
-              ? ENOMEM
-              : shx_os_map(fd, (size_t)file.size, &address);
     if (err == 0) {
-        *out = (shx_segment){address, (size_t)file.size, file.identity};
+        request->step = file.regular ? SHX_STEP_MAP : SHX_STEP_OPEN;
+        err = shx_segment_map(fd, &file, !request->readonly, out);
     }
-done:
     shx_os_close(fd);
+    return err;
+}
+
+shx_err
+shx_segment_await(shx_attach *request, const struct timespec *end,
+                  const shx_space *space, shx_segment *out)
+{
+    /* Watched first and looked at second, so that no change is missed. A user
+     * may have no watch left: then it is looked at now and then. */
+    int watch = -1;
+    (void)shx_os_watch(&watch);
+    shx_err err, woken = 0;
+    for (;;) {
+        err = shx_segment_attach(request, out);
+        if ((err != ENOENT && err != SHX_EMPTY) || woken == ETIMEDOUT) {
+            break;
+        }
+        woken = shx_os_await(watch, request->name, end);
+        if (woken == EINTR && shx_space_ask(space) != 0) {
+            err = SHX_INTERRUPTED;
+            break;
+        }
+        if (woken != 0 && woken != EINTR && woken != ETIMEDOUT) {
+            err = woken;
+            break;
+        }
+    }
+    if (watch >= 0) {
+        shx_os_close(watch);
+    }
+    return err;
+}
+
+/* Who may not map it writable any more has it mapped so, and maps that. */
+static shx_err
+map_longer(const shx_segment *old, int fd, size_t size, void **address)
+{
+    shx_err err = shx_os_map(fd, size, old->writable, address);
+    if ((err == EPERM || err == EACCES) && old->writable) {
+        err = shx_os_map_again(old->address, size, address);
+    }
+    return err;
+}
+
+static shx_err
+lock_file(int fd, const shx_space *space)
+{
+    shx_err err;
+    while ((err = shx_os_lock(fd)) == EINTR) {
+        if (shx_space_ask(space) != 0) {
+            return SHX_INTERRUPTED;
+        }
+    }
+    return err;
+}
+
+/* With the lock. Mapped first, so that a file which has grown is in use. */
+static shx_err
+grow_locked(const shx_segment *old, int fd, size_t size,
+            const shx_space *space, shx_segment *out)
+{
+    shx_file file;
+    void *address;
+    shx_err err = shx_os_inspect(fd, &file);
+    if (err != 0) {
+        return err;
+    }
+    if (file.size > size) {
+        size = file.size > PTRDIFF_MAX ? PTRDIFF_MAX : (size_t)file.size;
+    }
+    err = map_longer(old, fd, size, &address);
+    if (err != 0) {
+        return err;
+    }
+    if (file.size < size) {
+        err = shx_space_grow(space, fd, file.size, size);
+    }
+    if (err != 0) {
+        shx_os_unmap(address, size);
+        return err;
+    }
+    *out = (shx_segment){address, size, old->identity, old->writable};
+    return 0;
+}
+
+shx_err
+shx_segment_grow(const shx_segment *old, int fd, size_t size,
+                 const shx_space *space, shx_segment *out)
+{
+    shx_err err = lock_file(fd, space);
+    if (err == 0) {
+        err = grow_locked(old, fd, size, space, out);
+        shx_os_unlock(fd);
+    }
+    return err;
+}
+
+shx_err
+shx_segment_refresh(const shx_segment *old, int fd, shx_segment *out)
+{
+    shx_file file;
+    void *address = NULL;
+    shx_err err = shx_os_inspect(fd, &file);
+    if (err == 0 && file.size != old->size) {
+        err = file.size == 0 ? SHX_EMPTY
+              : file.size > PTRDIFF_MAX
+                  ? ENOMEM
+                  : map_longer(old, fd, (size_t)file.size, &address);
+    }
+    if (err == 0) {
+        *out = (shx_segment){address, (size_t)file.size, old->identity,
+                             old->writable};
+    }
     return err;
 }
 
@@ -194,10 +272,11 @@ shx_segment_detach(const shx_segment *segment)
 }
 
 shx_err
-shx_segment_open(const char *name, const shx_identity *identity, int *fd)
+shx_segment_open(const char *name, const shx_identity *identity, int flags,
+                 int *fd)
 {
     int opened;
-    shx_err err = shx_os_open(name, O_RDWR, &opened);
+    shx_err err = shx_os_open(name, flags, &opened);
     if (err != 0) {
         return err == ENOENT ? SHX_GONE : err;
     }
@@ -213,7 +292,8 @@ bool
 shx_segment_owns_fd(const shx_identity *identity, int fd)
 {
     shx_file file;
-    return shx_os_inspect(fd, &file) == 0 && same(file.identity, *identity);
+    return shx_os_inspect(fd, &file) == 0 &&
+           shx_same_file(&file.identity, identity);
 }
 
 shx_err

@@ -30,11 +30,13 @@
 #include "error.h"
 #include "family.h"
 #include "os.h"
+#include "space.h"
 
 typedef struct {
     void *address;
     size_t size;
     shx_identity identity;
+    bool writable;
 } shx_segment;
 
 /* Which step failed: the same errno means different things in each. */
@@ -45,21 +47,22 @@ typedef enum {
     SHX_STEP_PUBLISH,
 } shx_step;
 
-/* Asked between the pieces of a long reservation, and whenever a signal cut
- * one short. Anything but 0 stops the create with SHX_INTERRUPTED. */
-typedef int (*shx_poll)(void *context);
-
 typedef struct {
-    const char *name;  /* bare, from shx_segment_name() */
-    size_t size;       /* 1 .. PTRDIFF_MAX */
-    unsigned mode;     /* permission bits, exact whatever the umask */
-    bool reserve;      /* false: pages appear at first touch, or SIGBUS */
-    shx_family *owner; /* who removes the name at its end; NULL: nobody */
-    shx_poll poll;     /* may be NULL */
-    void *context;
+    const char *name;   /* bare, from shx_segment_name() */
+    size_t size;        /* 1 .. PTRDIFF_MAX */
+    unsigned mode;      /* permission bits, exact whatever the umask */
+    shx_space space;    /* unreserved: a touch is a page, or SIGBUS */
+    shx_family *owner;  /* who removes the name at its end; NULL: nobody */
     shx_step step;      /* out: where it failed */
     shx_record *record; /* out: the owner's, NULL without one */
 } shx_create;
+
+typedef struct {
+    const char *name;
+    int flags;     /* open(2)'s as a subclass may give them: see below */
+    bool readonly; /* map it for reading only */
+    shx_step step; /* out: where it failed */
+} shx_attach;
 
 /* What shm_open() makes of a name: leading slashes go, then it must not be
  * empty or hold another slash (EINVAL) or be too long (ENAMETOOLONG; EINVAL in
@@ -69,11 +72,28 @@ shx_err shx_segment_name(const char *name, const char **bare);
 /* EEXIST if the name is taken. ENOSPC if the pages are not to be had. */
 shx_err shx_segment_create(shx_create *request, shx_segment *out);
 
-/* Maps all of an existing segment, as long as it is at this moment. `flags`
- * are open(2)'s as a subclass may give them: the access mode is used;
- * O_CREAT and O_EXCL are answered as shm_open() would, creating nothing. */
-shx_err shx_segment_attach(const char *name, int flags, shx_segment *out,
-                           shx_step *step);
+/* Maps all of an existing segment, as long as it is at this moment. The access
+ * mode of the flags is used; O_CREAT and O_EXCL are answered as shm_open()
+ * would, creating nothing. */
+shx_err shx_segment_attach(shx_attach *request, shx_segment *out);
+
+/* The same, waiting for the name to appear, and to have a size, until then:
+ * what a last attempt says after that. */
+shx_err shx_segment_await(shx_attach *request, const struct timespec *end,
+                          const shx_space *space, shx_segment *out);
+
+/* Maps a file that is open, all of it, whatever kind of memory it is. */
+shx_err shx_segment_map(int fd, const shx_file *file, bool writable,
+                        shx_segment *out);
+
+/* Lengthens the file of a descriptor that is nobody else's, and maps it anew.
+ * `old` stays as it is. Where somebody else was faster and wanted more, the
+ * result is longer than asked. */
+shx_err shx_segment_grow(const shx_segment *old, int fd, size_t size,
+                         const shx_space *space, shx_segment *out);
+
+/* Maps the file anew if its length has changed: else out->address is NULL. */
+shx_err shx_segment_refresh(const shx_segment *old, int fd, shx_segment *out);
 
 /* The only place where memory is unmapped. */
 void shx_segment_detach(const shx_segment *segment);
@@ -81,7 +101,9 @@ void shx_segment_detach(const shx_segment *segment);
 /* A descriptor of the very segment, by its name: SHX_GONE if the name is no
  * longer its own. */
 shx_err shx_segment_open(const char *name, const shx_identity *identity,
-                         int *fd);
+                         int flags, int *fd);
+
+bool shx_same_file(const shx_identity *a, const shx_identity *b);
 
 /* Is the descriptor still one of that segment? A process that closes every
  * descriptor and opens others reuses the numbers. */

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* The arguments of SharedMemory(...), as a Python function would take them. */
+/* The arguments of SharedMemory(...): taken as a Python function would, and
+ * checked in the stdlib's order. */
 #include "shared_memory.h"
+
+#include <fcntl.h> /* O_CREAT, O_EXCL, O_RDWR, O_RDONLY */
 
 /* The complaint about a call that does not fit is left to the interpreter: a
  * Python function with the same signature is called in the same way. */
@@ -43,6 +46,10 @@ argument_of(shx_state *state, shx_call *call, PyObject *keyword)
         {state->str.size, &call->size},
         {state->str.track, &call->track},
         {state->str.reserve, &call->reserve},
+        {state->str.readonly, &call->readonly},
+        {state->str.mode, &call->mode},
+        {state->str.exist_ok, &call->exist_ok},
+        {state->str.timeout, &call->timeout},
     };
     for (size_t i = 0; i < Py_ARRAY_LENGTH(known); i++) {
         if (keyword == known[i].name) {
@@ -83,5 +90,118 @@ shx_parse_call(shx_state *state, PyObject *op, PyObject *args,
     call->size = call->size == NULL ? state->zero : call->size;
     call->track = call->track == NULL ? Py_None : call->track;
     call->reserve = call->reserve == NULL ? Py_True : call->reserve;
+    call->readonly = call->readonly == NULL ? Py_False : call->readonly;
+    call->mode = call->mode == NULL ? Py_None : call->mode;
+    call->exist_ok = call->exist_ok == NULL ? Py_False : call->exist_ok;
+    call->timeout = call->timeout == NULL ? Py_None : call->timeout;
     return 0;
+}
+
+/* What Python does with `not size >= 0` and `size == 0`. */
+static int
+compare_with_zero(shx_state *state, PyObject *size, int how)
+{
+    return PyObject_RichCompareBool(size, state->zero, how);
+}
+
+static int
+value_error(const char *text)
+{
+    PyErr_SetString(PyExc_ValueError, text);
+    return -1;
+}
+
+/* The checks that come before any name is looked at. Returns whether to
+ * create, or -1. */
+static int
+check_old(shx_state *state, PyObject *op, const shx_call *call, int *flags)
+{
+    int fits = compare_with_zero(state, call->size, Py_GE);
+    if (fits <= 0) {
+        return fits < 0 ? -1
+                        : value_error("'size' must be a positive integer");
+    }
+    int create = PyObject_IsTrue(call->create);
+    if (create < 0) {
+        return -1;
+    }
+    if (create) {
+        PyObject *value = PyLong_FromLong(O_CREAT | O_EXCL | O_RDWR);
+        int status = value == NULL
+                         ? -1
+                         : PyObject_SetAttr(op, state->str._flags, value);
+        Py_XDECREF(value);
+        int zero = compare_with_zero(state, call->size, Py_EQ);
+        if (status < 0 || zero < 0) {
+            return -1;
+        }
+        if (zero) {
+            return value_error(
+                "'size' must be a positive number different from zero");
+        }
+    }
+    if (shx_int_attribute(op, state->str._flags, flags) < 0) {
+        return -1;
+    }
+    if (call->name == Py_None && (*flags & O_EXCL) == 0) {
+        return value_error("'name' can only be None if create=True");
+    }
+    return create;
+}
+
+static int
+seconds_of(PyObject *timeout, double *seconds)
+{
+    *seconds = PyFloat_AsDouble(timeout);
+    if (*seconds == -1.0 && PyErr_Occurred()) {
+        return -1;
+    }
+    if (!(*seconds >= 0)) {
+        return value_error("'timeout' must be a number of seconds, 0 or more");
+    }
+    const double year = 366 * 86400.0; /* "for ever" fits into no timespec */
+    *seconds = *seconds > year ? year : *seconds;
+    return 0;
+}
+
+/* What the stdlib does not have. */
+static int
+check_new(shx_call *call, int create)
+{
+    int readonly = PyObject_IsTrue(call->readonly);
+    int exist_ok = PyObject_IsTrue(call->exist_ok);
+    if (readonly < 0 || exist_ok < 0) {
+        return -1;
+    }
+    if (create && readonly) {
+        return value_error("'readonly' is for attaching: a new segment is "
+                           "there to be written");
+    }
+    if (create && call->timeout != Py_None) {
+        return value_error("'timeout' is for attaching: a create does not "
+                           "wait");
+    }
+    if (!create && exist_ok) {
+        return value_error("'exist_ok' is for create=True: an attach never "
+                           "creates");
+    }
+    if (!create && call->mode != Py_None) {
+        return value_error("'mode' is for create=True: a segment keeps the "
+                           "mode that it has");
+    }
+    call->may_exist = exist_ok;
+    if (readonly) {
+        call->flags = O_RDONLY;
+        call->is_readonly = true;
+    }
+    return call->timeout == Py_None
+               ? 0
+               : seconds_of(call->timeout, &call->seconds);
+}
+
+int
+shx_check_call(shx_state *state, PyObject *op, shx_call *call)
+{
+    int create = check_old(state, op, call, &call->flags);
+    return create < 0 || check_new(call, create) < 0 ? -1 : create;
 }

@@ -5,24 +5,11 @@
 
 #include <errno.h> /* ENOENT */
 
-shx_mapping *
-shx_shared_memory_mapping(PyObject *op, PyTypeObject *type)
-{
-    PyObject *mapping;
-    Py_BEGIN_CRITICAL_SECTION(op);
-    mapping = SHARED_MEMORY(op)->mmap;
-    if (mapping != NULL && !Py_IS_TYPE(mapping, type)) {
-        mapping = NULL;
-    }
-    Py_XINCREF(mapping);
-    Py_END_CRITICAL_SECTION();
-    return (shx_mapping *)mapping;
-}
-
 shx_leftovers
-shx_take_locked(shx_shared_memory *self)
+shx_take_locked(PyObject *op)
 {
-    shx_leftovers taken = {self->buf, self->mmap, self->fd};
+    shx_memory *self = MEMORY(op);
+    shx_leftovers taken = {self->buf, self->mmap, NULL, self->fd};
     /* Programs that close every descriptor reuse the numbers: close what is
      * still ours. */
     if (self->fd >= 0 && !shx_segment_owns_fd(&self->identity, self->fd)) {
@@ -39,8 +26,23 @@ shx_take(PyObject *op)
 {
     shx_leftovers taken;
     Py_BEGIN_CRITICAL_SECTION(op);
-    taken = shx_take_locked(SHARED_MEMORY(op));
+    taken = shx_take_locked(op);
     Py_END_CRITICAL_SECTION();
+    return taken;
+}
+
+shx_leftovers
+shx_take_over_locked(PyObject *op, shx_mapping *mapping, PyObject *size,
+                     int fd)
+{
+    shx_memory *self = MEMORY(op);
+    shx_leftovers taken = shx_take_locked(op);
+    taken.size = self->size;
+    self->size = size;
+    self->mmap = (PyObject *)mapping;
+    self->fd = fd;
+    self->readonly = !mapping->segment.writable;
+    self->identity = mapping->segment.identity;
     return taken;
 }
 
@@ -52,6 +54,7 @@ shx_drop(shx_leftovers *taken)
     }
     Py_CLEAR(taken->buf);
     Py_CLEAR(taken->mmap);
+    Py_CLEAR(taken->size);
 }
 
 /* Calls release() or close() on an attribute. Somebody else's views of it are
@@ -94,8 +97,8 @@ overrides_close(shx_state *state, PyTypeObject *type)
     if (type == state->shared_memory_type) {
         return 0;
     }
-    PyObject *ours = PyObject_GetAttr((PyObject *)state->shared_memory_type,
-                                      state->str.close);
+    PyObject *ours =
+        PyObject_GetAttr((PyObject *)state->memory_type, state->str.close);
     PyObject *theirs = PyObject_GetAttr((PyObject *)type, state->str.close);
     int differ = ours == NULL || theirs == NULL ? -1 : ours != theirs;
     Py_XDECREF(ours);
@@ -107,7 +110,7 @@ overrides_close(shx_state *state, PyTypeObject *type)
  * close() takes that back. A subclass's own close() is called, as __del__
  * does in the stdlib. */
 void
-shx_shared_memory_finalize(PyObject *op)
+shx_memory_finalize(PyObject *op)
 {
     PyObject *pending = PyErr_GetRaisedException();
     shx_state *state = shx_state_of(Py_TYPE(op));
@@ -131,7 +134,7 @@ audit_unlink(PyObject *op, const char *bare)
 {
     PyObject *size;
     Py_BEGIN_CRITICAL_SECTION(op);
-    size = Py_XNewRef(SHARED_MEMORY(op)->size);
+    size = Py_XNewRef(MEMORY(op)->size);
     Py_END_CRITICAL_SECTION();
     int status = PySys_Audit("shmemext.unlink", "sO", bare,
                              size == NULL ? Py_None : size);
@@ -147,7 +150,7 @@ strike_record(PyObject *op)
     uint64_t inode;
     Py_BEGIN_CRITICAL_SECTION(op);
     record = SHARED_MEMORY(op)->record;
-    inode = SHARED_MEMORY(op)->identity.inode;
+    inode = MEMORY(op)->identity.inode;
     SHARED_MEMORY(op)->record = NULL;
     Py_END_CRITICAL_SECTION();
     if (record != NULL) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* SharedMemory.__init__: checks in the stdlib's order, then create or attach.
+/* SharedMemory.__init__: create or attach.
  *
  * Whatever can fail without touching the system is done first: the Mapping
  * object and the size are made before the segment has a name, so that a name,
@@ -8,78 +8,15 @@
 #include "shared_memory.h"
 
 #include <errno.h>
-#include <fcntl.h>  /* O_CREAT, O_EXCL, O_RDWR */
-#include <limits.h> /* INT_MAX */
+#include <fcntl.h> /* O_RDWR */
 
 /* What a construction has got hold of. */
 typedef struct {
     shx_mapping *mapping; /* made before the segment it will own */
     shx_record *record;   /* the family's, if it owns the name */
+    bool created;
+    bool unreserved;
 } opened;
-
-/* What Python does with `not size >= 0` and `size == 0`. */
-static int
-compare_with_zero(shx_state *state, PyObject *size, int how)
-{
-    return PyObject_RichCompareBool(size, state->zero, how);
-}
-
-static int
-value_error(const char *text)
-{
-    PyErr_SetString(PyExc_ValueError, text);
-    return -1;
-}
-
-int
-shx_int_attribute(PyObject *op, PyObject *attribute, int *out)
-{
-    PyObject *value = PyObject_GetAttr(op, attribute);
-    if (value == NULL) {
-        return -1;
-    }
-    *out = PyLong_AsInt(value);
-    Py_DECREF(value);
-    return *out == -1 && PyErr_Occurred() ? -1 : 0;
-}
-
-/* The checks that come before any name is looked at. Returns whether to
- * create, or -1. */
-static int
-check(shx_state *state, PyObject *op, const shx_call *call, int *flags)
-{
-    int fits = compare_with_zero(state, call->size, Py_GE);
-    if (fits <= 0) {
-        return fits < 0 ? -1
-                        : value_error("'size' must be a positive integer");
-    }
-    int create = PyObject_IsTrue(call->create);
-    if (create < 0) {
-        return -1;
-    }
-    if (create) {
-        PyObject *value = PyLong_FromLong(O_CREAT | O_EXCL | O_RDWR);
-        int status = value == NULL
-                         ? -1
-                         : PyObject_SetAttr(op, state->str._flags, value);
-        Py_XDECREF(value);
-        int zero = compare_with_zero(state, call->size, Py_EQ);
-        if (status < 0 || zero < 0) {
-            return -1;
-        }
-        if (zero) {
-            return value_error(
-                "'size' must be a positive number different from zero");
-        }
-    }
-    if (shx_int_attribute(op, state->str._flags, flags) < 0) {
-        return -1;
-    }
-    if (call->name == Py_None && (*flags & O_EXCL) == 0) {
-        return value_error("'name' can only be None if create=True");
-    }
-    return create;
-}
 
 /* "/" + name, as the stdlib writes it. New reference. */
 static PyObject *
@@ -119,22 +56,12 @@ size_as_number(PyObject *size, const char *bare, PyObject *name, size_t *out)
     return 0;
 }
 
-/* Called without the GIL, between the pieces of a long reservation. */
-static int
-poll_signals(void *context)
-{
-    PyThreadState **saved = context;
-    PyEval_RestoreThread(*saved);
-    int status = PyErr_CheckSignals();
-    *saved = PyEval_SaveThread();
-    return status;
-}
-
 static int
 raise_create(const shx_create *request, shx_err err, PyObject *name)
 {
     if (err == ENOSPC && request->step == SHX_STEP_RESERVE) {
-        shx_raise_full(name, request->size);
+        shx_raise_full(&shx_kind_of_shared_memory, name, request->size,
+                       shx_os_room(-1));
     }
     else {
         shx_raise(err, request->step == SHX_STEP_MAP ? NULL : name);
@@ -154,69 +81,134 @@ find_owner(PyObject *op, const shx_call *call, shx_family **owner)
     return module == NULL ? -1 : shx_family_to_own(module, owner);
 }
 
-/* 1: the name is taken and was not the caller's choice, try another. */
+/* mode=, or what a subclass says. */
+static int
+mode_of(shx_state *state, PyObject *op, const shx_call *call, int *mode)
+{
+    if (call->mode == Py_None) {
+        return shx_int_attribute(op, state->str._mode, mode);
+    }
+    *mode = PyLong_AsInt(call->mode);
+    return *mode == -1 && PyErr_Occurred() ? -1 : 0;
+}
+
+/* 1: the name is taken, and that is no error. */
 static int
 create_segment(shx_state *state, PyObject *op, const shx_call *call,
                PyObject *name, opened *out)
 {
-    shx_create request = {.poll = poll_signals};
+    shx_create request = {.space.poll = shx_poll_signals};
     int mode, reserve = PyObject_IsTrue(call->reserve);
     if (reserve < 0 || shx_bare_name(name, "shm_open", &request.name) < 0 ||
-        shx_int_attribute(op, state->str._mode, &mode) < 0 ||
+        mode_of(state, op, call, &mode) < 0 ||
         size_as_number(call->size, request.name, name, &request.size) < 0 ||
         find_owner(op, call, &request.owner) < 0) {
         return -1;
     }
     request.mode = (unsigned)mode & 07777u;
-    request.reserve = reserve;
+    request.space.reserve = reserve;
     if (PySys_Audit("shmemext.create", "sn", request.name,
                     (Py_ssize_t)request.size) < 0) {
         return -1;
     }
     PyThreadState *saved = PyEval_SaveThread();
-    request.context = &saved;
+    request.space.context = &saved;
     shx_err err = shx_segment_create(&request, &out->mapping->segment);
     PyEval_RestoreThread(saved);
-    if (err == 0) {
-        out->record = request.record;
-        shx_mapping_guard(out->mapping, request.name);
-    }
-    if (err == EEXIST && call->name == Py_None) {
+    if (err == EEXIST && (call->name == Py_None || call->may_exist)) {
         return 1;
     }
-    return err == 0 ? 0 : raise_create(&request, err, name);
+    if (err != 0) {
+        return raise_create(&request, err, name);
+    }
+    out->record = request.record;
+    out->created = true;
+    out->unreserved = !reserve;
+    shx_mapping_guard(out->mapping, request.name);
+    return 0;
 }
 
+/* Without the GIL; with a timeout, for as long. */
+static shx_err
+attach_or_wait(shx_attach *request, double timeout, shx_segment *segment)
+{
+    struct timespec end;
+    shx_os_now(&end);
+    time_t seconds = (time_t)timeout;
+    end.tv_sec += seconds;
+    end.tv_nsec += (long)((timeout - (double)seconds) * 1e9);
+    if (end.tv_nsec >= 1000000000) {
+        end.tv_nsec -= 1000000000;
+        end.tv_sec++;
+    }
+    shx_space space = {.poll = shx_poll_signals};
+    PyThreadState *saved = PyEval_SaveThread();
+    space.context = &saved;
+    shx_err err = shx_segment_await(request, &end, &space, segment);
+    PyEval_RestoreThread(saved);
+    return err;
+}
+
+/* 1: the name is taken, and that is no error; or it is gone, if it only might
+ * be there. */
 static int
 attach_segment(const shx_call *call, int flags, PyObject *name, opened *out)
 {
     shx_segment *segment = &out->mapping->segment;
-    const char *bare;
-    shx_step step;
-    if (shx_bare_name(name, "shm_open", &bare) < 0) {
+    shx_attach request = {.flags = flags, .readonly = call->is_readonly};
+    if (shx_bare_name(name, "shm_open", &request.name) < 0) {
         return -1;
     }
     shx_err err;
-    Py_BEGIN_ALLOW_THREADS
-    err = shx_segment_attach(bare, flags, segment, &step);
-    Py_END_ALLOW_THREADS
-    if (err == EEXIST && call->name == Py_None) {
+    if (call->seconds > 0) {
+        err = attach_or_wait(&request, call->seconds, segment);
+    }
+    else {
+        Py_BEGIN_ALLOW_THREADS
+        err = shx_segment_attach(&request, segment);
+        Py_END_ALLOW_THREADS
+    }
+    if ((err == EEXIST && call->name == Py_None) ||
+        (err == ENOENT && call->may_exist)) {
         return 1;
     }
     if (err != 0) {
-        shx_raise(err, step == SHX_STEP_MAP ? NULL : name);
+        shx_raise(err, request.step == SHX_STEP_MAP ? NULL : name);
         return -1;
     }
-    shx_mapping_guard(out->mapping, bare);
-    return PySys_Audit("shmemext.attach", "sn", bare,
+    shx_mapping_guard(out->mapping, request.name);
+    return PySys_Audit("shmemext.attach", "sn", request.name,
                        (Py_ssize_t)segment->size);
+}
+
+/* exist_ok: the name was there when we tried to create it. 1: not any more. */
+static int
+attach_instead(const shx_call *call, PyObject *name, opened *out)
+{
+    int status = attach_segment(call, O_RDWR, name, out);
+    if (status != 0) {
+        return status;
+    }
+    size_t wanted = PyLong_AsSize_t(call->size);
+    size_t found = out->mapping->segment.size;
+    if (wanted == (size_t)-1 && PyErr_Occurred()) {
+        return -1;
+    }
+    if (found < wanted) {
+        PyErr_Format(PyExc_ValueError,
+                     "%R exists with %zu bytes, fewer than the %zu asked for: "
+                     "ask for less, attach and grow() it, or unlink() it",
+                     name, found, wanted);
+        return -1;
+    }
+    return 0;
 }
 
 /* Opens under a name, or under generated ones until one is free. Returns the
  * name, a new reference. */
 static PyObject *
 open_segment(shx_state *state, PyObject *op, const shx_call *call, int create,
-             int flags, opened *out)
+             opened *out)
 {
     for (;;) {
         PyObject *name = call->name == Py_None
@@ -226,7 +218,10 @@ open_segment(shx_state *state, PyObject *op, const shx_call *call, int create,
             return NULL;
         }
         int status = create ? create_segment(state, op, call, name, out)
-                            : attach_segment(call, flags, name, out);
+                            : attach_segment(call, call->flags, name, out);
+        if (status == 1 && call->may_exist && call->name != Py_None) {
+            status = attach_instead(call, name, out);
+        }
         if (status == 0) {
             return name;
         }
@@ -243,20 +238,16 @@ adopt(PyObject *op, PyObject *name, PyObject *size, const opened *segment)
 {
     shx_shared_memory *self = SHARED_MEMORY(op);
     shx_leftovers taken;
-    PyObject *old_name, *old_size;
+    PyObject *old_name;
     Py_BEGIN_CRITICAL_SECTION(op);
-    taken = shx_take_locked(self);
+    taken = shx_take_over_locked(op, segment->mapping, size, SHX_FD_UNASKED);
     old_name = self->name;
-    old_size = self->size;
     self->name = name;
-    self->size = size;
-    self->mmap = (PyObject *)segment->mapping;
-    self->fd = SHX_FD_UNASKED;
     self->record = segment->record;
-    self->identity = segment->mapping->segment.identity;
+    self->created = segment->created;
+    self->base.unreserved = segment->unreserved;
     Py_END_CRITICAL_SECTION();
     Py_XDECREF(old_name);
-    Py_XDECREF(old_size);
     shx_drop(&taken);
 }
 
@@ -285,30 +276,30 @@ undo_create(PyObject *name, const opened *segment)
 
 static int
 construct(shx_state *state, PyObject *op, const shx_call *call, int create,
-          int flags)
+          opened *segment)
 {
-    opened segment = {shx_mapping_new(state), NULL};
-    if (segment.mapping == NULL) {
+    segment->mapping = shx_mapping_new(state);
+    if (segment->mapping == NULL) {
         return -1;
     }
     PyObject *size = NULL;
-    PyObject *name = open_segment(state, op, call, create, flags, &segment);
+    PyObject *name = open_segment(state, op, call, create, segment);
     if (name == NULL) {
         goto failed;
     }
-    size = PyLong_FromSize_t(segment.mapping->segment.size);
+    size = PyLong_FromSize_t(segment->mapping->segment.size);
     if (size == NULL || track(call, name) < 0) {
-        if (create) {
-            undo_create(name, &segment);
+        if (segment->created) {
+            undo_create(name, segment);
         }
         goto failed;
     }
-    adopt(op, name, size, &segment);
+    adopt(op, name, size, segment);
     return 0;
 failed:
     Py_XDECREF(size);
     Py_XDECREF(name);
-    Py_DECREF(segment.mapping);
+    Py_DECREF(segment->mapping);
     return -1;
 }
 
@@ -316,15 +307,15 @@ int
 shx_shared_memory_init(PyObject *op, PyObject *args, PyObject *kwargs)
 {
     shx_state *state = shx_state_of(Py_TYPE(op));
-    shx_call call = {NULL, NULL, NULL, NULL, NULL};
+    shx_call call = {.name = NULL};
+    opened segment = {.mapping = NULL};
     if (state == NULL || shx_parse_call(state, op, args, kwargs, &call) < 0) {
         return -1;
     }
-    int flags;
-    int create = check(state, op, &call, &flags);
+    int create = shx_check_call(state, op, &call);
     if (create < 0 ||
         PyObject_SetAttr(op, state->str._track, call.track) < 0) {
         return -1;
     }
-    return construct(state, op, &call, create, flags);
+    return construct(state, op, &call, create, &segment);
 }

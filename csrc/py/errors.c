@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The one translator: shx_err in, Python exception out. */
-#include "module.h"
+#include "memory.h"
 
 #include <errno.h>
 
@@ -33,8 +33,17 @@ shx_raise(shx_err err, PyObject *filename)
         }
         return NULL;
     }
+    return shx_raise_unsupported(errno, shx_error_text(err), filename);
+}
+
+PyObject *
+shx_raise_text(int code, PyObject *text, PyObject *filename)
+{
+    if (text == NULL) {
+        return NULL;
+    }
     PyObject *error =
-        PyObject_CallFunction(PyExc_OSError, "isO", errno, shx_error_text(err),
+        PyObject_CallFunction(PyExc_OSError, "iNO", code, text,
                               filename != NULL ? filename : Py_None);
     if (error != NULL) {
         PyErr_SetObject((PyObject *)Py_TYPE(error), error);
@@ -44,31 +53,23 @@ shx_raise(shx_err err, PyObject *filename)
 }
 
 PyObject *
-shx_raise_full(PyObject *filename, size_t asked)
+shx_raise_unsupported(int code, const char *text, PyObject *filename)
 {
-    uint64_t room = shx_os_room();
-    PyObject *text;
-    if (room == UINT64_MAX) {
-        text = PyUnicode_FromFormat(
-            "cannot reserve %zu bytes for shared memory: no memory is left "
-            "for %s (reserve=False creates without reserving)",
-            asked, shx_os_directory);
-    }
-    else {
-        text = PyUnicode_FromFormat(
-            "cannot reserve %zu bytes for shared memory: %llu bytes are free "
-            "in %s (containers give it 64 MB unless told otherwise: docker "
-            "run --shm-size; reserve=False creates without reserving)",
-            asked, (unsigned long long)room, shx_os_directory);
-    }
-    if (text == NULL) {
-        return NULL;
-    }
-    PyObject *error =
-        PyObject_CallFunction(PyExc_OSError, "iNO", ENOSPC, text, filename);
-    if (error != NULL) {
-        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
-        Py_DECREF(error);
-    }
-    return NULL;
+    return shx_raise_text(code, PyUnicode_FromString(text), filename);
+}
+
+PyObject *
+shx_raise_full(const shx_memory_kind *kind, PyObject *label, size_t asked,
+               uint64_t room)
+{
+    PyObject *text =
+        room == UINT64_MAX
+            ? PyUnicode_FromFormat("cannot reserve %zu bytes for %s: no room "
+                                   "is left%s (%s)",
+                                   asked, kind->what, kind->place, kind->hint)
+            : PyUnicode_FromFormat("cannot reserve %zu bytes for %s: %llu "
+                                   "bytes are free%s (%s)",
+                                   asked, kind->what, (unsigned long long)room,
+                                   kind->place, kind->hint);
+    return shx_raise_text(ENOSPC, text, label);
 }

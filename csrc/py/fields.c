@@ -21,6 +21,18 @@ shx_attribute_is_true(PyObject *op, PyObject *attribute)
 }
 
 int
+shx_int_attribute(PyObject *op, PyObject *attribute, int *out)
+{
+    PyObject *value = PyObject_GetAttr(op, attribute);
+    if (value == NULL) {
+        return -1;
+    }
+    *out = PyLong_AsInt(value);
+    Py_DECREF(value);
+    return *out == -1 && PyErr_Occurred() ? -1 : 0;
+}
+
+int
 shx_bare_name(PyObject *name, const char *function, const char **bare)
 {
     if (!PyUnicode_Check(name)) {
@@ -58,62 +70,16 @@ stored_name(PyObject *op)
     return name;
 }
 
-/* `buf` is made when it is first asked for, and is the same object from then
- * on. Programs that put something else in `_mmap` get None. */
-static PyObject *
-get_buf(PyObject *op)
-{
-    shx_state *state = shx_state_of(Py_TYPE(op));
-    if (state == NULL) {
-        return NULL;
-    }
-    shx_shared_memory *self = SHARED_MEMORY(op);
-    PyObject *buf = NULL;
-    Py_BEGIN_CRITICAL_SECTION(op);
-    if (self->buf == NULL && self->mmap != NULL &&
-        Py_IS_TYPE(self->mmap, state->mapping_type)) {
-        self->buf = PyMemoryView_FromObject(self->mmap);
-        buf = Py_XNewRef(self->buf);
-    }
-    else {
-        buf = Py_NewRef(self->buf == NULL ? Py_None : self->buf);
-    }
-    Py_END_CRITICAL_SECTION();
-    return buf;
-}
-
 static int
 set_buf(PyObject *op, PyObject *value)
 {
     PyObject *old;
     Py_BEGIN_CRITICAL_SECTION(op);
-    old = SHARED_MEMORY(op)->buf;
-    SHARED_MEMORY(op)->buf = Py_XNewRef(value);
+    old = MEMORY(op)->buf;
+    MEMORY(op)->buf = Py_XNewRef(value);
     Py_END_CRITICAL_SECTION();
     Py_XDECREF(old);
     return 0;
-}
-
-/* Opens a descriptor the first time it is asked for: called with the lock
- * held. -1 without an exception where there is none. */
-static int
-fd_locked(shx_shared_memory *self)
-{
-    if (self->fd != SHX_FD_UNASKED) {
-        return self->fd;
-    }
-    const char *bare;
-    if (shx_bare_name(self->name == NULL ? Py_None : self->name, "shm_open",
-                      &bare) < 0) {
-        return -1;
-    }
-    int fd;
-    shx_err err = shx_segment_open(bare, &self->identity, &fd);
-    if (err != 0) {
-        shx_raise(err, self->name);
-        return -1;
-    }
-    return self->fd = fd;
 }
 
 static PyObject *
@@ -121,7 +87,7 @@ get_fd(PyObject *op)
 {
     int fd;
     Py_BEGIN_CRITICAL_SECTION(op);
-    fd = fd_locked(SHARED_MEMORY(op));
+    fd = shx_memory_fd_locked(op);
     Py_END_CRITICAL_SECTION();
     return fd == -1 && PyErr_Occurred() ? NULL : PyLong_FromLong(fd);
 }
@@ -139,19 +105,20 @@ set_fd(PyObject *op, PyObject *value)
         }
     }
     Py_BEGIN_CRITICAL_SECTION(op);
-    SHARED_MEMORY(op)->fd = fd < 0 ? SHX_FD_NONE : fd;
+    MEMORY(op)->fd = fd < 0 ? SHX_FD_NONE : fd;
     Py_END_CRITICAL_SECTION();
     return 0;
 }
 
 #define SLOT(member) offsetof(shx_shared_memory, member), NULL, NULL
+#define BASE(member) offsetof(shx_memory, member), NULL, NULL
 
 static const shx_field_def fields[] = {
-    {"_name", SLOT(name)},      {"_mmap", SLOT(mmap)},
-    {"_track", SLOT(track)},    {"_buf", 0, get_buf, set_buf},
+    {"_name", SLOT(name)},      {"_mmap", BASE(mmap)},
+    {"_track", SLOT(track)},    {"_buf", 0, shx_memory_buf, set_buf},
     {"_fd", 0, get_fd, set_fd}, {"_flags", SLOT(flags)},
     {"_mode", SLOT(mode)},      {"_prepend_leading_slash", SLOT(prepend)},
-    {"_size", SLOT(size)},
+    {"_size", BASE(size)},
 };
 
 /* The defaults of the fields, in their order: NULL has none. */
@@ -216,32 +183,24 @@ get_size(PyObject *op, void *Py_UNUSED(closure))
 }
 
 static PyObject *
-get_public_buf(PyObject *op, void *Py_UNUSED(closure))
+get_created(PyObject *op, void *Py_UNUSED(closure))
 {
-    return get_buf(op);
-}
-
-/* A Python property's words. */
-static int
-refuse(PyObject *op, PyObject *value, void *name)
-{
-    PyErr_Format(PyExc_AttributeError,
-                 "property '%s' of '%.100s' object has no %s", (char *)name,
-                 Py_TYPE(op)->tp_name, value == NULL ? "deleter" : "setter");
-    return -1;
+    bool created;
+    Py_BEGIN_CRITICAL_SECTION(op);
+    created = SHARED_MEMORY(op)->created;
+    Py_END_CRITICAL_SECTION();
+    return PyBool_FromLong(created);
 }
 
 PyGetSetDef shx_shared_memory_getset[] = {
-    {"name", get_name, refuse,
+    {"name", get_name, shx_memory_refuse,
      PyDoc_STR("Unique name that identifies the shared memory block, without\n"
                "a leading slash. Stays after close() and unlink()."),
      "name"},
-    {"size", get_size, refuse,
+    {"size", get_size, shx_memory_refuse,
      PyDoc_STR("Size in bytes. Stays after close()."), "size"},
-    {"buf", get_public_buf, refuse,
-     PyDoc_STR("The memory: a writable memoryview of size bytes, format 'B',\n"
-               "the same object each time. None after close()."),
-     "buf"},
-    {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
+    {"created", get_created, shx_memory_refuse,
+     PyDoc_STR("Did this object create the segment, or attach to it?"),
+     "created"},
     {NULL, NULL, NULL, NULL, NULL},
 };

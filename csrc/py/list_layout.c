@@ -104,7 +104,7 @@ fill_locked(PyObject *op, shx_mapping *mapping, PyObject *items,
                     list);
     LIST(op)->size = mapping->segment.size;
     if (list->marks > shx_os_page_size()) { /* marks are seldom written */
-        shx_os_populate(list->memory, list->marks);
+        (void)shx_os_populate(list->memory, list->marks, true);
     }
     for (Py_ssize_t i = 0; i < length; i++) {
         shx_value value;
@@ -136,7 +136,7 @@ list_fill(PyObject *op, PyObject *args)
         PyErr_SetString(PyExc_TypeError, "items come from _measure()");
         return NULL;
     }
-    shx_mapping *mapping = shx_list_acquire(op);
+    shx_mapping *mapping = shx_list_acquire_writable(op);
     if (mapping == NULL) {
         return NULL;
     }
@@ -264,7 +264,7 @@ list_describe(PyObject *op, PyObject *args)
     }
     char format[SHX_FORMAT] = {0};
     memcpy(format, text, (size_t)(length < SHX_FORMAT ? length : SHX_FORMAT));
-    shx_mapping *mapping = shx_list_acquire(op);
+    shx_mapping *mapping = shx_list_acquire_writable(op);
     if (mapping == NULL) {
         return NULL;
     }
@@ -332,23 +332,7 @@ shx_list_get_format(PyObject *op, void *Py_UNUSED(closure))
 }
 
 int
-shx_list_add_methods(PyTypeObject *type, PyMethodDef *methods)
-{
-    for (PyMethodDef *def = methods; def->ml_name != NULL; def++) {
-        PyObject *method = PyDescr_NewMethod(type, def);
-        if (method == NULL ||
-            PyObject_SetAttrString((PyObject *)type, def->ml_name, method) <
-                0) {
-            Py_XDECREF(method);
-            return -1;
-        }
-        Py_DECREF(method);
-    }
-    return 0;
-}
-
-int
 shx_list_layout_add(PyTypeObject *type)
 {
-    return shx_list_add_methods(type, list_layout_methods);
+    return shx_add_methods(type, list_layout_methods);
 }

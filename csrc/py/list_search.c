@@ -108,5 +108,5 @@ static PyMethodDef list_search_methods[] = {
 int
 shx_list_search_add(PyTypeObject *type)
 {
-    return shx_list_add_methods(type, list_search_methods);
+    return shx_add_methods(type, list_search_methods);
 }

@@ -12,6 +12,7 @@
 #ifndef SHX_MAPPING_H
 #define SHX_MAPPING_H
 
+#include "../core/copy.h"
 #include "../core/guard.h"
 #include "module.h"
 
@@ -19,9 +20,15 @@ typedef struct {
     PyObject_HEAD
     shx_segment segment; /* never changes once the object is handed out */
     shx_guard guard;     /* against SIGBUS */
+    shx_strips strips;   /* what bulk copies know of the pages */
     Py_ssize_t position; /* of the file API */
     bool closed;
 } shx_mapping;
+
+#define MAPPING(op) ((shx_mapping *)(op))
+
+/* mapping_file.c */
+extern PyMethodDef shx_mapping_methods[];
 
 /* Has the interpreter warn of segments that were cut short: once per process,
  * harmless if called again. */

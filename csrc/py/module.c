@@ -2,14 +2,31 @@
 /* The module shmemext._shmemext: state, types, slots. */
 #include "module.h"
 
-#include "mapping.h"
+#include "memory.h"
 #include "shareable_list.h"
+
+int
+shx_add_methods(PyTypeObject *type, PyMethodDef *methods)
+{
+    for (PyMethodDef *def = methods; def->ml_name != NULL; def++) {
+        PyObject *method = PyDescr_NewMethod(type, def);
+        if (method == NULL ||
+            PyObject_SetAttrString((PyObject *)type, def->ml_name, method) <
+                0) {
+            Py_XDECREF(method);
+            return -1;
+        }
+        Py_DECREF(method);
+    }
+    return 0;
+}
 
 /* A type that goes by its last name in messages, as a Python class does. */
 static PyTypeObject *
-add_public_type(PyObject *module, PyType_Spec *spec, const char *name)
+add_public_type(PyObject *module, PyType_Spec *spec, PyTypeObject *base,
+                const char *name)
 {
-    PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
+    PyObject *type = PyType_FromModuleAndSpec(module, spec, (PyObject *)base);
     PyObject *text = type == NULL ? NULL : PyUnicode_FromString(name);
     if (text == NULL || PyObject_SetAttrString(type, "__name__", text) < 0 ||
         PyModule_AddType(module, (PyTypeObject *)type) < 0) {
@@ -20,16 +37,36 @@ add_public_type(PyObject *module, PyType_Spec *spec, const char *name)
 }
 
 static int
-add_public_types(PyObject *module, shx_state *state)
+add_memory_types(PyObject *module, shx_state *state)
 {
-    state->shared_memory_type =
-        add_public_type(module, &shx_shared_memory_spec, "SharedMemory");
-    if (state->shared_memory_type == NULL ||
-        shx_shared_memory_add_fields(state, state->shared_memory_type) < 0) {
+    PyTypeObject *base =
+        add_public_type(module, &shx_memory_spec, NULL, "Memory");
+    state->memory_type = base;
+    if (base == NULL || shx_add_methods(base, shx_memory_grow_methods) < 0 ||
+        shx_add_methods(base, shx_memory_copy_methods) < 0) {
         return -1;
     }
-    state->shareable_list_type =
-        add_public_type(module, &shx_shareable_list_spec, "ShareableList");
+    state->shared_memory_type =
+        add_public_type(module, &shx_shared_memory_spec, base, "SharedMemory");
+    state->mapped_file_type =
+        add_public_type(module, &shx_mapped_file_spec, base, "MappedFile");
+    state->anonymous_memory_type = add_public_type(
+        module, &shx_anonymous_memory_spec, base, "AnonymousMemory");
+    if (state->shared_memory_type == NULL || state->mapped_file_type == NULL ||
+        state->anonymous_memory_type == NULL) {
+        return -1;
+    }
+    return shx_shared_memory_add_fields(state, state->shared_memory_type);
+}
+
+static int
+add_public_types(PyObject *module, shx_state *state)
+{
+    if (add_memory_types(module, state) < 0) {
+        return -1;
+    }
+    state->shareable_list_type = add_public_type(
+        module, &shx_shareable_list_spec, NULL, "ShareableList");
     if (state->shareable_list_type == NULL ||
         shx_list_search_add(state->shareable_list_type) < 0) {
         return -1;
@@ -82,7 +119,10 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     shx_state *state = shx_state_of_module(module);
     Py_VISIT(state->mapping_type);
     Py_VISIT(state->field_type);
+    Py_VISIT(state->memory_type);
     Py_VISIT(state->shared_memory_type);
+    Py_VISIT(state->mapped_file_type);
+    Py_VISIT(state->anonymous_memory_type);
     Py_VISIT(state->shareable_list_type);
     Py_VISIT(state->authkey);
     Py_VISIT(state->make_filename);
@@ -95,7 +135,10 @@ module_clear(PyObject *module)
     shx_state *state = shx_state_of_module(module);
     Py_CLEAR(state->mapping_type);
     Py_CLEAR(state->field_type);
+    Py_CLEAR(state->memory_type);
     Py_CLEAR(state->shared_memory_type);
+    Py_CLEAR(state->mapped_file_type);
+    Py_CLEAR(state->anonymous_memory_type);
     Py_CLEAR(state->shareable_list_type);
     Py_CLEAR(state->zero);
     Py_CLEAR(state->process_module);

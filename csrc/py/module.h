@@ -25,15 +25,23 @@
     X(close)                                                                  \
     X(create)                                                                 \
     X(current_process)                                                        \
+    X(exist_ok)                                                               \
+    X(mode)                                                                   \
     X(name)                                                                   \
+    X(path)                                                                   \
+    X(readonly)                                                               \
     X(reserve)                                                                \
     X(size)                                                                   \
+    X(timeout)                                                                \
     X(track)
 
 typedef struct {
     PyTypeObject *mapping_type;
     PyTypeObject *field_type;
+    PyTypeObject *memory_type;
     PyTypeObject *shared_memory_type;
+    PyTypeObject *mapped_file_type;
+    PyTypeObject *anonymous_memory_type;
     PyTypeObject *shareable_list_type;
     /* Which family we are in, and by what: guarded by the module's lock. */
     PyObject *authkey;
@@ -53,7 +61,10 @@ typedef struct {
 extern PyModuleDef shx_module;
 extern PyType_Spec shx_mapping_spec;
 extern PyType_Spec shx_field_spec;
+extern PyType_Spec shx_memory_spec;
 extern PyType_Spec shx_shared_memory_spec;
+extern PyType_Spec shx_mapped_file_spec;
+extern PyType_Spec shx_anonymous_memory_spec;
 extern PyType_Spec shx_shareable_list_spec;
 
 static inline shx_state *
@@ -92,8 +103,15 @@ extern PyMethodDef shx_lifetime_methods[];
 /* Raises what `err` stands for and returns NULL. `filename` may be NULL. */
 PyObject *shx_raise(shx_err err, PyObject *filename);
 
-/* Raises ENOSPC: which segment, how much was asked, how much is there, and
- * what to do. Returns NULL. */
-PyObject *shx_raise_full(PyObject *filename, size_t asked);
+/* Raises OSError with a sentence instead of the system's, and returns NULL.
+ * `text` is stolen; NULL: an exception is set already. */
+PyObject *shx_raise_text(int code, PyObject *text, PyObject *filename);
+
+/* The same, of something that the system cannot do. */
+PyObject *shx_raise_unsupported(int code, const char *text,
+                                PyObject *filename);
+
+/* Puts methods on a type that is there already. */
+int shx_add_methods(PyTypeObject *type, PyMethodDef *methods);
 
 #endif

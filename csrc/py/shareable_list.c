@@ -59,11 +59,23 @@ shx_list_acquire(PyObject *op)
                      Py_TYPE(op)->tp_name);
         return NULL;
     }
-    shx_mapping *mapping = shx_shared_memory_mapping(shm, type);
+    shx_mapping *mapping = shx_memory_mapping_if_any(shm, type);
     Py_DECREF(shm);
     if (mapping == NULL && !PyErr_Occurred()) {
         PyErr_SetString(PyExc_TypeError,
                         "a bytes-like object is required, not 'NoneType'");
+    }
+    return mapping;
+}
+
+shx_mapping *
+shx_list_acquire_writable(PyObject *op)
+{
+    shx_mapping *mapping = shx_list_acquire(op);
+    if (mapping != NULL && !mapping->segment.writable) {
+        PyErr_SetString(PyExc_TypeError,
+                        "cannot modify items: the list's shm is read-only");
+        Py_CLEAR(mapping);
     }
     return mapping;
 }
@@ -241,7 +253,7 @@ list_ass_subscript(PyObject *op, PyObject *key, PyObject *item)
     if (as_position(op, key, &position, "assignment index out of range") < 0) {
         return -1;
     }
-    mapping = shx_list_acquire(op);
+    mapping = shx_list_acquire_writable(op);
     if (mapping == NULL) {
         return -1;
     }

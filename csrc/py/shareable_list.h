@@ -22,15 +22,15 @@ typedef struct {
  * another thread cannot take the memory away while it is used. */
 shx_mapping *shx_list_acquire(PyObject *op);
 
+/* The same, to be written to: TypeError if it is read-only. */
+shx_mapping *shx_list_acquire_writable(PyObject *op);
+
 /* Finds the sections, unless that is done. The mapping must be the list's,
  * and the list's critical section held. */
 int shx_list_open_locked(PyObject *op, shx_mapping *mapping);
 
 /* The item at a position from the front, or from the back if negative. */
 PyObject *shx_list_item_at(PyObject *op, Py_ssize_t position);
-
-/* Methods of the other files are put on the type once it is there. */
-int shx_list_add_methods(PyTypeObject *type, PyMethodDef *methods);
 
 /* list_search.c: count() and index(). */
 int shx_list_search_add(PyTypeObject *type);

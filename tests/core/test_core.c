@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The core from a plain C program, without Python: segments, ledgers, lists,
- * and a list whose memory another thread fills with rubbish meanwhile.
+/* The core from a plain C program, without Python: segments, files and
+ * memory without a name, bulk copies, ledgers, lists, and a list whose memory
+ * another thread fills with rubbish meanwhile.
  *
  *   test_core DIRECTORY PREFIX
  *
@@ -15,10 +16,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h> /* rmdir */
 
+#include "anonymous_memory.h"
+#include "copy.h"
 #include "error.h"
 #include "ledger.h"
 #include "list.h"
+#include "mapped_file.h"
 #include "segment.h"
 
 #define CHECK(condition)                                                      \
@@ -49,10 +54,22 @@ create(const char *called, size_t size, bool reserve)
 {
     shx_segment made;
     shx_create request = {
-        .name = called, .size = size, .mode = 0600, .reserve = reserve};
+        .name = called, .size = size, .mode = 0600, .space.reserve = reserve};
     CHECK(shx_segment_create(&request, &made) == 0);
     CHECK(made.size == size && made.address != NULL);
     return made;
+}
+
+/* The step at which the last attach ended. */
+static shx_step step;
+
+static shx_err
+attach(const char *called, shx_segment *out)
+{
+    shx_attach request = {.name = called, .flags = O_RDWR};
+    shx_err err = shx_segment_attach(&request, out);
+    step = request.step;
+    return err;
 }
 
 static void
@@ -78,21 +95,21 @@ test_segment_is_shared_and_outlives_its_name(void)
 {
     name called = name_of("segment");
     for (int reserve = 0; reserve < 2; reserve++) {
-        shx_step step;
         shx_segment again;
         shx_segment made = create(called.text, 5000, reserve != 0);
         memcpy(made.address, "bytes", 6);
-        CHECK(shx_segment_attach(called.text, O_RDWR, &again, &step) == 0);
+        CHECK(attach(called.text, &again) == 0);
         CHECK(again.size == 5000 && again.address != made.address);
         CHECK(again.identity.inode == made.identity.inode);
         CHECK(strcmp(again.address, "bytes") == 0);
         int fd;
-        CHECK(shx_segment_open(called.text, &made.identity, &fd) == 0);
+        CHECK(shx_segment_open(called.text, &made.identity, O_RDWR, &fd) == 0);
         CHECK(shx_segment_owns_fd(&made.identity, fd));
         shx_os_close(fd);
         CHECK(shx_segment_unlink(called.text) == 0);
         CHECK(shx_segment_unlink(called.text) == ENOENT);
-        CHECK(shx_segment_open(called.text, &made.identity, &fd) == SHX_GONE);
+        CHECK(shx_segment_open(called.text, &made.identity, O_RDWR, &fd) ==
+              SHX_GONE);
         ((char *)made.address)[4999] = 'x';
         CHECK(((char *)again.address)[4999] == 'x');
         shx_segment_detach(&made);
@@ -104,22 +121,21 @@ static void
 test_segment_errors_leave_everything_as_it_was(void)
 {
     name called = name_of("taken");
-    shx_step step;
     shx_segment made = create(called.text, 64, true);
-    shx_segment none = {NULL, 0, {0, 0}};
+    shx_segment none = {.address = NULL};
     shx_create request = {.name = called.text, .size = 64, .mode = 0600};
     CHECK(shx_segment_create(&request, &none) == EEXIST);
     CHECK(none.address == NULL && request.step == SHX_STEP_PUBLISH);
-    CHECK(shx_segment_attach(called.text, O_RDWR, &none, &step) == 0);
+    CHECK(attach(called.text, &none) == 0);
     CHECK(none.identity.inode == made.identity.inode);
     shx_segment_detach(&none);
     CHECK(shx_segment_unlink(called.text) == 0);
     shx_segment_detach(&made);
-    CHECK(shx_segment_attach(called.text, O_RDWR, &none, &step) == ENOENT);
+    CHECK(attach(called.text, &none) == ENOENT);
     CHECK(step == SHX_STEP_OPEN);
     request.size = (size_t)PTRDIFF_MAX;
     CHECK(shx_segment_create(&request, &none) > 0);
-    CHECK(shx_segment_attach(called.text, O_RDWR, &none, &step) == ENOENT);
+    CHECK(attach(called.text, &none) == ENOENT);
 }
 
 static void
@@ -178,6 +194,171 @@ test_ledger_removes_what_is_still_its_own(void)
         CHECK(!shx_ledger_lists(&ledgers, records[i]));
         shx_segment_detach(&made[i]);
     }
+}
+
+static void
+test_segment_grows_and_others_refresh(void)
+{
+    name called = name_of("growing");
+    shx_segment old = create(called.text, 5000, true), longer, again, same;
+    const shx_space space = {.reserve = true};
+    int fd;
+    shx_file file;
+    memcpy(old.address, "bytes", 6);
+    CHECK(attach(called.text, &again) == 0);
+    CHECK(shx_segment_open(called.text, &old.identity, O_RDWR, &fd) == 0);
+    CHECK(shx_segment_grow(&old, fd, 50000, &space, &longer) == 0);
+    CHECK(longer.size == 50000 && strcmp(longer.address, "bytes") == 0);
+    CHECK(shx_os_inspect(fd, &file) == 0);
+    CHECK(file.size == 50000 && file.held >= 50000);
+    /* Somebody else was faster and wanted more. */
+    CHECK(shx_segment_grow(&again, fd, 6000, &space, &same) == 0);
+    CHECK(same.size == 50000);
+    shx_segment_detach(&same);
+    CHECK(shx_segment_refresh(&again, fd, &same) == 0 && same.size == 50000);
+    shx_segment_detach(&same);
+    CHECK(shx_segment_refresh(&longer, fd, &same) == 0);
+    CHECK(same.address == NULL);
+    ((char *)longer.address)[49999] = 'x';
+    ((char *)longer.address)[4999] = 'y';
+    CHECK(((char *)old.address)[4999] == 'y');
+    shx_os_close(fd);
+    CHECK(shx_segment_unlink(called.text) == 0);
+    shx_segment_detach(&old);
+    shx_segment_detach(&again);
+    shx_segment_detach(&longer);
+}
+
+static void
+test_await_finds_what_is_there_and_gives_up(void)
+{
+    name called = name_of("awaited");
+    shx_space space = {.reserve = true};
+    shx_attach request = {.name = called.text, .flags = O_RDWR};
+    shx_segment found;
+    struct timespec end;
+    shx_os_now(&end);
+    CHECK(shx_segment_await(&request, &end, &space, &found) == ENOENT);
+    shx_segment made = create(called.text, 100, true);
+    CHECK(shx_segment_await(&request, &end, &space, &found) == 0);
+    shx_segment_detach(&found);
+    CHECK(shx_segment_unlink(called.text) == 0);
+    shx_segment_detach(&made);
+}
+
+static void
+test_anonymous_memory_and_its_seals(void)
+{
+    const shx_space space = {.reserve = true};
+    shx_segment made, again, reader;
+    int fd, handle;
+    CHECK(shx_anonymous_memory_create(5000, &space, &made, &fd) == 0);
+    CHECK(shx_os_resize(fd, 100) == EPERM);
+    CHECK(shx_anonymous_memory_attach(fd, &again) == 0 && again.writable);
+    CHECK(shx_anonymous_memory_seal(fd, &made, &reader) == EBUSY);
+    ((char *)made.address)[0] = 'a';
+    CHECK(((char *)again.address)[0] == 'a');
+    shx_segment_detach(&again);
+    CHECK(shx_anonymous_memory_share_readonly(fd, &handle) == 0);
+    CHECK(shx_anonymous_memory_attach(handle, &again) == 0);
+    CHECK(!again.writable);
+    ((char *)made.address)[0] = 'b';
+    CHECK(((char *)again.address)[0] == 'b');
+    shx_segment_detach(&again);
+    shx_os_close(handle);
+    CHECK(!shx_anonymous_memory_is_sealed(fd));
+    CHECK(shx_anonymous_memory_seal(fd, &made, &reader) == 0);
+    CHECK(shx_anonymous_memory_is_sealed(fd) && !reader.writable);
+    ((char *)made.address)[0] = 'c';
+    CHECK(((char *)reader.address)[0] == 'b');
+    shx_segment_detach(&made);
+    shx_segment_detach(&reader);
+    shx_os_close(fd);
+}
+
+static void
+test_mapped_file_appears_whole(void)
+{
+    char directory[] = "/tmp/shmemext-core-XXXXXX", path[64];
+    CHECK(mkdtemp(directory) != NULL);
+    (void)snprintf(path, sizeof path, "%s/file", directory);
+    shx_file_request request = {.path = path,
+                                .directory = directory,
+                                .size = 5000,
+                                .mode = 0640,
+                                .space = {.reserve = true, .durable = true}};
+    shx_segment made, again;
+    CHECK(shx_mapped_file_attach(&request, &made) == ENOENT);
+    CHECK(shx_mapped_file_create(&request, &made) == 0);
+    CHECK(shx_mapped_file_create(&request, &again) == EEXIST);
+    request.size = 5001;
+    CHECK(shx_mapped_file_attach(&request, &again) == SHX_TOO_SMALL);
+    CHECK(request.found.size == 5000 && request.found.mode == 0640);
+    request.size = 0;
+    CHECK(shx_mapped_file_attach(&request, &again) == 0);
+    ((char *)made.address)[4999] = 'x';
+    CHECK(((char *)again.address)[4999] == 'x');
+    int fd;
+    CHECK(shx_mapped_file_open(path, &made.identity, O_RDWR, &fd) == 0);
+    shx_os_close(fd);
+    CHECK(shx_os_remove_path(path) == 0);
+    CHECK(shx_mapped_file_open(path, &made.identity, O_RDWR, &fd) == SHX_GONE);
+    request.path = directory;
+    CHECK(shx_mapped_file_attach(&request, &again) == SHX_NOT_MEMORY);
+    shx_segment_detach(&made);
+    shx_segment_detach(&again);
+    CHECK(rmdir(directory) == 0);
+}
+
+static int openings;
+
+static shx_err
+open_anonymous(void *context, int *fd)
+{
+    openings++;
+    return shx_os_reopen(*(int *)context, O_RDWR, fd);
+}
+
+/* Every way of copying, around the borders of strips and pages. */
+static void
+test_copies_are_exact(void)
+{
+    enum { SIZE = 3 << 20 };
+    const shx_space space = {.reserve = true};
+    shx_segment made;
+    shx_strips strips = {0};
+    int fd;
+    CHECK(shx_anonymous_memory_create(SIZE, &space, &made, &fd) == 0);
+    shx_copying copy = {&made, &strips, open_anonymous, &fd};
+    char *data = malloc(SIZE), *back = malloc(SIZE);
+    CHECK(data != NULL && back != NULL);
+    for (size_t i = 0; i < SIZE; i++) {
+        data[i] = (char)(i * 7 + i / 4096);
+    }
+    CHECK(shx_copy_in(&copy, 0, data, SIZE) == 0 && openings == 1);
+    CHECK(shx_copy_in(&copy, 0, data, SIZE) == 0 && openings == 1);
+    CHECK(memcmp(made.address, data, SIZE) == 0);
+    CHECK(shx_copy_out(&copy, 0, back, SIZE) == 0);
+    CHECK(memcmp(back, data, SIZE) == 0);
+    const size_t ends[] = {0, 1, 4095, 4096, 4097, 300000, SIZE - 1};
+    for (size_t i = 0; i < 7; i++) {
+        memset(back, 0, 10000);
+        size_t size = SIZE - ends[i] < 10000 ? SIZE - ends[i] : 10000;
+        CHECK(shx_copy_in(&copy, ends[i], data + 5, size) == 0);
+        CHECK(shx_copy_out(&copy, ends[i], back, size) == 0);
+        CHECK(memcmp(back, data + 5, size) == 0);
+    }
+    CHECK(shx_copy_in(&copy, SIZE, data, 0) == 0);
+    /* Within the memory, forwards and backwards, as memmove() does. */
+    memcpy(back, made.address, SIZE);
+    memmove(back + 100, back, SIZE - 100);
+    CHECK(shx_copy_in(&copy, 100, made.address, SIZE - 100) == 0);
+    CHECK(memcmp(back, made.address, SIZE) == 0);
+    CHECK(shx_copy_populate(&copy, &space) == 0);
+    shx_segment_detach(&made);
+    shx_os_close(fd);
+    free(data);
+    free(back);
 }
 
 static shx_value
@@ -379,7 +560,7 @@ test_list_under_a_hostile_peer(void)
 static void
 test_every_error_has_a_text(void)
 {
-    for (int err = SHX_TOO_LONG; err <= 40; err++) {
+    for (int err = SHX_NOT_SEALED; err <= 40; err++) {
         CHECK(shx_error_text(err) != NULL && *shx_error_text(err) != '\0');
     }
 }
@@ -394,6 +575,11 @@ main(int argc, char **argv)
     test_names();
     test_segment_is_shared_and_outlives_its_name();
     test_segment_errors_leave_everything_as_it_was();
+    test_segment_grows_and_others_refresh();
+    test_await_finds_what_is_there_and_gives_up();
+    test_anonymous_memory_and_its_seals();
+    test_mapped_file_appears_whole();
+    test_copies_are_exact();
     test_ledger_removes_what_is_still_its_own();
     test_list_keeps_values();
     test_list_forgets_marks_of_what_was_changed();

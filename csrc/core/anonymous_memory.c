@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+#include "anonymous_memory.h"
+
+#include <errno.h>
+#include <fcntl.h> /* O_RDONLY */
+
+shx_err
+shx_anonymous_memory_create(size_t size, const shx_space *space,
+                            shx_segment *out, int *fd)
+{
+    int created;
+    shx_file file;
+    void *address = NULL;
+    shx_err err = shx_os_create_anonymous(&created);
+    if (err != 0) {
+        return err;
+    }
+    err = shx_os_map(created, size, true, &address);
+    if (err == 0) {
+        err = shx_space_fill(space, created, size);
+    }
+    if (err == 0) {
+        err = shx_os_seal(created, SHX_SEAL_SHRINK);
+    }
+    if (err == 0) {
+        err = shx_os_inspect(created, &file);
+    }
+    if (err == 0) {
+        *out = (shx_segment){address, size, file.identity, true};
+        *fd = created;
+        return 0;
+    }
+    if (address != NULL) {
+        shx_os_unmap(address, size);
+    }
+    shx_os_close(created);
+    return err;
+}
+
+/* By a descriptor for reading: a mapping made by another counts as writable,
+ * since mprotect() could make it so. */
+static shx_err
+map_for_reading(int fd, const shx_file *file, shx_segment *out)
+{
+    int reader;
+    shx_err err = shx_os_reopen(fd, O_RDONLY, &reader);
+    if (err == 0) {
+        err = shx_segment_map(reader, file, false, out);
+        shx_os_close(reader);
+    }
+    return err;
+}
+
+shx_err
+shx_anonymous_memory_attach(int fd, shx_segment *out)
+{
+    unsigned seals;
+    shx_file file;
+    shx_err err = shx_os_inspect(fd, &file);
+    if (err != 0) {
+        return err;
+    }
+    if (shx_os_seals(fd, &seals) != 0) {
+        return SHX_NOT_SEALED; /* not that kind of file at all */
+    }
+    if ((seals & SHX_SEAL_SHRINK) == 0 &&
+        shx_os_seal(fd, SHX_SEAL_SHRINK) != 0) {
+        return SHX_NOT_SEALED;
+    }
+    bool writable = shx_os_is_writable(fd) &&
+                    (seals & (SHX_SEAL_WRITE | SHX_SEAL_FUTURE_WRITE)) == 0;
+    err = writable ? shx_segment_map(fd, &file, true, out) : EPERM;
+    if (err == EPERM) { /* if writable, sealed this very moment */
+        err = map_for_reading(fd, &file, out);
+    }
+    return err;
+}
+
+shx_err
+shx_anonymous_memory_seal(int fd, const shx_segment *old, shx_segment *out)
+{
+    shx_file file;
+    shx_segment reader;
+    shx_err err = shx_os_inspect(fd, &file);
+    if (err == 0) {
+        err = map_for_reading(fd, &file, &reader);
+    }
+    if (err != 0) {
+        return err;
+    }
+    /* Our own mapping is in the way. It is replaced where it is: somebody may
+     * know its address. */
+    err = shx_os_remap(fd, old->address, old->size, false);
+    if (err == 0) {
+        err = shx_os_seal(fd, SHX_SEAL_WRITE | SHX_SEAL_GROW |
+                                  SHX_SEAL_SHRINK | SHX_SEAL_SEAL);
+        if (err != 0 && shx_os_remap(fd, old->address, old->size, true) == 0) {
+            shx_segment_detach(&reader);
+            return err;
+        }
+    }
+    else {
+        shx_segment_detach(&reader);
+        return err;
+    }
+    *out = reader;
+    return err;
+}
+
+shx_err
+shx_anonymous_memory_share_readonly(int fd, int *out)
+{
+    unsigned seals;
+    shx_err err = shx_os_seals(fd, &seals);
+    if (err == 0 && (seals & (SHX_SEAL_WRITE | SHX_SEAL_FUTURE_WRITE)) == 0) {
+        err = shx_os_seal(fd, SHX_SEAL_FUTURE_WRITE);
+    }
+    return err == 0 ? shx_os_reopen(fd, O_RDONLY, out) : err;
+}
+
+bool
+shx_anonymous_memory_is_sealed(int fd)
+{
+    unsigned seals;
+    return shx_os_seals(fd, &seals) == 0 && (seals & SHX_SEAL_WRITE) != 0;
+}

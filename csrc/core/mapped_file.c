@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+#include "mapped_file.h"
+
+#include <errno.h>
+#include <fcntl.h> /* O_RDWR, O_RDONLY */
+
+/* The path appears with all that it stands for, or not at all. */
+static shx_err
+publish(const shx_file_request *request, int fd)
+{
+    shx_err err = shx_os_publish_at(fd, request->path);
+    if (err != 0) {
+        return err;
+    }
+    err = shx_os_sync_directory(request->directory);
+    if (err != 0) {
+        (void)shx_os_remove_path(request->path);
+    }
+    return err;
+}
+
+static shx_err
+prepare(shx_file_request *request, int fd, shx_segment *out)
+{
+    shx_file file;
+    void *address;
+    shx_err err = shx_os_inspect(fd, &file);
+    if (err == 0 && file.mode != request->mode) {
+        err = shx_os_set_mode(fd, request->mode);
+    }
+    if (err != 0) {
+        return err;
+    }
+    request->step = SHX_STEP_MAP;
+    err = shx_os_map(fd, request->size, true, &address);
+    if (err != 0) {
+        return err;
+    }
+    *out = (shx_segment){address, request->size, file.identity, true};
+    request->step = SHX_STEP_RESERVE;
+    err = shx_space_fill(&request->space, fd, request->size);
+    if (err == ENOSPC) {
+        request->room = shx_os_room(fd);
+    }
+    return err;
+}
+
+shx_err
+shx_mapped_file_create(shx_file_request *request, shx_segment *out)
+{
+    int fd;
+    shx_segment made = {.address = NULL};
+
+    request->step = SHX_STEP_OPEN;
+    if (shx_os_inspect_path(request->path, &request->found) == 0) {
+        return EEXIST; /* before much work for nothing */
+    }
+    shx_err err =
+        shx_os_create_unnamed_in(request->directory, request->mode, &fd);
+    if (err != 0) {
+        return err;
+    }
+    err = prepare(request, fd, &made);
+    if (err == 0) {
+        request->step = SHX_STEP_PUBLISH;
+        err = publish(request, fd);
+    }
+    shx_os_close(fd);
+    if (err == 0) {
+        *out = made;
+    }
+    else if (made.address != NULL) {
+        shx_segment_detach(&made);
+    }
+    return err;
+}
+
+shx_err
+shx_mapped_file_attach(shx_file_request *request, shx_segment *out)
+{
+    int fd;
+    request->step = SHX_STEP_OPEN;
+    /* What is no file may refuse to be opened, and not say why. */
+    shx_err err = shx_os_inspect_path(request->path, &request->found);
+    if (err == 0 && !request->found.regular) {
+        err = SHX_NOT_MEMORY;
+    }
+    if (err == 0) {
+        err = shx_os_open_path(request->path,
+                               request->readonly ? O_RDONLY : O_RDWR, &fd);
+    }
+    if (err != 0) {
+        return err;
+    }
+    err = shx_os_inspect(fd, &request->found);
+    if (err == 0) {
+        request->step = SHX_STEP_MAP;
+        err = request->found.regular && request->found.size != 0 &&
+                      request->found.size < request->size
+                  ? SHX_TOO_SMALL
+                  : shx_segment_map(fd, &request->found, !request->readonly,
+                                    out);
+    }
+    shx_os_close(fd);
+    return err;
+}
+
+shx_err
+shx_mapped_file_open(const char *path, const shx_identity *identity, int flags,
+                     int *fd)
+{
+    int opened;
+    shx_err err = shx_os_open_path(path, flags, &opened);
+    if (err != 0) {
+        return err == ENOENT ? SHX_GONE : err;
+    }
+    if (!shx_segment_owns_fd(identity, opened)) {
+        shx_os_close(opened);
+        return SHX_GONE;
+    }
+    *fd = opened;
+    return 0;
+}

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+/* Linux: files by path, on whichever file system, and by descriptor.
+ *
+ * O_TMPFILE is missing on NFS, and on overlayfs before Linux 6.10: there a
+ * file cannot be created whole, which is an error.
+ */
+#define _GNU_SOURCE
+
+#include <errno.h>
+#include <fcntl.h>  /* open, fcntl, O_TMPFILE, AT_EMPTY_PATH, F_OFD_SETLKW */
+#include <stdio.h>  /* snprintf */
+#include <unistd.h> /* linkat, unlink, fsync, pread, pwrite */
+
+#include "os.h"
+
+enum { LINK_SIZE = 32 };
+
+static void
+link_of(int fd, char link[LINK_SIZE])
+{
+    (void)snprintf(link, LINK_SIZE, "/proc/self/fd/%d", fd);
+}
+
+static shx_err
+open_retrying(const char *path, int flags, unsigned mode, int *fd)
+{
+    int opened;
+    do {
+        opened = open(path, flags | O_CLOEXEC, (mode_t)mode);
+    } while (opened < 0 && errno == EINTR);
+    if (opened < 0) {
+        return errno;
+    }
+    *fd = opened;
+    return 0;
+}
+
+/* A kernel, or a file system, that does not know the flag sees an attempt to
+ * write a directory. */
+shx_err
+shx_os_create_unnamed_in(const char *directory, unsigned mode, int *fd)
+{
+    shx_err err = open_retrying(directory, O_TMPFILE | O_RDWR, mode, fd);
+    return err == EISDIR ? EOPNOTSUPP : err;
+}
+
+/* AT_EMPTY_PATH is the shorter way, open to everybody since Linux 6.10 and to
+ * root before; /proc is the way for the others. */
+shx_err
+shx_os_publish_at(int fd, const char *path)
+{
+    if (linkat(fd, "", AT_FDCWD, path, AT_EMPTY_PATH) == 0) {
+        return 0;
+    }
+    if (errno != ENOENT) {
+        return errno;
+    }
+    char link[LINK_SIZE];
+    link_of(fd, link);
+    if (linkat(AT_FDCWD, link, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0) {
+        return 0;
+    }
+    return errno;
+}
+
+/* Without O_NONBLOCK, a FIFO would wait for its other end. */
+shx_err
+shx_os_open_path(const char *path, int flags, int *fd)
+{
+    return open_retrying(path, flags | O_NONBLOCK | O_NOCTTY, 0, fd);
+}
+
+shx_err
+shx_os_remove_path(const char *path)
+{
+    return unlink(path) == 0 ? 0 : errno;
+}
+
+shx_err
+shx_os_reopen(int fd, int flags, int *out)
+{
+    char link[LINK_SIZE];
+    link_of(fd, link);
+    return open_retrying(link, flags, 0, out);
+}
+
+bool
+shx_os_is_writable(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    return flags >= 0 && (flags & O_ACCMODE) != O_RDONLY;
+}
+
+/* A lock of the open file, not of the process; on the last byte that a file
+ * could have, which nobody else locks. */
+static int
+set_lock(int fd, short type)
+{
+    struct flock lock = {.l_type = type,
+                         .l_whence = SEEK_SET,
+                         .l_start = (off_t)(INT64_MAX - 1),
+                         .l_len = 1};
+    return fcntl(fd, F_OFD_SETLKW, &lock);
+}
+
+shx_err
+shx_os_lock(int fd)
+{
+    return set_lock(fd, F_WRLCK) == 0 ? 0 : errno;
+}
+
+void
+shx_os_unlock(int fd)
+{
+    (void)set_lock(fd, F_UNLCK);
+}
+
+shx_err
+shx_os_sync(int fd)
+{
+    int result;
+    do {
+        result = fsync(fd);
+    } while (result != 0 && errno == EINTR);
+    return result == 0 ? 0 : errno;
+}
+
+/* Some file systems have nothing to do for a directory, and say EINVAL. */
+shx_err
+shx_os_sync_directory(const char *directory)
+{
+    int fd = -1;
+    shx_err err = open_retrying(directory, O_RDONLY | O_DIRECTORY, 0, &fd);
+    if (err != 0) {
+        return err;
+    }
+    err = shx_os_sync(fd);
+    shx_os_close(fd);
+    return err == EINVAL ? 0 : err;
+}
+
+shx_err
+shx_os_write(int fd, const void *data, size_t size, uint64_t offset)
+{
+    const char *from = data;
+    while (size > 0) {
+        ssize_t done = pwrite(fd, from, size, (off_t)offset);
+        if (done < 0 && errno != EINTR) {
+            return errno;
+        }
+        if (done > 0) {
+            from += done;
+            size -= (size_t)done;
+            offset += (uint64_t)done;
+        }
+    }
+    return 0;
+}
+
+shx_err
+shx_os_read(int fd, void *data, size_t size, uint64_t offset)
+{
+    char *to = data;
+    while (size > 0) {
+        ssize_t done = pread(fd, to, size, (off_t)offset);
+        if (done < 0 && errno != EINTR) {
+            return errno;
+        }
+        if (done == 0) {
+            return EFAULT;
+        }
+        if (done > 0) {
+            to += done;
+            size -= (size_t)done;
+            offset += (uint64_t)done;
+        }
+    }
+    return 0;
+}

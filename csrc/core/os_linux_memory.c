@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT */
+/* Linux: pages, and memory without a name: memfd_create(2), whose seals are
+ * in fcntl(2). */
+#define _GNU_SOURCE
+
+#include <errno.h>
+#include <fcntl.h>    /* F_ADD_SEALS, open */
+#include <stdio.h>    /* sscanf */
+#include <string.h>   /* strstr */
+#include <sys/mman.h> /* memfd_create, mmap, mremap, madvise */
+#include <unistd.h>   /* pread */
+
+#include "os.h"
+
+/* Newer than some C libraries that we build with. */
+enum {
+    NOEXEC_SEAL = 8,     /* MFD_NOEXEC_SEAL, Linux 6.3 */
+    POPULATE_READ = 22,  /* MADV_POPULATE_READ, Linux 5.14 */
+    POPULATE_WRITE = 23, /* MADV_POPULATE_WRITE */
+};
+
+/* Systems may insist that such memory cannot be executed, and older ones do
+ * not know the flag. */
+shx_err
+shx_os_create_anonymous(int *fd)
+{
+    unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+    int created = memfd_create("shmemext", flags | NOEXEC_SEAL);
+    if (created < 0 && errno == EINVAL) {
+        created = memfd_create("shmemext", flags);
+    }
+    if (created < 0) {
+        return errno;
+    }
+    *fd = created;
+    return 0;
+}
+
+static const struct {
+    unsigned seal;
+    int system;
+} seal_table[] = {
+    {SHX_SEAL_SHRINK, F_SEAL_SHRINK}, {SHX_SEAL_GROW, F_SEAL_GROW},
+    {SHX_SEAL_WRITE, F_SEAL_WRITE},   {SHX_SEAL_FUTURE_WRITE, 0x10},
+    {SHX_SEAL_SEAL, F_SEAL_SEAL},
+};
+enum { SEALS = sizeof seal_table / sizeof seal_table[0] };
+
+shx_err
+shx_os_seal(int fd, unsigned seals)
+{
+    int system = 0;
+    for (int i = 0; i < SEALS; i++) {
+        system |= (seals & seal_table[i].seal) != 0 ? seal_table[i].system : 0;
+    }
+    return fcntl(fd, F_ADD_SEALS, system) == 0 ? 0 : errno;
+}
+
+shx_err
+shx_os_seals(int fd, unsigned *seals)
+{
+    int system = fcntl(fd, F_GET_SEALS);
+    if (system < 0) {
+        return errno;
+    }
+    *seals = 0;
+    for (int i = 0; i < SEALS; i++) {
+        *seals |=
+            (system & seal_table[i].system) != 0 ? seal_table[i].seal : 0;
+    }
+    return 0;
+}
+
+/* mremap(2) of 0 bytes of a shared mapping makes a second one. */
+shx_err
+shx_os_map_again(void *address, size_t size, void **again)
+{
+    void *mapped = mremap(address, 0, size, MREMAP_MAYMOVE);
+    if (mapped == MAP_FAILED) {
+        return errno;
+    }
+    *again = mapped;
+    return 0;
+}
+
+shx_err
+shx_os_remap(int fd, void *address, size_t size, bool shared)
+{
+    int flags = MAP_FIXED | (shared ? MAP_SHARED : MAP_PRIVATE);
+    void *mapped = mmap(address, size, PROT_READ | PROT_WRITE, flags, fd, 0);
+    return mapped == MAP_FAILED ? errno : 0;
+}
+
+shx_err
+shx_os_populate(void *address, size_t size, bool writable)
+{
+    size_t before = (uintptr_t)address % shx_os_page_size();
+    return madvise((char *)address - before, size + before,
+                   writable ? POPULATE_WRITE : POPULATE_READ) == 0
+               ? 0
+               : errno;
+}
+
+/* One number of 64 bits for each page, of which the highest says whether the
+ * page is in the table: see pagemap in the kernel's documentation. */
+bool
+shx_os_is_present(const void *address, size_t size)
+{
+    enum { LOOKS = 8 };
+    int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return false;
+    }
+    size_t page = shx_os_page_size(), steps = (size - 1) / LOOKS;
+    bool present = true;
+    for (size_t i = 0; i <= LOOKS && present; i++) {
+        uint64_t entry;
+        uintptr_t at = (uintptr_t)address + i * steps;
+        off_t offset = (off_t)(at / page * sizeof entry);
+        present = pread(fd, &entry, sizeof entry, offset) == sizeof entry &&
+                  entry >> 63 != 0;
+    }
+    shx_os_close(fd);
+    return present;
+}
+
+/* What new memory may come from: see proc_meminfo(5). */
+uint64_t
+shx_os_free_memory(void)
+{
+    char text[2048] = "";
+    int fd = open("/proc/meminfo", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return UINT64_MAX;
+    }
+    ssize_t length = pread(fd, text, sizeof text - 1, 0);
+    shx_os_close(fd);
+    text[length < 0 ? 0 : length] = '\0';
+    const char *memory = strstr(text, "MemAvailable:");
+    const char *swap = strstr(text, "SwapFree:");
+    unsigned long long available, free = 0;
+    if (memory == NULL || sscanf(memory, "%*s %llu", &available) != 1) {
+        return UINT64_MAX;
+    }
+    if (swap != NULL) {
+        (void)sscanf(swap, "%*s %llu", &free);
+    }
+    return (available + free) * 1024;
+}

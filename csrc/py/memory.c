@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: MIT */
+/* The type shmemext.Memory, the base of all kinds.
+ *
+ * close() drops references and never unmaps: the Mapping does, when the last
+ * view of it is gone. A fork duplicates the object: both sides use the same
+ * pages, and each closes its own.
+ */
+#include "memory.h"
+
+#include <fcntl.h>  /* O_RDWR, O_RDONLY */
+#include <stddef.h> /* offsetof */
+
+PyObject *
+shx_memory_new(PyTypeObject *type, const shx_memory_kind *kind)
+{
+    PyObject *op = type->tp_alloc(type, 0);
+    if (op != NULL) {
+        MEMORY(op)->kind = kind;
+        MEMORY(op)->fd = SHX_FD_NONE;
+    }
+    return op;
+}
+
+int
+shx_memory_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    shx_memory *self = MEMORY(op);
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(self->size);
+    Py_VISIT(self->mmap);
+    Py_VISIT(self->buf);
+    Py_VISIT(self->pinned);
+    Py_VISIT(self->dict);
+    return 0;
+}
+
+int
+shx_memory_clear(PyObject *op)
+{
+    shx_memory *self = MEMORY(op);
+    Py_CLEAR(self->size);
+    Py_CLEAR(self->mmap);
+    Py_CLEAR(self->buf);
+    Py_CLEAR(self->pinned);
+    Py_CLEAR(self->dict);
+    return 0;
+}
+
+void
+shx_memory_dealloc(PyObject *op)
+{
+    if (PyObject_CallFinalizerFromDealloc(op) < 0) {
+        return; /* a subclass's close() brought it back */
+    }
+    PyTypeObject *type = Py_TYPE(op);
+    PyObject_GC_UnTrack(op);
+    if (MEMORY(op)->weakrefs != NULL) {
+        PyObject_ClearWeakRefs(op);
+    }
+    shx_leftovers taken = shx_take(op); /* asks nothing of the type, which */
+    shx_drop(&taken);                   /* may be half collected by now */
+    (void)MEMORY(op)->kind->clear(op);
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+/* What the methods need. */
+
+static PyObject *
+closed_error(PyObject *op, const char *so)
+{
+    PyErr_Format(PyExc_ValueError, "the %s is closed%s",
+                 MEMORY(op)->kind->what, so);
+    return NULL;
+}
+
+shx_mapping *
+shx_memory_mapping_if_any(PyObject *op, PyTypeObject *type)
+{
+    PyObject *mapping;
+    Py_BEGIN_CRITICAL_SECTION(op);
+    mapping = MEMORY(op)->mmap;
+    if (mapping != NULL && !Py_IS_TYPE(mapping, type)) {
+        mapping = NULL;
+    }
+    Py_XINCREF(mapping);
+    Py_END_CRITICAL_SECTION();
+    return (shx_mapping *)mapping;
+}
+
+shx_mapping *
+shx_memory_mapping(PyObject *op)
+{
+    shx_state *state = shx_state_of(Py_TYPE(op));
+    if (state == NULL) {
+        return NULL;
+    }
+    shx_mapping *mapping = shx_memory_mapping_if_any(op, state->mapping_type);
+    if (mapping == NULL) {
+        closed_error(op, "");
+    }
+    return mapping;
+}
+
+int
+shx_poll_signals(void *context)
+{
+    PyThreadState **saved = context;
+    PyEval_RestoreThread(*saved);
+    int status = PyErr_CheckSignals();
+    *saved = PyEval_SaveThread();
+    return status;
+}
+
+/* `buf` is made when it is first asked for, and is the same object from then
+ * on. Programs that put something else in `_mmap` get None. */
+PyObject *
+shx_memory_buf(PyObject *op)
+{
+    shx_state *state = shx_state_of(Py_TYPE(op));
+    if (state == NULL) {
+        return NULL;
+    }
+    shx_memory *self = MEMORY(op);
+    PyObject *buf = NULL;
+    Py_BEGIN_CRITICAL_SECTION(op);
+    if (self->buf == NULL && self->mmap != NULL &&
+        Py_IS_TYPE(self->mmap, state->mapping_type)) {
+        self->buf = PyMemoryView_FromObject(self->mmap);
+        buf = Py_XNewRef(self->buf);
+    }
+    else {
+        buf = Py_NewRef(self->buf == NULL ? Py_None : self->buf);
+    }
+    Py_END_CRITICAL_SECTION();
+    return buf;
+}
+
+int
+shx_memory_fd_locked(PyObject *op)
+{
+    shx_memory *self = MEMORY(op);
+    if (self->fd != SHX_FD_UNASKED) {
+        return self->fd;
+    }
+    int fd = SHX_FD_NONE;
+    shx_err err =
+        self->kind->open(op, self->readonly ? O_RDONLY : O_RDWR, &fd);
+    if (err != 0) {
+        PyObject *label = self->kind->label(op);
+        shx_raise(err, label);
+        Py_DECREF(label);
+        return -1;
+    }
+    return self->fd = fd;
+}
+
+/* functools.partial(type(op), **keywords) */
+PyObject *
+shx_memory_maker(PyObject *op, PyObject *keywords)
+{
+    if (PyDict_GET_SIZE(keywords) == 0) {
+        return Py_NewRef((PyObject *)Py_TYPE(op));
+    }
+    PyObject *functools = PyImport_ImportModule("functools");
+    PyObject *partial = functools == NULL
+                            ? NULL
+                            : PyObject_GetAttrString(functools, "partial");
+    PyObject *args = PyTuple_Pack(1, (PyObject *)Py_TYPE(op));
+    PyObject *result = NULL;
+    if (partial != NULL && args != NULL) {
+        result = PyObject_Call(partial, args, keywords);
+    }
+    Py_XDECREF(functools);
+    Py_XDECREF(partial);
+    Py_XDECREF(args);
+    return result;
+}
+
+/* Methods */
+
+PyDoc_STRVAR(
+    memory_close_doc,
+    "close($self, /)\n--\n\n"
+    "End this object's use of the memory, which goes on existing.\n\n"
+    "Always completes, any number of times, from any thread. Slices of buf,\n"
+    "arrays and other views stay readable and writable: the memory is\n"
+    "unmapped when the last of them dies. buf itself is released.");
+
+static PyObject *
+memory_close(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    shx_state *state = shx_state_of(Py_TYPE(op));
+    if (state == NULL) {
+        return NULL;
+    }
+    shx_leftovers taken = shx_take(op);
+    if (shx_let_go(state, &taken) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(
+    memory_fileno_doc,
+    "fileno($self, /)\n--\n\n"
+    "Return a descriptor of the memory, for fcntl.flock, os.sendfile, mmap.\n"
+    "\nA segment or file is opened by its name when it is first asked for:\n"
+    "it holds no descriptor until then. close() closes it.\n\n"
+    "ValueError: closed. FileNotFoundError: the name is gone by now.");
+
+static PyObject *
+memory_fileno(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    int fd;
+    Py_BEGIN_CRITICAL_SECTION(op);
+    fd = shx_memory_fd_locked(op);
+    Py_END_CRITICAL_SECTION();
+    if (fd >= 0) {
+        return PyLong_FromLong(fd);
+    }
+    return PyErr_Occurred() ? NULL
+                            : closed_error(op, ": it has no descriptor");
+}
+
+PyDoc_STRVAR(
+    memory_flush_doc,
+    "flush($self, /, offset=0, size=None)\n--\n\n"
+    "Return when size bytes from offset are on the disk.\n\n"
+    "None: all that follow. What begins within a page is flushed with all\n"
+    "of it. Shared and anonymous memory have no disk: nothing happens.\n\n"
+    "ValueError: closed, or outside the memory. OSError: the disk is full\n"
+    "or broken. See msync(2).");
+
+static PyObject *
+memory_flush(PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    static char *keywords[] = {"offset", "size", NULL};
+    Py_ssize_t offset = 0, size = -1;
+    PyObject *given = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|nO:flush", keywords,
+                                     &offset, &given)) {
+        return NULL;
+    }
+    if (given != Py_None) {
+        size = PyNumber_AsSsize_t(given, PyExc_OverflowError);
+        if (size == -1 && PyErr_Occurred()) {
+            return NULL;
+        }
+    }
+    shx_mapping *mapping = shx_memory_mapping(op);
+    if (mapping == NULL) {
+        return NULL;
+    }
+    Py_ssize_t whole = (Py_ssize_t)mapping->segment.size;
+    bool inside = offset >= 0 && offset <= whole;
+    if (inside && given == Py_None) {
+        size = whole - offset;
+    }
+    if (!inside || size < 0 || size > whole - offset) {
+        PyErr_Format(PyExc_ValueError,
+                     "cannot flush outside the memory, which has %zd bytes",
+                     whole);
+        Py_DECREF(mapping);
+        return NULL;
+    }
+    size_t before = (size_t)offset % shx_os_page_size();
+    char *start = (char *)mapping->segment.address + offset - before;
+    shx_err err;
+    Py_BEGIN_ALLOW_THREADS
+    err = shx_os_flush(start, (size_t)size + before);
+    Py_END_ALLOW_THREADS
+    Py_DECREF(mapping);
+    if (err != 0) {
+        PyObject *label = MEMORY(op)->kind->label(op);
+        shx_raise(err, label);
+        Py_DECREF(label);
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(memory_enter_doc, "__enter__($self, /)\n--\n\nReturn self.");
+
+static PyObject *
+memory_enter(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return Py_NewRef(op);
+}
+
+PyDoc_STRVAR(memory_exit_doc,
+             "__exit__($self, /, *args)\n--\n\nclose(), and no more.");
+
+static PyObject *
+memory_exit(PyObject *op, PyObject *Py_UNUSED(args))
+{
+    shx_state *state = shx_state_of(Py_TYPE(op));
+    return state == NULL ? NULL
+                         : PyObject_CallMethodNoArgs(op, state->str.close);
+}
+
+static PyMethodDef memory_methods[] = {
+    {"close", memory_close, METH_NOARGS, memory_close_doc},
+    {"fileno", memory_fileno, METH_NOARGS, memory_fileno_doc},
+    {"flush", (PyCFunction)(void (*)(void))memory_flush,
+     METH_VARARGS | METH_KEYWORDS, memory_flush_doc},
+    {"__enter__", memory_enter, METH_NOARGS, memory_enter_doc},
+    {"__exit__", memory_exit, METH_VARARGS, memory_exit_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+/* Attributes */
+
+static PyObject *
+get_buf(PyObject *op, void *Py_UNUSED(closure))
+{
+    return shx_memory_buf(op);
+}
+
+static PyObject *
+get_size(PyObject *op, void *Py_UNUSED(closure))
+{
+    PyObject *size;
+    Py_BEGIN_CRITICAL_SECTION(op);
+    size = Py_XNewRef(MEMORY(op)->size);
+    Py_END_CRITICAL_SECTION();
+    if (size == NULL) {
+        PyErr_Format(PyExc_AttributeError, "'%.100s' object has no size yet",
+                     Py_TYPE(op)->tp_name);
+    }
+    return size;
+}
+
+static PyObject *
+get_readonly(PyObject *op, void *Py_UNUSED(closure))
+{
+    bool readonly;
+    Py_BEGIN_CRITICAL_SECTION(op);
+    readonly = MEMORY(op)->readonly;
+    Py_END_CRITICAL_SECTION();
+    return PyBool_FromLong(readonly);
+}
+
+int
+shx_memory_refuse(PyObject *op, PyObject *value, void *name)
+{
+    PyErr_Format(PyExc_AttributeError,
+                 "property '%s' of '%.100s' object has no %s", (char *)name,
+                 Py_TYPE(op)->tp_name, value == NULL ? "deleter" : "setter");
+    return -1;
+}
+
+static PyGetSetDef memory_getset[] = {
+    {"buf", get_buf, shx_memory_refuse,
+     PyDoc_STR("The memory: a memoryview of size bytes, format 'B', the same\n"
+               "object until grow() or refresh(). Writable unless readonly.\n"
+               "None after close()."),
+     "buf"},
+    {"size", get_size, shx_memory_refuse,
+     PyDoc_STR("Size in bytes. Stays after close()."), "size"},
+    {"readonly", get_readonly, shx_memory_refuse,
+     PyDoc_STR("Can the memory only be read here? Writing is a TypeError."),
+     "readonly"},
+    {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+/* Our own buffer is the mapping's. numpy.ndarray(buffer=shm) gives the buffer
+ * back at once and then counts on us to keep the memory: so what was asked
+ * once stays mapped until this object dies, closed or not. */
+static int
+pin_locked(shx_memory *self)
+{
+    if (self->pinned == NULL) {
+        self->pinned = PyList_New(0);
+        if (self->pinned == NULL) {
+            return -1;
+        }
+    }
+    Py_ssize_t count = PyList_GET_SIZE(self->pinned);
+    if (count > 0 && PyList_GET_ITEM(self->pinned, count - 1) == self->mmap) {
+        return 0;
+    }
+    return PyList_Append(self->pinned, self->mmap);
+}
+
+static int
+memory_getbuffer(PyObject *op, Py_buffer *view, int flags)
+{
+    shx_memory *self = MEMORY(op);
+    shx_state *state = shx_state_of(Py_TYPE(op));
+    int status = -1;
+    view->obj = NULL;
+    if (state == NULL) {
+        return -1;
+    }
+    Py_BEGIN_CRITICAL_SECTION(op);
+    if (self->mmap == NULL || !Py_IS_TYPE(self->mmap, state->mapping_type)) {
+        closed_error(op, ": it has no buffer");
+    }
+    else if (pin_locked(self) == 0) {
+        status = PyObject_GetBuffer(self->mmap, view, flags);
+    }
+    Py_END_CRITICAL_SECTION();
+    return status;
+}
+
+PyDoc_STRVAR(memory_doc,
+             "What SharedMemory, MappedFile and AnonymousMemory share.\n\n"
+             "The object is a buffer itself: memoryview(memory),\n"
+             "numpy.frombuffer(memory), readinto. It cannot be made.");
+
+static PyMemberDef memory_members[] = {
+    {"__dictoffset__", Py_T_PYSSIZET, offsetof(shx_memory, dict), Py_READONLY,
+     NULL},
+    {"__weaklistoffset__", Py_T_PYSSIZET, offsetof(shx_memory, weakrefs),
+     Py_READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot memory_slots[] = {
+    {Py_tp_doc, (void *)memory_doc},     {Py_tp_traverse, shx_memory_traverse},
+    {Py_tp_clear, shx_memory_clear},     {Py_tp_finalize, shx_memory_finalize},
+    {Py_tp_dealloc, shx_memory_dealloc}, {Py_tp_methods, memory_methods},
+    {Py_tp_getset, memory_getset},       {Py_tp_members, memory_members},
+    {Py_bf_getbuffer, memory_getbuffer}, {0, NULL},
+};
+
+PyType_Spec shx_memory_spec = {
+    .name = "shmemext.Memory",
+    .basicsize = sizeof(shx_memory),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |
+             Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = memory_slots,
+};

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+/* What SharedMemory, MappedFile and AnonymousMemory share: the type Memory.
+ *
+ *   Memory  <--+-- SharedMemory      by name, in /dev/shm
+ *              +-- MappedFile        by path, on a disk
+ *              +-- AnonymousMemory   by descriptor
+ *
+ * An object uses one mapping at a time. close() drops it, and grow() and
+ * refresh() replace it; whoever has a view of the old one keeps that alive.
+ *
+ * All members are guarded by the object's critical section. A NULL member is
+ * unset.
+ */
+#ifndef SHX_MEMORY_H
+#define SHX_MEMORY_H
+
+#include "mapping.h"
+
+/* Values of `fd` that are no descriptors. */
+enum { SHX_FD_NONE = -1, SHX_FD_UNASKED = -2 };
+
+/* What differs between the kinds. The functions are called with the lock. */
+typedef struct {
+    const char *what;  /* "shared memory" */
+    const char *place; /* where it takes its room */
+    const char *hint;  /* what to do when there is none */
+    bool durable;      /* what is there survives a power failure */
+    inquiry clear;     /* the type's own tp_clear */
+    /* How messages call it: its name or path. New reference, never NULL. */
+    PyObject *(*label)(PyObject *op);
+    /* Opens a descriptor, which becomes the caller's. */
+    shx_err (*open)(PyObject *op, int flags, int *fd);
+    /* What is to be known of the file: SHX_GONE if it cannot be found. */
+    shx_err (*inspect)(PyObject *op, shx_file *out);
+} shx_memory_kind;
+
+typedef struct {
+    PyObject_HEAD
+    const shx_memory_kind *kind;
+    PyObject *size;   /* stays after close */
+    PyObject *mmap;   /* a Mapping, unless a program put something else */
+    PyObject *buf;    /* made from mmap when first asked for */
+    PyObject *pinned; /* what our own buffer was asked from: see getbuffer */
+    PyObject *dict;
+    PyObject *weakrefs;
+    int fd;
+    bool readonly;
+    bool unreserved;       /* as it was created: so it grows */
+    shx_identity identity; /* of the file: it stays after close */
+} shx_memory;
+
+#define MEMORY(op) ((shx_memory *)(op))
+
+/* For the slots of the derived types. */
+PyObject *shx_memory_new(PyTypeObject *type, const shx_memory_kind *kind);
+int shx_memory_traverse(PyObject *op, visitproc visit, void *arg);
+int shx_memory_clear(PyObject *op);
+void shx_memory_dealloc(PyObject *op);
+
+/* `buf`, made when it is first asked for. New reference. */
+PyObject *shx_memory_buf(PyObject *op);
+
+/* The descriptor that fileno() returns: opened the first time it is asked for.
+ * -1 without an exception where there is none. */
+int shx_memory_fd_locked(PyObject *op);
+
+/* A property's words when it is set or deleted: `name` is a const char *. */
+int shx_memory_refuse(PyObject *op, PyObject *value, void *name);
+
+/* functools.partial(type(op), **keywords): what unpickles an object that was
+ * not made with the defaults. */
+PyObject *shx_memory_maker(PyObject *op, PyObject *keywords);
+
+/* The mapping in use: a new reference. NULL and ValueError if it is closed. */
+shx_mapping *shx_memory_mapping(PyObject *op);
+
+/* The same, of a type that is known. NULL without an exception. */
+shx_mapping *shx_memory_mapping_if_any(PyObject *op, PyTypeObject *type);
+
+/* Called without the GIL, between the pieces of long work: `context` is the
+ * PyThreadState ** of who released it. */
+int shx_poll_signals(void *context);
+
+/* Methods of the other files, put on the type once it is there:
+ * memory_grow.c: how the mapping is replaced; memory_copy.c: how bytes go in
+ * and out in bulk. */
+extern PyMethodDef shx_memory_grow_methods[];
+extern PyMethodDef shx_memory_copy_methods[];
+
+/* Raises ENOSPC: which memory, how much was asked, how much is there, and
+ * what to do. Returns NULL. */
+PyObject *shx_raise_full(const shx_memory_kind *kind, PyObject *label,
+                         size_t asked, uint64_t room);
+
+/* close.c: what an object lets go of, taken out under the lock and dropped
+ * after it: releasing runs other code. */
+typedef struct {
+    PyObject *buf;
+    PyObject *mmap;
+    PyObject *size;
+    int fd; /* ours to close, or < 0 */
+} shx_leftovers;
+
+shx_leftovers shx_take(PyObject *op);
+shx_leftovers shx_take_locked(PyObject *op);
+void shx_drop(shx_leftovers *taken);
+int shx_let_go(shx_state *state, shx_leftovers *taken);
+void shx_memory_finalize(PyObject *op);
+
+/* The object takes over a mapping, its size and a descriptor or SHX_FD_*:
+ * references to both are stolen. What it had is returned. */
+shx_leftovers shx_take_over_locked(PyObject *op, shx_mapping *mapping,
+                                   PyObject *size, int fd);
+
+#endif

