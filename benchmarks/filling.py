@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Filling fresh memory: a segment of 256 MiB gets its bytes. The create is
-not timed, the page faults of the first touch are. Used: once more."""
+not timed, the page faults of the first touch are. Used: a slice has filled it
+before."""
 
 from __future__ import annotations
 
@@ -14,16 +15,17 @@ from bench import Bench, asking, of_floor
 from lifecycle import pinned
 from machine import room
 from paired import Measure
-from side import Sides
+from side import Side, Sides
 from table import FLOOR, OURS, STDLIB, Row
 
 SIZE = 256 << 20
 QUICK_SIZE = 32 << 20
 WRITE = "shmemext write()"
+POPULATE = "shmemext populate()"
 SIDES = (
     OURS,
     WRITE,
-    "shmemext populate()",
+    POPULATE,
     STDLIB,
     "stdlib untracked",
     "posix_ipc",
@@ -31,23 +33,29 @@ SIDES = (
     "SharedArray",
 )
 POPULATED = "C floor, populated"
-REACH = {"fill": 0.65, "refill": 1.1}
+# Of write(), by what was there before.
+REACH = {"": 0.65, "plain": 1.1}
 
 
 # --- in the sides -----------------------------------------------------------
 
 
-def fill(peer: Any, state: dict[str, Any], size: int, used: bool) -> float:
-    """Microseconds. `memory` may be what fills, not only where: it is in."""
+def fill(
+    peer: Any, state: dict[str, Any], size: int, before: str = ""
+) -> float:
+    """Microseconds. `memory` may be what fills, not only where: it is in.
+    Before: "plain", it was filled by a slice; "same", by what is measured."""
     name = f"shmemext-bench-{os.getpid()}"
     array = state.setdefault("array", None)
     if array is None:
         array = state["array"] = memoryview(peers.payload(size))
     handle = peer.create(name, size)
     pinned(state)
+    plain = getattr(peer, "plain", peer.memory)
     try:
-        if used:
-            peer.memory(handle)[:size] = array
+        if before:
+            how = plain if before == "plain" else peer.memory
+            how(handle)[:size] = array
         start = perf_counter()
         peer.memory(handle)[:size] = array
         return (perf_counter() - start) * 1e6
@@ -85,50 +93,54 @@ def measure(bench: Bench) -> Iterator[list[Row]]:
         return
     mib = f"{size >> 20} MiB"
     with Sides(bench.of(list(SIDES))) as sides:
-        for used in (False, True):
-            work = "refill" if used else "fill"
-            measures: dict[str, Measure] = {
-                FLOOR: of_floor(bench.floor, work, 1, size, scale=1e3)
-            }
-            if not used:
-                measures[POPULATED] = of_floor(
-                    bench.floor, "populate", 1, size, scale=1e3
-                )
+        for work, before, words in (
+            ("fill", "", f"fill a fresh {mib}"),
+            ("refill", "plain", f"fill a used {mib}"),
+        ):
+            measures = {FLOOR: floor_of(bench, work, size)}
+            if work == "fill":
+                measures[POPULATED] = floor_of(bench, "populate", size)
             for name, side in sides.items():
-                measures[name] = asking(
-                    side, "filling", "fill", 1e3, size=size, used=used
-                )
-            state = "a used" if used else "a fresh"
-            rows = bench.paired(
-                "filling", f"fill {state} {mib}: buf[:] = data", "ms", measures
+                if work == "fill" or name != POPULATE:
+                    measures[name] = filled(side, size, before)
+            yield bench.paired(
+                "filling", f"{words}: buf[:] = data", "ms", measures
             )
-            yield rows
             if WRITE in sides:
-                yield promised(bench, work, state, mib, measures)
+                yield against_slices(
+                    bench, sides, f"{words}: write(data)", size, before
+                )
         if WRITE in sides:
+            words = f"fill {mib} twice, the second time"
+            yield against_slices(bench, sides, words, size, "same")
             yield reading(bench, sides, size, mib)
 
 
-def promised(
-    bench: Bench,
-    work: str,
-    state: str,
-    mib: str,
-    measures: dict[str, Measure],
+def floor_of(bench: Bench, work: str, size: int) -> Measure:
+    return of_floor(bench.floor, work, 1, size, scale=1e3)
+
+
+def filled(side: Side, size: int, before: str) -> Measure:
+    return asking(side, "filling", "fill", 1e3, size=size, before=before)
+
+
+def against_slices(
+    bench: Bench, sides: dict[str, Side], work: str, size: int, before: str
 ) -> list[Row]:
     """write() against what it is there to replace."""
+    reach = REACH.get(before)
     return bench.paired(
         "filling",
-        f"fill {state} {mib}: write(data) against buf[:] = data",
+        f"{work}, against buf[:] = data",
         "ms",
-        {name: measures[name] for name in (OURS, WRITE)},
+        {name: filled(sides[name], size, before) for name in (OURS, WRITE)},
         base=OURS,
-        reach={WRITE: REACH[work]},
+        reach={} if reach is None else {WRITE: reach},
     )
 
 
 def reading(
-    bench: Bench, sides: dict[str, Any], size: int, mib: str
+    bench: Bench, sides: dict[str, Side], size: int, mib: str
 ) -> list[Row]:
     ours = sides[OURS]
     measures = {

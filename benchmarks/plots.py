@@ -33,6 +33,8 @@ Result = dict[str, Any]
 LOOKS = {
     FLOOR: ("0.0", "", "", ":"),
     OURS: ("0.15", "", "o", "-"),
+    "shmemext write()": ("0.0", "", "H", "-"),
+    "shmemext Anonymous": ("0.3", "", "8", "--"),
     STDLIB: ("0.95", "////", "s", "--"),
     "stdlib untracked": ("0.95", "....", "D", "-."),
     "shmemext reserve=False": ("0.45", "", "h", "-"),

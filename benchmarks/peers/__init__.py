@@ -31,6 +31,7 @@ _KNOWN = {
     "shmemext reserve=False": ("shm", "Unreserved", "shmemext", "shmemext"),
     "shmemext write()": ("shm", "Written", "shmemext", "shmemext"),
     "shmemext populate()": ("shm", "Populated", "shmemext", "shmemext"),
+    "shmemext Anonymous": ("shm", "Anonymous", "shmemext", "shmemext"),
     "stdlib": ("shm", "Stdlib", None, "multiprocessing.shared_memory"),
     "stdlib untracked": (
         "shm",
@@ -72,6 +73,7 @@ _NEED_METHOD = {
     "shmemext write()": "write",
     "shmemext populate()": "populate",
 }
+_NEED_TYPE = {"shmemext Anonymous": "AnonymousMemory"}
 
 
 class Peer:
@@ -98,6 +100,11 @@ def missing(name: str) -> str:
 
         if not hasattr(SharedMemory, method):
             return f"SharedMemory has no {method}() yet"
+    if name in _NEED_TYPE:
+        import shmemext
+
+        if not hasattr(shmemext, _NEED_TYPE[name]):
+            return f"shmemext has no {_NEED_TYPE[name]} yet"
     return ""
 
 

@@ -7,10 +7,10 @@ import importlib.util
 import sys
 from functools import partial
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 from . import Peer
-from .handing import SegmentReceiver, Segments
+from .handing import Receiver, SegmentReceiver, Segments, Sender
 
 
 class _SharedMemory(Segments, Peer):
@@ -88,6 +88,10 @@ class Written(_SharedMemory):
     def memory(self, handle: Any) -> Any:
         return _Writer(handle)
 
+    def plain(self, handle: Any) -> Any:
+        """As others would write there."""
+        return handle.buf
+
     def receiver(self, mode: str, shared: Any) -> SegmentReceiver:
         return SegmentReceiver(Shmemext(), mode)
 
@@ -115,6 +119,67 @@ class Populated(_SharedMemory):
     def memory(self, handle: Any) -> Any:
         handle.populate()
         return handle.buf
+
+
+class Anonymous(Peer):
+    """Memory without a name, that crosses as a descriptor."""
+
+    modes = ("fresh",)
+    not_asked: ClassVar = {"full": "its memory is not in /dev/shm"}
+
+    def __init__(self) -> None:
+        from shmemext import AnonymousMemory
+
+        self.anonymous_memory = AnonymousMemory
+
+    def create(self, name: str, size: int) -> Any:
+        return self.anonymous_memory(size)
+
+    def memory(self, handle: Any) -> Any:
+        return handle.buf
+
+    def array(self, handle: Any) -> Any:
+        import numpy as np
+
+        return np.ndarray(handle.size, np.uint8, buffer=handle.buf)
+
+    def close(self, handle: Any) -> None:
+        handle.close()
+
+    def unlink(self, name: str, handle: Any) -> None:
+        """It has no name."""
+
+    def sender(self, mode: str, size: int, context: Any) -> Sender:
+        return AnonymousSender(self, size)
+
+    def receiver(self, mode: str, shared: Any) -> Receiver:
+        return AnonymousReceiver(shared)
+
+
+class AnonymousSender(Sender):
+    def __init__(self, peer: Anonymous, size: int) -> None:
+        super().__init__(None)
+        self.peer, self.size = peer, size
+        self.memory: Any = None
+
+    def send(self, array: Any) -> Any:
+        self.memory = self.peer.create("", self.size)
+        self.memory.buf[: self.size] = memoryview(array)
+        return self.memory
+
+    def done(self) -> None:
+        self.memory.close()
+
+
+class AnonymousReceiver(Receiver):
+    memory: Any = None
+
+    def receive(self, message: Any) -> Any:
+        self.memory = message
+        return message.buf
+
+    def done(self) -> None:
+        self.memory.close()
 
 
 class Stdlib(_Elements, _SharedMemory):
