@@ -12,13 +12,14 @@ from multiprocessing import shared_memory as stdlib
 from pathlib import Path
 from typing import Any
 
-import shmemext
-
 DEV_SHM = Path("/dev/shm")
 
 
 def check_sides() -> None:
-    """Neither side may be the other in disguise."""
+    """Neither side may be the other in disguise. The only import of ours here:
+    the processes of other peers use this module too."""
+    import shmemext
+
     home = Path(sysconfig.get_path("stdlib")).resolve()
     if home not in Path(stdlib.__file__).resolve().parents:
         sys.exit(f"not the standard library's: {stdlib.__file__}")

@@ -42,6 +42,7 @@ _KNOWN = {
     "posix_ipc": ("posix", "PosixIpc", "posix-ipc", "posix_ipc"),
     "sysv_ipc": ("sysv", "SysvIpc", "sysv-ipc", "sysv_ipc"),
     "SharedArray": ("arrays", "SharedArray", "SharedArray", "SharedArray"),
+    "pyshmem": ("arrays", "Pyshmem", "pyshmem", "pyshmem"),
     "joblib memmap": ("arrays", "Joblib", "joblib", "joblib"),
     "mp.Pipe": ("mp", "Pipe", None, "multiprocessing"),
     "mp.Queue": ("mp", "Queue", None, "multiprocessing"),
@@ -50,6 +51,7 @@ _KNOWN = {
     "Manager().list()": ("mp", "ManagerList", None, "multiprocessing"),
     "Manager().dict()": ("mp", "ManagerDict", None, "multiprocessing"),
     "faster-fifo": ("fifo", "FasterFifo", "faster-fifo", "faster_fifo"),
+    "iceoryx2": ("iceoryx", "Iceoryx", "iceoryx2", "iceoryx2"),
     "LMDB": ("stores", "Lmdb", "lmdb", "lmdb"),
     "UltraDict": ("stores", "UltraDict", "UltraDict", "UltraDict"),
     "shared-memory-dict": (
@@ -67,7 +69,7 @@ _KNOWN = {
     ),
 }
 NAMES = tuple(_KNOWN)
-_NEED_NUMPY = ("SharedArray", "joblib memmap")
+_NEED_NUMPY = ("SharedArray", "joblib memmap", "pyshmem")
 # a method that not every release has
 _NEED_METHOD = {
     "shmemext write()": "write",

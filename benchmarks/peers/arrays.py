@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Peers that share numpy arrays: SharedArray, and joblib's memmap."""
+"""Peers that share numpy arrays: SharedArray, joblib's memmap, pyshmem."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from . import Peer
 from .handing import Receiver, Segments, Sender
+from .stores import StoreReceiver, StoreSender
 
 
 class SharedArray(Segments, Peer):
@@ -110,3 +111,45 @@ class JoblibReceiver(Receiver):
 
     def receive(self, message: str) -> Any:
         return self.joblib.load(message, mmap_mode="r")
+
+
+class Pyshmem(Peer):
+    """Streams: a reader gets a copy that no writer was in the middle of."""
+
+    modes = ("reused",)
+
+    def __init__(self) -> None:
+        import numpy
+        import pyshmem
+
+        self.np, self.streams = numpy, pyshmem
+
+    def create(self, name: str, size: int) -> Any:
+        return self.streams.create(name, shape=(size,), dtype=self.np.uint8)
+
+    def attach(self, name: str, size: int = 0) -> Any:
+        return self.streams.open(name)
+
+    def put(self, handle: Any, data: Any) -> None:
+        handle.write(self.np.frombuffer(data, self.np.uint8))
+
+    def get(self, handle: Any, size: int) -> Any:
+        return handle.read()
+
+    def got(self, handle: Any) -> None:
+        """It is a copy."""
+
+    def close(self, handle: Any) -> None:
+        handle.close()
+
+    def unlink(self, name: str, handle: Any) -> None:
+        self.streams.unlink(name)
+
+    def left(self, name: str) -> bool:
+        return any(Path("/dev/shm").glob("ps_*"))
+
+    def sender(self, mode: str, size: int, context: Any) -> Sender:
+        return StoreSender(self, size)
+
+    def receiver(self, mode: str, shared: Any) -> Receiver:
+        return StoreReceiver(self, shared)
