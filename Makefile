@@ -13,7 +13,9 @@ SOURCES := setup.py pyproject.toml $(wildcard csrc/*/*.c csrc/*/*.h)
 PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-check --quiet
 BUILD := SHMEMEXT_WERROR=1 $(PIP) install --no-build-isolation --editable
 
-.PHONY: help build demo test lint format bench bench-quick bench-plots storm sanitize tsan fuzz wheel sdist-test release-test clean
+SPHINX := $(BIN)/python -m sphinx -q -W -n -d build/doctrees
+
+.PHONY: help build demo test lint format docs bench bench-quick bench-plots storm sanitize tsan fuzz wheel sdist-test release-test clean
 
 help:  ## print this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -32,6 +34,10 @@ $(VENV)/.test: pyproject.toml | $(BIN)/python
 
 $(VENV)/.lint: pyproject.toml | $(BIN)/python
 	$(PIP) install --prefer-binary --group lint
+	@touch $@
+
+$(VENV)/.docs: pyproject.toml | $(BIN)/python
+	$(PIP) install --prefer-binary --group docs
 	@touch $@
 
 $(VENV)/.release: pyproject.toml | $(BIN)/python
@@ -65,6 +71,10 @@ format: $(VENV)/.lint  ## let ruff and clang-format write
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	clang-format -i csrc/*/*.[ch]
+
+docs: $(VENV)/.built $(VENV)/.docs  ## the site, in build/docs: warnings are errors, its examples run
+	$(SPHINX) -E -b html --keep-going docs build/docs
+	$(SPHINX) -b doctest docs build/doctest
 
 bench: build $(VENV)/.bench  ## measure against the standard library and other peers, ten minutes
 	$(BIN)/python benchmarks/run.py --json build/bench.json $(ARGS)

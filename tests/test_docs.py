@@ -1,17 +1,24 @@
 # SPDX-License-Identifier: MIT
 """The documentation: its Python runs, its output is real, its links resolve.
 
-A `text` block right after a `python` block is what that block prints. A block
-with `<!-- not run: reason -->` on the line before it is skipped.
+A `text` block right after a `python` block is what that block prints. A
+`console` block in docs/ is run, a `pycon` block is a doctest. On the line
+before a block,
+
+    <!-- not run: reason -->    skips it
+    <!-- is: ../path -->        says that it is that file, not run here
+    <!-- varies: regex -->      leaves what matches out of the comparison
 """
 
 import re
 import subprocess
 import sys
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from test_full import namespace
 
 ROOT = Path(__file__).parent.parent
 RUN = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -21,7 +28,7 @@ PAGES = [
     ROOT / "CHANGELOG.md",
     ROOT / "csrc" / "README.md",
 ]
-NOT_RUN = re.compile(r"<!-- not run: (.+) -->")
+MARK = re.compile(r"<!-- (not run|is|varies): (.+) -->")
 LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
 
 
@@ -30,7 +37,8 @@ class Block(NamedTuple):
     end: int
     language: str
     text: str
-    not_run: str | None
+    mark: str | None  # one of MARK's
+    of_mark: str | None
 
 
 def blocks(page):
@@ -42,14 +50,15 @@ def blocks(page):
         elif start is None:
             start = number
         else:
-            reason = NOT_RUN.fullmatch(before.strip())
+            mark = MARK.fullmatch(before.strip())
             found.append(
                 Block(
                     start,
                     number,
                     lines[start - 1].strip("`\n"),
                     "".join(lines[start : number - 1]),
-                    reason and reason[1],
+                    mark and mark[1],
+                    mark and mark[2],
                 )
             )
             start, before = None, ""
@@ -57,21 +66,47 @@ def blocks(page):
     return found
 
 
+def where(page, block):
+    return f"{page.relative_to(ROOT)}:{block.line}"
+
+
+def follows(page, block, before):
+    """Is there nothing between the two?"""
+    lines = page.read_text().splitlines()[before.end : block.line - 1]
+    return not "".join(lines).strip()
+
+
+def skipped(block):
+    if block.mark != "not run":
+        return []
+    return [pytest.mark.skip(block.of_mark)]
+
+
+def select(language, mark=None):
+    """The blocks of all pages in that language, as parameters."""
+    return [
+        pytest.param(page, block, id=where(page, block), marks=skipped(block))
+        for page in RUN
+        for block in blocks(page)
+        if block.language == language and mark in (None, block.mark)
+    ]
+
+
 def programs():
     for page in RUN:
         of_page = blocks(page)
         for block, after in zip(of_page, [*of_page[1:], None], strict=False):
-            if block.language != "python":
+            if block.language != "python" or block.mark == "is":
                 continue
             printed = ""
             if after and after.language == "text":
-                between = page.read_text().splitlines()[
-                    block.end : after.line - 1
-                ]
-                printed = after.text if not "".join(between).strip() else ""
-            marks = [pytest.mark.skip(block.not_run)] if block.not_run else []
-            where = f"{page.relative_to(ROOT)}:{block.line}"
-            yield pytest.param(block.text, printed, id=where, marks=marks)
+                printed = after.text if follows(page, after, block) else ""
+            yield pytest.param(
+                block.text,
+                printed,
+                id=where(page, block),
+                marks=skipped(block),
+            )
 
 
 @pytest.mark.parametrize("code, printed", list(programs()))
@@ -89,6 +124,123 @@ def test_python_runs_and_prints_what_is_shown(code, printed, tmp_path):
     assert done.stdout == printed
 
 
+@pytest.mark.parametrize(
+    "page", [p for p in RUN if p.parent != ROOT], ids=lambda p: p.name
+)
+def test_every_block_is_run_or_says_why_not(page):
+    of_page = blocks(page)
+    for before, block in zip([None, *of_page], of_page, strict=False):
+        is_output = before and follows(page, block, before)
+        assert (
+            block.mark == "not run"
+            or block.language in ("python", "pycon", "console")
+            or (block.language == "text" and is_output)
+            or (block.language == "sh" and page.name == "moving-over.md")
+            or block.language.startswith("{")  # Sphinx's
+        ), where(page, block)
+
+
+@pytest.mark.parametrize("page, block", select("python", "is"))
+def test_file_is_what_is_shown(page, block):
+    assert block.text == (page.parent / block.of_mark).read_text()
+
+
+def doctests():
+    for page in RUN:
+        found = [b.text for b in blocks(page) if b.language == "pycon"]
+        if found:
+            yield pytest.param(
+                "\n".join(found), id=str(page.relative_to(ROOT))
+            )
+
+
+@pytest.mark.parametrize("examples", list(doctests()))
+def test_examples_answer_what_is_shown(examples, tmp_path):
+    text = tmp_path / "examples.txt"
+    text.write_text(examples)
+    done = subprocess.run(
+        [sys.executable, "-m", "doctest", text],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    "page, block",
+    [case for case in select("console") if case.values[0].parent != ROOT],
+)
+def test_console_shows_what_is_printed(page, block):
+    """One command after the other. What is put into the background has
+    printed the lines that are shown below it before the next one starts; what
+    it prints later comes last."""
+    printed, behind = "", []
+    for command, *shown in sessions(block.text):
+        shell = subprocess.Popen(
+            ["bash", "-c", command.removesuffix(" &")],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        if command.endswith(" &"):
+            behind.append(shell)
+            printed += "".join(shell.stdout.readline() for _ in shown)
+        else:
+            printed += shell.communicate(timeout=300)[0]
+            assert shell.returncode == 0
+    for shell in behind:
+        printed += shell.communicate(timeout=300)[0]
+        assert shell.returncode == 0
+    expected = "".join(
+        line for _, *shown in sessions(block.text) for line in shown
+    )
+    if block.mark == "varies":
+        assert re.search(block.of_mark, expected)
+        expected = re.sub(block.of_mark, "...", expected)
+        printed = re.sub(block.of_mark, "...", printed)
+    assert printed == expected
+
+
+def sessions(text):
+    """For each command of a console: itself, and the lines below it."""
+    for session in re.split(r"^\$ ", text, flags=re.M)[1:]:
+        command, *shown = session.splitlines(keepends=True)
+        command = command.replace("make demo", "python examples/demo.py")
+        command = re.sub(r"(\.venv/bin/)?\bpython\b", sys.executable, command)
+        yield command.rstrip(), *shown
+
+
+def test_find_and_replace_does_what_its_table_says(tmp_path):
+    page = ROOT / "docs" / "moving-over.md"
+    replace, left = (b.text for b in blocks(page) if b.language == "sh")
+    rows = re.findall(
+        r"^\| `([^`]+)` \| `([^`]+)` \|$", page.read_text(), re.M
+    )
+    assert len(rows) == 7
+    for number, (before, _) in enumerate(rows):
+        (tmp_path / f"m{number}.py").write_text(f"    {before}\n")
+    byhand = "from multiprocessing import Process, shared_memory\n"
+    (tmp_path / "byhand.py").write_text(byhand)
+
+    def run(script):
+        return subprocess.run(
+            ["bash", "-c", script],
+            cwd=tmp_path,
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        ).stdout
+
+    assert run(replace) == ""
+    for number, (_, after) in enumerate(rows):
+        moved = (tmp_path / f"m{number}.py").read_text()
+        assert moved == f"    {after}\n"
+    assert run(left) == f"./byhand.py:1:{byhand}"
+
+
 def test_readme_shows_what_the_demo_prints():
     (shown,) = (
         block.text.partition("$ make demo\n")[2].partition("$ ")[0]
@@ -99,6 +251,85 @@ def test_readme_shows_what_the_demo_prints():
         [sys.executable, ROOT / "examples" / "demo.py"], text=True, timeout=300
     )
     assert shown == printed
+
+
+def in_readme(start):
+    """What comes after these words in the one block that has them."""
+    (rest,) = (
+        start + block.text.partition(start)[2]
+        for block in blocks(ROOT / "README.md")
+        if start in block.text
+    )
+    return rest
+
+
+def on_private_dev_shm(size, code):
+    if namespace() is None:
+        pytest.skip("no mount namespaces here")
+    script = f'mount -t tmpfs -o size={size} tmpfs /dev/shm && exec "$@"'
+    return subprocess.run(
+        [*namespace(), script, "sh", sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_readme_shows_what_a_full_dev_shm_says():
+    done = on_private_dev_shm(
+        "8m",
+        "from shmemext import SharedMemory\n"
+        "SharedMemory('big', create=True, size=16 << 20)",
+    )
+    assert done.stderr.splitlines()[-1:] == [in_readme("OSError: ").rstrip()]
+
+
+def test_readme_shows_what_setup_says_elsewhere():
+    pytest.importorskip("setuptools")
+    code = """
+import sys
+import setuptools.command.build_ext
+sys.platform = "darwin"
+exec(compile(open("setup.py").read(), "setup.py", "exec"))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.stderr == in_readme("shmemext does not build on darwin")
+
+
+def test_readme_shows_what_the_command_line_prints():
+    """But for whose, how old and which process."""
+    done = on_private_dev_shm(
+        "64m",
+        """
+import subprocess, sys
+from shmemext import SharedMemory
+held = [
+    SharedMemory("MyMemory", create=True, size=1024),
+    SharedMemory("frames", create=True, size=8 << 20),
+    SharedMemory("kept", create=True, size=1 << 20, track=False),
+]
+for arguments in ["ls"], ["rm", "kept"]:
+    print("$ python -m shmemext", *arguments, flush=True)
+    subprocess.run([sys.executable, "-m", "shmemext", *arguments], check=True)
+""",
+    )
+    assert done.stderr == ""
+
+    def words(text):
+        text = re.sub(r"(06\d\d) +\S+ +\d+s\b", r"\1 OWNER AGE", text)
+        text = re.sub(r"\balive [0-9a-f]{8}", "alive ID", text)
+        text = re.sub(r"\b1\+: ", "1: ", text)  # not all can be asked
+        text = re.sub(r"\bpython\S* \d+", "python PID", text)
+        return [line.split() for line in text.splitlines()]
+
+    assert words(done.stdout) == words(in_readme("$ python -m shmemext ls"))
 
 
 def anchors(page):
@@ -119,3 +350,20 @@ def test_links_resolve(page):
         other = page.parent / path if path else page
         assert other.exists(), f"{page}: {target}"
         assert not fragment or fragment in anchors(other), f"{page}: {target}"
+
+
+@pytest.mark.parametrize(
+    "picture",
+    sorted((ROOT / "docs" / "img").glob("*.svg")),
+    ids=lambda path: path.name,
+)
+def test_picture_is_said_in_words_too(picture):
+    root = ElementTree.parse(picture).getroot()
+    assert root.find("{http://www.w3.org/2000/svg}title").text
+    shown = [
+        alt
+        for page in RUN
+        for alt, path in re.findall(r"!\[([^]]*)\]\((\S+)\)", page.read_text())
+        if (page.parent / path).resolve() == picture
+    ]
+    assert shown and all(shown)

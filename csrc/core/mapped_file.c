@@ -38,11 +38,8 @@ prepare(shx_file_request *request, int fd, shx_segment *out)
     }
     *out = (shx_segment){address, request->size, file.identity, true};
     request->step = SHX_STEP_RESERVE;
-    err = shx_space_fill(&request->space, fd, request->size);
-    if (err == ENOSPC) {
-        request->room = shx_os_room(fd);
-    }
-    return err;
+    request->room = shx_os_room(fd); /* before what does not fit takes it */
+    return shx_space_fill(&request->space, fd, request->size);
 }
 
 shx_err

@@ -89,7 +89,7 @@ mode_of(shx_state *state, PyObject *op, const shx_call *call, int *mode)
         return shx_int_attribute(op, state->str._mode, mode);
     }
     *mode = PyLong_AsInt(call->mode);
-    return *mode == -1 && PyErr_Occurred() ? -1 : 0;
+    return *mode == -1 && PyErr_Occurred() ? -1 : shx_check_mode(*mode);
 }
 
 /* 1: the name is taken, and that is no error. */

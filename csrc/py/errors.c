@@ -58,18 +58,39 @@ shx_raise_unsupported(int code, const char *text, PyObject *filename)
     return shx_raise_text(code, PyUnicode_FromString(text), filename);
 }
 
+/* `begin` is stolen, and may be NULL with an exception. */
+static PyObject *
+raise_no_room(const shx_memory_kind *kind, PyObject *label, PyObject *begin,
+              uint64_t room)
+{
+    PyObject *text = NULL;
+    if (begin != NULL && room == UINT64_MAX) {
+        text = PyUnicode_FromFormat("%U: no room is left%s (%s)", begin,
+                                    kind->place, kind->hint);
+    }
+    else if (begin != NULL) {
+        text = PyUnicode_FromFormat("%U: %llu bytes are free%s (%s)", begin,
+                                    (unsigned long long)room, kind->place,
+                                    kind->hint);
+    }
+    Py_XDECREF(begin);
+    return shx_raise_text(ENOSPC, text, label);
+}
+
 PyObject *
 shx_raise_full(const shx_memory_kind *kind, PyObject *label, size_t asked,
                uint64_t room)
 {
-    PyObject *text =
-        room == UINT64_MAX
-            ? PyUnicode_FromFormat("cannot reserve %zu bytes for %s: no room "
-                                   "is left%s (%s)",
-                                   asked, kind->what, kind->place, kind->hint)
-            : PyUnicode_FromFormat("cannot reserve %zu bytes for %s: %llu "
-                                   "bytes are free%s (%s)",
-                                   asked, kind->what, (unsigned long long)room,
-                                   kind->place, kind->hint);
-    return shx_raise_text(ENOSPC, text, label);
+    PyObject *begin = PyUnicode_FromFormat("cannot reserve %zu bytes for %s",
+                                           asked, kind->what);
+    return raise_no_room(kind, label, begin, room);
+}
+
+PyObject *
+shx_raise_cannot_grow(const shx_memory_kind *kind, PyObject *label,
+                      size_t size, uint64_t room)
+{
+    PyObject *begin =
+        PyUnicode_FromFormat("cannot grow %s to %zu bytes", kind->what, size);
+    return raise_no_room(kind, label, begin, room);
 }

@@ -159,9 +159,12 @@ parse(PyObject *args, PyObject *kwargs, call *with)
         return value_error("'readonly' is for a file that exists: a new one "
                            "is there to be written");
     }
+    if (shx_check_mode(mode) < 0) {
+        return -1;
+    }
     with->request = (shx_file_request){
         .size = (size_t)size,
-        .mode = (unsigned)mode & 07777u,
+        .mode = (unsigned)mode,
         .readonly = readonly,
         .space = {.reserve = reserve, .durable = true},
     };
@@ -337,7 +340,7 @@ mapped_file_reduce(PyObject *op, PyObject *Py_UNUSED(ignored))
     PyObject *keywords = state == NULL ? NULL : PyDict_New();
     PyObject *maker = NULL, *path = NULL, *size = NULL, *result = NULL;
     if (keywords != NULL &&
-        (!MEMORY(op)->readonly ||
+        (!shx_memory_is_readonly(op) ||
          PyDict_SetItem(keywords, state->str.readonly, Py_True) == 0)) {
         maker = shx_memory_maker(op, keywords);
         path = maker == NULL ? NULL : PyObject_GetAttr(op, state->str.path);

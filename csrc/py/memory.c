@@ -103,6 +103,17 @@ shx_memory_mapping(PyObject *op)
 }
 
 int
+shx_check_mode(int mode)
+{
+    if (mode < 0 || mode > 07777) {
+        PyErr_SetString(PyExc_ValueError,
+                        "'mode' must be permission bits, 0 to 0o7777");
+        return -1;
+    }
+    return 0;
+}
+
+int
 shx_poll_signals(void *context)
 {
     PyThreadState **saved = context;
@@ -331,14 +342,20 @@ get_size(PyObject *op, void *Py_UNUSED(closure))
     return size;
 }
 
-static PyObject *
-get_readonly(PyObject *op, void *Py_UNUSED(closure))
+bool
+shx_memory_is_readonly(PyObject *op)
 {
     bool readonly;
     Py_BEGIN_CRITICAL_SECTION(op);
     readonly = MEMORY(op)->readonly;
     Py_END_CRITICAL_SECTION();
-    return PyBool_FromLong(readonly);
+    return readonly;
+}
+
+static PyObject *
+get_readonly(PyObject *op, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(shx_memory_is_readonly(op));
 }
 
 int

@@ -24,6 +24,7 @@ typedef struct {
     const char *what;  /* "shared memory" */
     const char *place; /* where it takes its room */
     const char *hint;  /* what to do when there is none */
+    bool slash;        /* the label has one before the name */
     bool durable;      /* what is there survives a power failure */
     inquiry clear;     /* the type's own tp_clear */
     /* How messages call it: its name or path. New reference, never NULL. */
@@ -67,6 +68,9 @@ int shx_memory_fd_locked(PyObject *op);
 /* A property's words when it is set or deleted: `name` is a const char *. */
 int shx_memory_refuse(PyObject *op, PyObject *value, void *name);
 
+/* Can it only be read here? */
+bool shx_memory_is_readonly(PyObject *op);
+
 /* functools.partial(type(op), **keywords): what unpickles an object that was
  * not made with the defaults. */
 PyObject *shx_memory_maker(PyObject *op, PyObject *keywords);
@@ -76,6 +80,9 @@ shx_mapping *shx_memory_mapping(PyObject *op);
 
 /* The same, of a type that is known. NULL without an exception. */
 shx_mapping *shx_memory_mapping_if_any(PyObject *op, PyTypeObject *type);
+
+/* Permission bits: ValueError if they are more than that. */
+int shx_check_mode(int mode);
 
 /* Called without the GIL, between the pieces of long work: `context` is the
  * PyThreadState ** of who released it. */
@@ -91,6 +98,10 @@ extern PyMethodDef shx_memory_copy_methods[];
  * what to do. Returns NULL. */
 PyObject *shx_raise_full(const shx_memory_kind *kind, PyObject *label,
                          size_t asked, uint64_t room);
+
+/* The same, of what is there already and was to have `size` bytes. */
+PyObject *shx_raise_cannot_grow(const shx_memory_kind *kind, PyObject *label,
+                                size_t size, uint64_t room);
 
 /* close.c: what an object lets go of, taken out under the lock and dropped
  * after it: releasing runs other code. */

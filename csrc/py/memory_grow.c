@@ -4,14 +4,14 @@
 #include "memory.h"
 
 #include <errno.h>
-#include <fcntl.h>  /* O_RDWR, O_RDONLY */
-#include <string.h> /* strlen */
+#include <fcntl.h> /* O_RDWR, O_RDONLY */
 
 /* What is taken under the lock, to work without it. */
 typedef struct {
     shx_mapping *mapping; /* new reference */
     PyObject *label;      /* new reference */
     int fd;               /* ours to close */
+    bool reserve;
 } held;
 
 static void
@@ -29,13 +29,14 @@ static int
 hold(PyObject *op, int flags, held *use)
 {
     const shx_memory_kind *kind = MEMORY(op)->kind;
-    *use = (held){shx_memory_mapping(op), NULL, -1};
+    *use = (held){.mapping = shx_memory_mapping(op), .fd = -1};
     if (use->mapping == NULL) {
         return -1;
     }
     shx_err err;
     Py_BEGIN_CRITICAL_SECTION(op);
     use->label = kind->label(op);
+    use->reserve = !MEMORY(op)->unreserved;
     err = kind->open(op, flags, &use->fd);
     Py_END_CRITICAL_SECTION();
     if (err != 0) {
@@ -47,18 +48,11 @@ hold(PyObject *op, int flags, held *use)
 }
 
 /* Puts the new mapping into the object, unless that was closed meanwhile or
- * got one that is as good. Steals `mapping`. 1: it is in use. */
+ * got one that is as good. Steals `mapping` and `size`. 1: it is in use. */
 static int
-replace(PyObject *op, shx_mapping *old, shx_mapping *mapping, PyObject *label)
+replace(PyObject *op, shx_mapping *old, shx_mapping *mapping, PyObject *size)
 {
-    PyObject *size = PyLong_FromSize_t(mapping->segment.size);
-    const char *text = PyUnicode_Check(label) ? PyUnicode_AsUTF8(label) : "";
-    if (size == NULL || text == NULL) {
-        Py_XDECREF(size);
-        Py_DECREF(mapping);
-        return -1;
-    }
-    shx_mapping_guard(mapping, text);
+    shx_mapping_guard(mapping, old->guard.name);
     PyObject *buf = NULL, *unused = (PyObject *)mapping, *old_size = size;
     shx_memory *self = MEMORY(op);
     int used = 0;
@@ -110,9 +104,8 @@ static int
 raise_grow(PyObject *op, shx_err err, const held *use, Py_ssize_t wanted)
 {
     if (err == ENOSPC) {
-        size_t more = (size_t)wanted - use->mapping->segment.size;
-        shx_raise_full(MEMORY(op)->kind, use->label, more,
-                       shx_os_room(use->fd));
+        shx_raise_cannot_grow(MEMORY(op)->kind, use->label, (size_t)wanted,
+                              shx_os_room(use->fd));
     }
     else if (err == EOPNOTSUPP) {
         shx_raise_unsupported(
@@ -128,11 +121,14 @@ raise_grow(PyObject *op, shx_err err, const held *use, Py_ssize_t wanted)
 static int
 grow_to(PyObject *op, shx_state *state, const held *use, Py_ssize_t wanted)
 {
-    shx_mapping *mapping = shx_mapping_new(state);
+    /* Nothing can fail once the file is longer. */
+    PyObject *size = PyLong_FromSsize_t(wanted);
+    shx_mapping *mapping = size == NULL ? NULL : shx_mapping_new(state);
     if (mapping == NULL) {
+        Py_XDECREF(size);
         return -1;
     }
-    shx_space space = {.reserve = !MEMORY(op)->unreserved,
+    shx_space space = {.reserve = use->reserve,
                        .durable = MEMORY(op)->kind->durable,
                        .poll = shx_poll_signals};
     PyThreadState *saved = PyEval_SaveThread();
@@ -140,11 +136,29 @@ grow_to(PyObject *op, shx_state *state, const held *use, Py_ssize_t wanted)
     shx_err err = shx_segment_grow(&use->mapping->segment, use->fd,
                                    (size_t)wanted, &space, &mapping->segment);
     PyEval_RestoreThread(saved);
-    if (err != 0) {
-        Py_DECREF(mapping);
-        return raise_grow(op, err, use, wanted);
+    if (err == 0 && mapping->segment.size != (size_t)wanted) {
+        Py_SETREF(size, PyLong_FromSize_t(mapping->segment.size));
     }
-    return replace(op, use->mapping, mapping, use->label);
+    if (err != 0 || size == NULL) {
+        Py_DECREF(mapping);
+        Py_XDECREF(size);
+        return err != 0 ? raise_grow(op, err, use, wanted) : -1;
+    }
+    return replace(op, use->mapping, mapping, size);
+}
+
+static int
+audit(PyObject *op, PyObject *label, Py_ssize_t size)
+{
+    if (!MEMORY(op)->kind->slash || !PyUnicode_Check(label)) {
+        return PySys_Audit("shmemext.grow", "On", label, size);
+    }
+    PyObject *name =
+        PyUnicode_Substring(label, 1, PyUnicode_GET_LENGTH(label));
+    int status =
+        name == NULL ? -1 : PySys_Audit("shmemext.grow", "On", name, size);
+    Py_XDECREF(name);
+    return status;
 }
 
 PyDoc_STRVAR(
@@ -175,7 +189,7 @@ memory_grow(PyObject *op, PyObject *arg)
     if (status > 0) {
         status = hold(op, O_RDWR, &use);
         if (status == 0) {
-            status = PySys_Audit("shmemext.grow", "On", use.label, wanted);
+            status = audit(op, use.label, wanted);
             if (status == 0) {
                 status = grow_to(op, state, &use, wanted);
             }
@@ -219,7 +233,7 @@ map_anew(PyObject *op, shx_state *state)
 {
     held use;
     shx_mapping *mapping = shx_mapping_new(state);
-    int flags = MEMORY(op)->readonly ? O_RDONLY : O_RDWR;
+    int flags = shx_memory_is_readonly(op) ? O_RDONLY : O_RDWR;
     if (mapping == NULL || hold(op, flags, &use) < 0) {
         Py_XDECREF(mapping);
         return -1;
@@ -230,10 +244,13 @@ map_anew(PyObject *op, shx_state *state)
     err =
         shx_segment_refresh(&use.mapping->segment, use.fd, &mapping->segment);
     Py_END_ALLOW_THREADS
-    if (err == 0 && mapping->segment.address != NULL) {
-        status = replace(op, use.mapping, mapping, use.label);
+    PyObject *size = PyLong_FromSize_t(mapping->segment.size);
+    if (err == 0 && mapping->segment.address != NULL && size != NULL) {
+        status = replace(op, use.mapping, mapping, size);
     }
     else {
+        status = size == NULL ? -1 : 0;
+        Py_XDECREF(size);
         Py_DECREF(mapping);
     }
     if (err != 0) {

@@ -80,6 +80,7 @@ inspect_segment(PyObject *op, shx_file *out)
 
 const shx_memory_kind shx_kind_of_shared_memory = {
     .what = "shared memory",
+    .slash = true,
     .place = " in /dev/shm",
     .hint = "containers give it 64 MB unless told otherwise: docker run "
             "--shm-size; reserve=False creates without reserving",
@@ -149,7 +150,7 @@ shared_memory_reduce(PyObject *op, PyObject *Py_UNUSED(ignored))
     if (keywords == NULL || track == NULL ||
         (track != Py_None &&
          PyDict_SetItem(keywords, state->str.track, track) < 0) ||
-        (MEMORY(op)->readonly &&
+        (shx_memory_is_readonly(op) &&
          PyDict_SetItem(keywords, state->str.readonly, Py_True) < 0)) {
         goto done;
     }

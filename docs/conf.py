@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: MIT
+"""How Sphinx makes a site of these pages: `make docs`."""
+
+import ast
+import doctest
+import inspect
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.util import logging
+
+import shmemext
+
+project = "shmemext"
+author = "The shmemext developers"
+copyright = author
+version = release = shmemext.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.doctest"]
+html_theme = "furo"
+html_title = f"shmemext {version}"
+html_show_sphinx = False
+smartquotes = False
+
+myst_heading_anchors = 4  # what a forge makes of headings, as in the links
+
+autodoc_member_order = "bysource"
+autodoc_default_options = {"members": True}
+autodoc_docstring_signature = False  # they have types, from the stub
+autodoc_preserve_defaults = True
+python_use_unqualified_type_names = True
+
+doctest_default_flags = doctest.DONT_ACCEPT_TRUE_FOR_1
+
+nitpicky = True
+# The standard library's names have no page here; ours must resolve.
+nitpick_ignore_regex = [(r"py:.*", r"(?!shmemext\b).*")]
+
+# What is imported when it is asked for is asked for, so that automodule finds
+# it.
+PUBLIC = sorted({*shmemext.__all__, *shmemext._LATER})
+for public in PUBLIC:
+    getattr(shmemext, public)
+shmemext.__all__ = PUBLIC
+
+
+def stubs():
+    """The types of what is written in C: "Class.name" to (arguments, what it
+    returns or is)."""
+    found = {}
+    stub = Path(shmemext.__file__).with_name("_shmemext.pyi")
+    for node in ast.parse(stub.read_text()).body:
+        if isinstance(node, ast.ClassDef):
+            for item in node.body:
+                if isinstance(item, ast.FunctionDef):
+                    found[f"{node.name}.{item.name}"] = signature(item)
+                elif isinstance(item, ast.AnnAssign):
+                    name = f"{node.name}.{ast.unparse(item.target)}"
+                    found[name] = "", ast.unparse(item.annotation)
+    return found
+
+
+def signature(function):
+    arguments = function.args
+    decorators = map(ast.unparse, function.decorator_list)
+    if "staticmethod" not in decorators:
+        (arguments.posonlyargs or arguments.args).pop(0)
+    returns = ast.unparse(function.returns) if function.returns else None
+    return f"({ast.unparse(arguments)})", returns
+
+
+TYPES = stubs()
+
+
+def key_of(name):
+    return ".".join(name.split(".")[-2:])
+
+
+def type_signature(app, what, name, obj, options, text, returns):
+    if what == "class" and isinstance(obj, type):
+        constructor = f"{obj.__name__}.__init__"
+        return TYPES.get(constructor, (text, None))[0], None
+    if what == "method" and not inspect.isfunction(obj):
+        return TYPES.get(key_of(name), (text, returns))
+    return text, returns
+
+
+def type_attribute(app, what, name, obj, options, lines):
+    if what in ("attribute", "property") and key_of(name) in TYPES:
+        lines += ["", f":type: ``{TYPES[key_of(name)][1]}``", ""]
+
+
+def run_examples(app, doctree):
+    """A `pycon` block is a doctest."""
+    for node in doctree.findall(nodes.literal_block):
+        if node.get("language") == "pycon":
+            node["testnodetype"] = "doctest"
+            node["groups"] = ["default"]
+            node["options"] = {}
+
+
+def check_that_all_is_there(app, env):
+    """Every public name has an entry; a warning is an error here."""
+    objects = env.get_domain("py").objects
+    managers = [f"managers.{name}" for name in shmemext.managers.__all__]
+    for name in [*PUBLIC, *managers]:
+        if f"shmemext.{name}" not in objects:
+            logging.getLogger(__name__).warning(
+                "shmemext.%s is not in the reference", name
+            )
+
+
+def setup(app):
+    app.connect("autodoc-process-signature", type_signature)
+    app.connect("autodoc-process-docstring", type_attribute)
+    app.connect("doctree-read", run_examples)
+    app.connect("env-check-consistency", check_that_all_is_there)
