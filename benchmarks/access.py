@@ -11,12 +11,9 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
 from itertools import repeat
-from pathlib import Path
-from statistics import fmean
 from time import perf_counter
 from typing import Any
 
@@ -58,53 +55,49 @@ def checked(of: Any, key: Any) -> None:
 # --- under pyperf -----------------------------------------------------------
 
 
-def under_pyperf(name: str, output: str) -> None:
-    """Both works of a side, by pyperf."""
+def calibrated(use: Any, of: Any, key: Any) -> int:
+    """As many loops as take 20 ms."""
+    loops = 1
+    while use(loops, of, key) < 0.02:
+        loops *= 2
+    return loops
+
+
+def under_pyperf(name: str) -> None:
+    """Both works of a side, as one of pyperf's workers; prints nanoseconds."""
     import pyperf
 
-    sys.argv[1:] = ["--debug-single-process", "--quiet", "--output", output]
-    sys.argv += ["--values", "3", "--warmups", "1", "--min-time", "0.02"]
+    sys.argv[1:] = ["--worker", "--quiet", "--loops", "1"]
+    sys.argv += ["--values", "3", "--warmups", "1"]
     runner = pyperf.Runner()
+    runner.parse_args()
     of, key, close = peers.load(name).element()
+    found = {}
     try:
         checked(of, key)
         os.sched_setaffinity(0, places()[0])
-        runner.bench_time_func("get", get, of, key)
-        runner.bench_time_func("set", put, of, key)
+        for what, use in (("get", get), ("set", put)):
+            runner.args.loops = calibrated(use, of, key)
+            bench = runner.bench_time_func(what, use, of, key)
+            found[what] = bench.mean() * 1e9
     finally:
         close()
+    print(json.dumps(found))
 
 
-class ByPyperf:
-    """Each call is a round: the first of a pair runs pyperf."""
-
-    def __init__(self, name: str, directory: str) -> None:
-        self.name = name
-        self.output = Path(directory, f"{peers.key(name)}.json")
-
-    def measured(self) -> dict[str, float]:
-        """Nanoseconds of both works."""
-        self.output.unlink(missing_ok=True)
-        done = subprocess.run(
-            [sys.executable, __file__, self.name, str(self.output)],
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-        )
-        if done.returncode != 0:
-            lines = done.stderr.strip().splitlines() or ["it failed"]
-            raise Failed(lines[-1].replace("side.Lost", "LOSES DATA")[:120])
-        return {
-            bench["metadata"]["name"]: fmean(bench["runs"][-1]["values"]) * 1e9
-            for bench in self.benchmarks()
-        }
-
-    def benchmarks(self) -> list[dict[str, Any]]:
-        suite = json.loads(self.output.read_text())
-        found: list[dict[str, Any]] = suite["benchmarks"]
-        for bench in found:  # metadata that all share is kept once
-            bench["metadata"] = suite["metadata"] | bench.get("metadata", {})
-        return found
+def by_pyperf_once(name: str) -> dict[str, float]:
+    """Nanoseconds of both works."""
+    done = subprocess.run(
+        [sys.executable, __file__, name],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines() or ["it failed"]
+        raise Failed(lines[-1].replace("side.Lost", "LOSES DATA")[:120])
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 # --- in the sides, without pyperf -------------------------------------------
@@ -172,30 +165,26 @@ def by_sides(
 def by_pyperf(
     bench: Bench, by_key: bool, names: list[str]
 ) -> Iterator[list[Row]]:
-    with tempfile.TemporaryDirectory() as directory:
-        got: dict[str, list[float]] = {name: [] for name in names}
-        put_: dict[str, list[float]] = {name: [] for name in names}
+    put_: dict[str, list[float]] = {name: [] for name in names}
 
-        def measure_of(name: str) -> Measure:
-            by = ByPyperf(name, directory)
+    def measure_of(name: str) -> Measure:
+        def both() -> float:
+            found = by_pyperf_once(name)
+            put_[name].append(found["set"])
+            return found["get"]
 
-            def both() -> float:
-                found = by.measured()
-                got[name].append(found["get"])
-                put_[name].append(found["set"])
-                return found["get"]
+        return both
 
-            return both
-
-        measures = {name: measure_of(name) for name in names}
-        yield bench.paired(
-            "access",
-            title("get", by_key),
-            "ns",
-            with_floor(bench, "get", by_key, measures),
-            base=BASE[by_key],
-        )
-        yield set_rows(by_key, put_)
+    yield bench.paired(
+        "access",
+        title("get", by_key),
+        "ns",
+        with_floor(
+            bench, "get", by_key, {name: measure_of(name) for name in names}
+        ),
+        base=BASE[by_key],
+    )
+    yield set_rows(by_key, put_)
 
 
 def set_rows(by_key: bool, values: dict[str, list[float]]) -> list[Row]:
@@ -208,4 +197,4 @@ def set_rows(by_key: bool, values: dict[str, list[float]]) -> list[Row]:
 
 
 if __name__ == "__main__":
-    under_pyperf(sys.argv[1], sys.argv[2])
+    under_pyperf(sys.argv[1])

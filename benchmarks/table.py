@@ -60,6 +60,8 @@ def rows_of(
     below, floor = samples.get(base), samples.get(FLOOR)
     rows = []
     for side, values in samples.items():
+        if len(values) < 2:
+            continue
         rows.append(
             Row(
                 question,
