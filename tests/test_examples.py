@@ -23,12 +23,13 @@ def name_is_free():
     (DEV_SHM / NAME).unlink(missing_ok=True)
 
 
-def run(program, *options):
+def run(program, *options, arguments=(), **others):
     return subprocess.run(
-        [sys.executable, *options, str(EXAMPLES / program)],
+        [sys.executable, *options, str(EXAMPLES / program), *arguments],
         capture_output=True,
         text=True,
         timeout=300,
+        **others,
     )
 
 
@@ -66,3 +67,48 @@ def test_application_b_alone_says_what_is_missing():
     assert done.stderr.splitlines()[-1] == (
         f"FileNotFoundError: [Errno 2] No such file or directory: '/{NAME}'"
     )
+
+
+def test_counter_goes_on_after_restarts(tmp_path):
+    path = tmp_path / "numbers"
+    squares = []
+    for start in range(1, 5):
+        squares.append(start**2)
+        printed = f"start {start} of {path}\nsquares: {squares}\n"
+        done = run("counter.py", "-Werror", arguments=[path])
+        assert outputs(done) == (0, printed, "")
+
+
+def test_counter_has_a_file_of_its_own(tmp_path):
+    done = run("counter.py", cwd=tmp_path)
+    path = tmp_path / "counter.mapped"
+    assert outputs(done) == (0, f"start 1 of {path}\nsquares: [1]\n", "")
+    assert path.stat().st_size == 800
+
+
+def test_counter_survives_a_hundred_starts(tmp_path):
+    """The array is full by then, and begins anew."""
+    path = tmp_path / "numbers"
+    path.write_bytes((99).to_bytes(8, sys.byteorder) + bytes(792))
+    done = run("counter.py", arguments=[path])
+    assert done.stdout.splitlines()[1] == "squares: [1]"
+
+
+def test_anonymous():
+    assert outputs(run("anonymous.py", "-Werror")) == (
+        0,
+        "readonly: HELLO from child process\n"
+        "sealed: HELLO from child process\n",
+        "",
+    )
+
+
+def test_growing():
+    assert not (DEV_SHM / "MyLog").exists(), "somebody else has a MyLog"
+    done = run("growing.py", "-Werror")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert [line[-1] for line in lines] == ["x"] * 3
+    assert lines[0] == f"64 bytes, grown=False: line 1: {'x' * 30}"
+    assert "grown=True: line 2" in lines[1]
+    assert not (DEV_SHM / "MyLog").exists()

@@ -148,3 +148,78 @@ print("ok")
         )
     )
     assert (done.stdout, done.stderr) == ("ok\n", "")
+
+
+KINDS = """
+import os, sys
+from shmemext import AnonymousMemory, MappedFile, Memory, SharedMemory
+path, index = {path!r}, {index}
+file = MappedFile(path)
+file.buf[index] = index + 1
+anonymous = AnonymousMemory(100)
+shm = SharedMemory(create=True, size=100, exist_ok=True, track=False)
+assert shm.created and shm.fileno() >= 0
+shm.unlink()
+for memory in [anonymous, shm]:
+    assert isinstance(memory, Memory)
+    view = memory.buf[:10]
+    memory.grow(5000)
+    assert memory.write(b"hello", 4000) == 5
+    into = bytearray(5)
+    assert memory.readinto(into, 4000) == 5 and into == b"hello"
+    memory.populate()
+    memory.flush()
+    assert memory.refresh() is False
+    view[0] = 7
+    assert memory.buf[0] == 7
+del view, memory
+with anonymous.readonly_handle() as reader:
+    assert reader.readonly and reader.buf[0] == 7
+anonymous = AnonymousMemory(100)
+anonymous.seal()
+assert anonymous.sealed
+with AnonymousMemory.from_fd(os.dup(anonymous.fileno())) as again:
+    assert again.sealed
+for arguments in [(-1,), ("x",), (0,)]:
+    try:
+        AnonymousMemory(*arguments)
+    except (OSError, ValueError, TypeError):
+        pass
+    else:
+        raise AssertionError(arguments)
+file.me = file
+"""
+
+
+def test_every_kind_in_subinterpreters(tmp_path):
+    """One after the other, at once, and in the main one."""
+    path = tmp_path / "file"
+    path.write_bytes(bytes(100))
+    done = python(
+        RUN
+        + f"KINDS, path = {KINDS!r}, {str(path)!r}\n"
+        + """
+for index in range(3):
+    run(KINDS.format(path=path, index=index))
+errors = []
+
+def work(index):
+    try:
+        for _ in range(3):
+            run(KINDS.format(path=path, index=index))
+    except BaseException as error:
+        errors.append(error)
+
+threads = [threading.Thread(target=work, args=(i,)) for i in range(3, 6)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert not errors, errors
+exec(KINDS.format(path=path, index=6))
+run(KINDS.format(path=path, index=7))
+print("ok")
+"""
+    )
+    assert (done.stdout, done.stderr) == ("ok\n", "")
+    assert path.read_bytes()[:9] == bytes([1, 2, 3, 4, 5, 6, 7, 8, 0])

@@ -13,10 +13,11 @@ import threading
 import weakref
 from contextlib import suppress
 
+import kinds
 import pytest
 from conftest import DEV_SHM, descriptors, python
 
-from shmemext import SharedMemory
+from shmemext import AnonymousMemory, SharedMemory
 
 THREADS = 8
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
@@ -278,6 +279,165 @@ def test_mmap_position_is_one_step(shm):
     in_threads(*[work] * THREADS)
     assert sum(map(len, parts)) == 5000
     assert sorted(b"".join(parts)) == sorted(bytes(shm.buf))
+
+
+@pytest.fixture(params=kinds.KINDS)
+def kind(request, tmp_path):
+    with kinds.kind_of(request.param, tmp_path) as kind:
+        yield kind
+
+
+# The same for what all kinds of memory share. Bytes that are written here are
+# never read here: they are not guarded.
+KIND_USES = [
+    (lambda memory: memory.buf[0], TypeError, ValueError),
+    (lambda memory: memory.refresh(), ValueError),
+    (lambda memory: memory.readinto(bytearray(100), 100), ValueError),
+    (lambda memory: memory.write(b"", 100), ValueError),
+    (lambda memory: memory.flush(), ValueError),
+    (lambda memory: memory.populate(), ValueError),
+    (lambda memory: memory.fileno(), ValueError),
+    (lambda memory: len(memoryview(memory)), ValueError),
+    (lambda memory: (memory.size, memory.readonly, repr(memory)),),
+    (lambda memory: memory.buf[5000:][:0], TypeError, ValueError),
+]
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_one_memory_is_used_everywhere(kind, ends):
+    """By threads that read it, refresh it and make it longer, while another
+    one closes it or does not."""
+    barrier = threading.Barrier(THREADS)
+    memories = [kind.create(5000) for _ in range(40)]
+    views = [memory.buf[:100] for memory in memories]
+    before = len(descriptors())
+
+    def ender():
+        for memory in memories:
+            barrier.wait()
+            if ends:
+                memory.close()
+
+    def grower():
+        for memory in memories:
+            barrier.wait()
+            for size in range(6000, 20_000, 1000):
+                with suppress(ValueError):  # longer already, or closed
+                    memory.grow(size)
+
+    def user(first):
+        for memory in memories:
+            barrier.wait()
+            for call, *allowed in KIND_USES[first:] + KIND_USES[:first]:
+                with suppress(*(allowed if ends else ())):
+                    call(memory)
+
+    users = [lambda i=2 * i: user(i) for i in range(THREADS - 3)]
+    in_threads(ender, grower, grower, *users, barrier=barrier)
+    if not ends:
+        assert {memory.size for memory in memories} == {19_000}
+    for memory, view in zip(memories, views, strict=True):
+        memory.close()
+        assert memory.buf is None
+        assert bytes(view) == bytes(100)
+    kept = len(memories) if kind.name == "AnonymousMemory" else 0
+    assert len(descriptors()) == before - kept
+
+
+def test_views_of_every_size_while_others_grow(kind):
+    """A view that was taken is as long as it was, and of the same bytes."""
+    memory = kind.create(4096)
+    stop = threading.Event()
+
+    def grow():
+        try:
+            for size in range(8192, 1 << 20, 8192):
+                memory.grow(size)
+        finally:
+            stop.set()
+
+    def look(mark):
+        while True:
+            last = stop.is_set()
+            buf = memory.buf
+            assert len(buf) % 4096 == 0
+            buf[mark] = 1
+            assert buf[len(buf) - 1] == 0
+            assert len(buf) <= memory.size
+            if last:
+                return
+
+    in_threads(grow, *[lambda i=i: look(i) for i in range(1, THREADS)])
+    assert memory.size == len(memory.buf) == (1 << 20) - 8192
+    assert sum(memory.buf) == THREADS - 1
+
+
+def test_writes_of_threads_land_where_they_belong(kind):
+    memory = kind.create(THREADS * 100_000)
+
+    def work(me):
+        data = bytes([me + 1]) * 1000
+        into = bytearray(1000)
+        for offset in range(me * 100_000, (me + 1) * 100_000, 1000):
+            assert memory.write(data, offset) == 1000
+            assert memory.readinto(into, offset) == 1000
+            assert into == data
+
+    in_threads(*[lambda i=i: work(i) for i in range(THREADS)])
+    for me in range(THREADS):
+        part = memory.buf[me * 100_000 : (me + 1) * 100_000]
+        assert bytes(part) == bytes([me + 1]) * 100_000
+
+
+def test_sealing_while_others_look():
+    """Sealed or not, never half: who wrote before has written."""
+
+    def seal():
+        for memory in memories:
+            barrier.wait()
+            with suppress(BufferError, OSError):
+                memory.seal()
+
+    def use():
+        for memory in memories:
+            barrier.wait()
+            with suppress(TypeError):
+                memory.write(b"x", 50)
+            with suppress(TypeError, ValueError):
+                memory.buf[60] = 1
+            with suppress(TypeError, OSError):
+                memory.grow(8192)
+            assert memory.buf[0] == 0
+
+    barrier = threading.Barrier(THREADS)
+    memories = [AnonymousMemory(4096) for _ in range(100)]
+    in_threads(seal, *[use] * (THREADS - 1), barrier=barrier)
+    for memory in memories:
+        assert memory.sealed == memory.readonly == memory.buf.readonly
+        memory.seal()
+        assert memory.sealed
+        memory.close()
+
+
+def test_one_thread_of_many_creates(name):
+    """exist_ok: one has created, the others are in the same segment."""
+    barrier = threading.Barrier(THREADS)
+    made = []
+
+    def work():
+        for turn in range(50):
+            barrier.wait()
+            shm = SharedMemory(
+                f"{name}-{turn}", create=True, size=100, exist_ok=True
+            )
+            made.append(shm)
+            barrier.wait()
+            shm.unlink(missing_ok=True)
+
+    in_threads(*[work] * THREADS, barrier=barrier)
+    assert sum(shm.created for shm in made) == 50
+    for shm in made:
+        shm.close()
 
 
 @pytest.mark.filterwarnings(

@@ -37,7 +37,8 @@ int shx_space_ask(const shx_space *space);
 shx_err shx_space_fill(const shx_space *space, int fd, uint64_t size);
 
 /* Makes the file longer, from `size` to `wanted`: whoever calls this holds
- * shx_os_lock(). On error the file is as it was. */
+ * shx_os_lock(). On error the file is as it was; only where it was durable,
+ * and the disk failed to say that it is done, it may be longer. */
 shx_err shx_space_grow(const shx_space *space, int fd, uint64_t size,
                        uint64_t wanted);
 

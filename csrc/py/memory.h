@@ -58,6 +58,8 @@ int shx_memory_traverse(PyObject *op, visitproc visit, void *arg);
 int shx_memory_clear(PyObject *op);
 void shx_memory_dealloc(PyObject *op);
 
+/* memory_access.c, from here to the tables of methods. */
+
 /* `buf`, made when it is first asked for. New reference. */
 PyObject *shx_memory_buf(PyObject *op);
 
@@ -74,6 +76,9 @@ bool shx_memory_is_readonly(PyObject *op);
 /* functools.partial(type(op), **keywords): what unpickles an object that was
  * not made with the defaults. */
 PyObject *shx_memory_maker(PyObject *op, PyObject *keywords);
+
+/* ValueError: "the <what> is closed<so>". Returns NULL. */
+PyObject *shx_closed_error(PyObject *op, const char *so);
 
 /* The mapping in use: a new reference. NULL and ValueError if it is closed. */
 shx_mapping *shx_memory_mapping(PyObject *op);

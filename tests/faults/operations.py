@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Every operation of SharedMemory, and what must balance after each.
+"""Every operation of the three kinds, and what must balance after each.
 
 Used by scripts that run in a process of their own, because they make calls
 and allocations fail.
@@ -8,17 +8,31 @@ and allocations fail.
 import gc
 import os
 import pickle
+import shutil
+from atexit import register
 from contextlib import suppress
 from multiprocessing import resource_tracker
 from pathlib import Path
 
-from shmemext import SharedMemory, shared_memory
+from shmemext import (
+    AnonymousMemory,
+    MappedFile,
+    SharedMemory,
+    shared_memory,
+)
 
 PREFIX = f"shmemext-test-faults-{os.getpid()}"
 OLD = f"{PREFIX}-old"  # exists before the operation
 NEW = f"{PREFIX}-new"  # may be made by it
 MISSING = f"{PREFIX}-missing"
 LARGE = 40 << 20  # reserved in three pieces
+BIG = 9 << 20  # copied in more than one
+SIZE = 4096  # of what exists before
+DIRECTORY = Path(f"/dev/shm/{PREFIX}-files")
+OLD_FILE = DIRECTORY / "old"
+NEW_FILE = DIRECTORY / "new"
+# What is made of a Path without memory is a TypeError of Python's own.
+OLD_PATH, NEW_PATH, WHERE = map(str, (OLD_FILE, NEW_FILE, DIRECTORY))
 
 
 def create_taken(shm):
@@ -65,6 +79,129 @@ def buffer_of_closed(shm):
     shm.close()
     with suppress(ValueError):
         memoryview(shm)
+
+
+def create_file_taken(shm):
+    with suppress(FileExistsError):
+        MappedFile(OLD_PATH, create=True, size=100)
+
+
+def attach_file_missing(shm):
+    with suppress(FileNotFoundError):
+        MappedFile(NEW_PATH)
+
+
+def attach_file_wrong(shm):
+    with suppress(IsADirectoryError):
+        MappedFile(WHERE)
+    with suppress(ValueError):
+        MappedFile("/dev/null")
+    with suppress(ValueError):
+        MappedFile(OLD_PATH, size=1 << 40)
+
+
+def attach_or_create(shm):
+    return SharedMemory(OLD, create=True, size=100, exist_ok=True)
+
+
+def exist_ok_smaller(shm):
+    with suppress(ValueError):
+        SharedMemory(OLD, create=True, size=1 << 40, exist_ok=True)
+
+
+def wait_in_vain(shm):
+    with suppress(FileNotFoundError):
+        SharedMemory(MISSING, timeout=1e-6)
+
+
+def shrink(shm):
+    with suppress(ValueError):
+        shm.grow(1)
+
+
+def refresh(shm):
+    with SharedMemory(OLD) as other:
+        os.truncate(f"/dev/shm/{OLD}", 2 * SIZE)
+        assert other.refresh()
+
+
+def refresh_file(shm):
+    file = MappedFile(OLD_PATH)
+    os.truncate(OLD_PATH, 2 * SIZE)
+    assert file.refresh()
+    file.close()
+
+
+def grow_anonymous(shm):
+    """A failed one leaves the memory as it was."""
+    memory = AnonymousMemory(SIZE)
+    buf = memory.buf
+    try:
+        memory.grow(LARGE)
+    except BaseException:
+        assert memory.size == len(buf) == SIZE
+        raise
+    assert memory.size == len(memory.buf) == LARGE
+
+
+def take_over(shm):
+    """On error the descriptor stays the caller's."""
+    fd = os.memfd_create("test", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        os.ftruncate(fd, SIZE)
+        AnonymousMemory.from_fd(fd)
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+def take_over_what_cannot_be(shm):
+    fd = os.open("/dev/null", os.O_RDWR)
+    try:
+        with suppress(ValueError):
+            AnonymousMemory.from_fd(fd)
+    finally:
+        os.close(fd)
+
+
+def seal(shm):
+    memory = AnonymousMemory(SIZE)
+    try:
+        memory.seal()
+    except BaseException:
+        memory.buf[0] = 7
+        raise
+    assert memory.readonly and memory.buf.readonly
+
+
+def seal_with_a_view(shm):
+    memory = AnonymousMemory(SIZE)
+    view = memory.buf[1:]
+    with suppress(BufferError):
+        memory.seal()
+    view[0] = 7
+
+
+def seal_with_a_peer(shm):
+    """It is sealed all the same where the peer could only map it to read."""
+    memory = AnonymousMemory(SIZE)
+    fd = os.dup(memory.fileno())
+    try:
+        peer = AnonymousMemory.from_fd(fd)
+    except BaseException:
+        os.close(fd)
+        raise
+    with suppress(OSError):
+        memory.seal()
+    assert memory.buf[0] == peer.buf[0] == 0
+    peer.close()
+
+
+def readonly_handle(shm):
+    memory = AnonymousMemory(SIZE)
+    reader = memory.readonly_handle()
+    memory.buf[0] = 7
+    assert reader.buf[0] == 7
 
 
 OPERATIONS = {
@@ -118,6 +255,111 @@ OPERATIONS = {
     ),
     "flush": lambda shm: shm._mmap.flush(),
     "madvise": lambda shm: shm._mmap.madvise(4),
+    "create with a mode": lambda shm: SharedMemory(NEW, True, 9, mode=0o640),
+    "create or attach": lambda shm: SharedMemory(
+        NEW, create=True, size=100, exist_ok=True
+    ),
+    "attach or create": attach_or_create,
+    "attach or create, too small": exist_ok_smaller,
+    "attach to read": lambda shm: SharedMemory(OLD, readonly=True),
+    "pickle a reader": lambda shm: pickle.loads(
+        pickle.dumps(SharedMemory(OLD, readonly=True))
+    ),
+    "wait for what is there": lambda shm: SharedMemory(OLD, timeout=60),
+    "wait in vain": wait_in_vain,
+    "grow": lambda shm: shm.grow(3 * SIZE),
+    "grow in pieces": lambda shm: shm.grow(LARGE),
+    "grow with a view": lambda shm: (shm.buf, shm.grow(3 * SIZE)),
+    "grow with a descriptor": lambda shm: (shm.fileno(), shm.grow(3 * SIZE)),
+    "shrink": shrink,
+    "refresh": refresh,
+    "refresh in vain": lambda shm: shm.refresh(),
+    "flush a part": lambda shm: shm.flush(100, 100),
+    "populate": lambda shm: shm.populate(),
+    "populate a reader": lambda shm: SharedMemory(
+        OLD, readonly=True
+    ).populate(),
+    "write": lambda shm: shm.write(b"hello", 5),
+    "write itself": lambda shm: shm.write(shm, 0),
+    "readinto": lambda shm: shm.readinto(bytearray(100), 5),
+    "create a file": lambda shm: MappedFile(NEW_PATH, True, 100),
+    "create a file in pieces": lambda shm: MappedFile(NEW_PATH, True, LARGE),
+    "create a sparse file": lambda shm: MappedFile(
+        NEW_PATH, create=True, size=100, reserve=False
+    ),
+    "create a file, taken": create_file_taken,
+    "attach to a file": lambda shm: MappedFile(OLD_PATH),
+    "attach to a file, to read": lambda shm: MappedFile(
+        OLD_PATH, readonly=True
+    ),
+    "attach to a file, missing": attach_file_missing,
+    "attach to a file, wrong": attach_file_wrong,
+    "grow a file": lambda shm: MappedFile(OLD_PATH).grow(LARGE),
+    "refresh a file": refresh_file,
+    "flush a file": lambda shm: MappedFile(OLD_PATH).flush(),
+    "fileno of a file": lambda shm: MappedFile(OLD_PATH).fileno(),
+    "pickle a file": lambda shm: pickle.loads(
+        pickle.dumps(MappedFile(OLD_PATH))
+    ),
+    "repr of a file": lambda shm: repr(MappedFile(OLD_PATH)),
+    "anonymous": lambda shm: AnonymousMemory(100),
+    "anonymous in pieces": lambda shm: AnonymousMemory(LARGE),
+    "anonymous, sparse": lambda shm: AnonymousMemory(100, reserve=False),
+    "anonymous copy": lambda shm: AnonymousMemory(BIG).write(bytes(BIG)),
+    "repr of anonymous": lambda shm: repr(AnonymousMemory(100)),
+    "grow anonymous": grow_anonymous,
+    "from_fd": take_over,
+    "from_fd, wrong": take_over_what_cannot_be,
+    "seal": seal,
+    "seal with a view": seal_with_a_view,
+    "seal with a peer": seal_with_a_peer,
+    "readonly_handle": readonly_handle,
+}
+
+# The name is found to be taken, whatever else went wrong, once that can be
+# known; or any OSError is what was to be expected.
+EXPECTING = {
+    attach_or_create,
+    create_file_taken,
+    create_taken,
+    exist_ok_smaller,
+    seal_with_a_peer,
+}
+
+# A descriptor that an object keeps is closed in them. One that cannot be told
+# to be still ours is better left open than closed.
+OWNERS = {
+    close_with_descriptor,
+    grow_anonymous,
+    take_over,
+    seal,
+    seal_with_a_view,
+    seal_with_a_peer,
+    readonly_handle,
+    *[
+        OPERATIONS[name]
+        for name in OPERATIONS
+        if name.startswith(("anonymous", "repr of anon", "fileno of a file"))
+    ],
+}
+
+# What would take too long to do again and again, for pages alone.
+SLOW = {
+    "create in pieces",
+    "grow in pieces",
+    "create a file in pieces",
+    "grow a file",
+    "anonymous in pieces",
+    "anonymous copy",
+    "grow anonymous",
+}
+
+
+# A failed one has changed nothing.
+GROW = {
+    OPERATIONS[name]
+    for name in OPERATIONS
+    if name.startswith("grow") and name != "grow anonymous"
 }
 
 
@@ -127,20 +369,28 @@ def held():
     descriptors = list(Path("/proc/self/fd").iterdir())
     return (
         {path.name for path in Path("/dev/shm").glob(f"{PREFIX}*")},
+        {path.name for path in DIRECTORY.iterdir()},
         [path.name for path in descriptors if path.exists()],  # still
         [
             line
             for line in maps
-            if "/dev/shm/" in line and "/dev/shm/.shmemext-" not in line
+            if ("/dev/shm/" in line and "/dev/shm/.shmemext-" not in line)
+            or "/memfd:" in line
         ],
     )
 
 
-def attempt(operation, arm, disarm, may_leave=lambda: False):
+def attempt(
+    operation,
+    arm,
+    disarm,
+    may_leave=lambda: False,
+    may_grow=lambda: False,
+):
     """Runs an operation between arm() and disarm(). Returns the exception
     that came of it, or None, when everything balances."""
     before = held()
-    shm = SharedMemory(OLD, create=True, size=4096)
+    shm = SharedMemory(OLD, create=True, size=SIZE)
     error = result = None
     try:
         arm()
@@ -156,13 +406,21 @@ def attempt(operation, arm, disarm, may_leave=lambda: False):
         failed = error is not None or operation is refused_by_tracker
         assert not failed or may_leave(), f"{error!r} has left the name"
         made.unlink()
+    if error is not None and operation in GROW and not may_grow():
+        for grown in Path(f"/dev/shm/{OLD}"), OLD_FILE:
+            assert not grown.exists() or grown.stat().st_size == SIZE, error
+            assert not grown.exists() or grown.stat().st_blocks <= SIZE // 512
+    if NEW_FILE.exists():
+        assert error is None or may_leave(), f"{error!r} has left the file"
+        NEW_FILE.unlink()
+    os.truncate(OLD_FILE, SIZE)
     shm.close()
     Path(f"/dev/shm/{OLD}").unlink(missing_ok=True)
     del shm, result
     gc.collect(0)
     after = held()
     if may_leave():
-        for fd in set(after[1]) - set(before[1]):
+        for fd in set(after[2]) - set(before[2]):
             os.close(int(fd))
         after = held()
     assert after == before, (error, before, after)
@@ -175,6 +433,10 @@ def attempt(operation, arm, disarm, may_leave=lambda: False):
 shared_memory._make_filename = f"/{NEW}".__str__
 resource_tracker.register = str.removeprefix
 resource_tracker.unregister = str.removeprefix
+
+DIRECTORY.mkdir()
+register(shutil.rmtree, DIRECTORY)
+OLD_FILE.write_bytes(bytes(SIZE))
 
 # What is set up once is set up now.
 for operation in OPERATIONS.values():

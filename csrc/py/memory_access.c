@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of the glue ask of a Memory: its mapping, its buf, its
+ * descriptor; and what they tell its user. */
+#include "memory.h"
+
+#include <fcntl.h> /* O_RDWR, O_RDONLY */
+
+PyObject *
+shx_closed_error(PyObject *op, const char *so)
+{
+    PyErr_Format(PyExc_ValueError, "the %s is closed%s",
+                 MEMORY(op)->kind->what, so);
+    return NULL;
+}
+
+shx_mapping *
+shx_memory_mapping_if_any(PyObject *op, PyTypeObject *type)
+{
+    PyObject *mapping;
+    Py_BEGIN_CRITICAL_SECTION(op);
+    mapping = MEMORY(op)->mmap;
+    if (mapping != NULL && !Py_IS_TYPE(mapping, type)) {
+        mapping = NULL;
+    }
+    Py_XINCREF(mapping);
+    Py_END_CRITICAL_SECTION();
+    return (shx_mapping *)mapping;
+}
+
+shx_mapping *
+shx_memory_mapping(PyObject *op)
+{
+    shx_state *state = shx_state_of(Py_TYPE(op));
+    if (state == NULL) {
+        return NULL;
+    }
+    shx_mapping *mapping = shx_memory_mapping_if_any(op, state->mapping_type);
+    if (mapping == NULL) {
+        shx_closed_error(op, "");
+    }
+    return mapping;
+}
+
+int
+shx_check_mode(int mode)
+{
+    if (mode < 0 || mode > 07777) {
+        PyErr_SetString(PyExc_ValueError,
+                        "'mode' must be permission bits, 0 to 0o7777");
+        return -1;
+    }
+    return 0;
+}
+
+int
+shx_poll_signals(void *context)
+{
+    PyThreadState **saved = context;
+    PyEval_RestoreThread(*saved);
+    int status = PyErr_CheckSignals();
+    *saved = PyEval_SaveThread();
+    return status;
+}
+
+/* `buf` is made when it is first asked for, and is the same object from then
+ * on. Programs that put something else in `_mmap` get None. */
+PyObject *
+shx_memory_buf(PyObject *op)
+{
+    shx_state *state = shx_state_of(Py_TYPE(op));
+    if (state == NULL) {
+        return NULL;
+    }
+    shx_memory *self = MEMORY(op);
+    PyObject *buf = NULL;
+    Py_BEGIN_CRITICAL_SECTION(op);
+    if (self->buf == NULL && self->mmap != NULL &&
+        Py_IS_TYPE(self->mmap, state->mapping_type)) {
+        self->buf = PyMemoryView_FromObject(self->mmap);
+        buf = Py_XNewRef(self->buf);
+    }
+    else {
+        buf = Py_NewRef(self->buf == NULL ? Py_None : self->buf);
+    }
+    Py_END_CRITICAL_SECTION();
+    return buf;
+}
+
+int
+shx_memory_fd_locked(PyObject *op)
+{
+    shx_memory *self = MEMORY(op);
+    if (self->fd != SHX_FD_UNASKED) {
+        return self->fd;
+    }
+    int fd = SHX_FD_NONE;
+    shx_err err =
+        self->kind->open(op, self->readonly ? O_RDONLY : O_RDWR, &fd);
+    if (err != 0) {
+        PyObject *label = self->kind->label(op);
+        shx_raise(err, label);
+        Py_DECREF(label);
+        return -1;
+    }
+    return self->fd = fd;
+}
+
+/* functools.partial(type(op), **keywords) */
+PyObject *
+shx_memory_maker(PyObject *op, PyObject *keywords)
+{
+    if (PyDict_GET_SIZE(keywords) == 0) {
+        return Py_NewRef((PyObject *)Py_TYPE(op));
+    }
+    PyObject *functools = PyImport_ImportModule("functools");
+    PyObject *partial = functools == NULL
+                            ? NULL
+                            : PyObject_GetAttrString(functools, "partial");
+    PyObject *args = PyTuple_Pack(1, (PyObject *)Py_TYPE(op));
+    PyObject *result = NULL;
+    if (partial != NULL && args != NULL) {
+        result = PyObject_Call(partial, args, keywords);
+    }
+    Py_XDECREF(functools);
+    Py_XDECREF(partial);
+    Py_XDECREF(args);
+    return result;
+}
+
+bool
+shx_memory_is_readonly(PyObject *op)
+{
+    bool readonly;
+    Py_BEGIN_CRITICAL_SECTION(op);
+    readonly = MEMORY(op)->readonly;
+    Py_END_CRITICAL_SECTION();
+    return readonly;
+}
+
+int
+shx_memory_refuse(PyObject *op, PyObject *value, void *name)
+{
+    PyErr_Format(PyExc_AttributeError,
+                 "property '%s' of '%.100s' object has no %s", (char *)name,
+                 Py_TYPE(op)->tp_name, value == NULL ? "deleter" : "setter");
+    return -1;
+}
