@@ -15,7 +15,7 @@ BUILD := SHMEMEXT_WERROR=1 $(PIP) install --no-build-isolation --editable
 
 SPHINX := $(BIN)/python -m sphinx -q -W -n -d build/doctrees
 
-.PHONY: help build demo test lint format docs bench storm sanitize tsan fuzz wheel sdist-test release-test clean
+.PHONY: help build demo test lint format docs bench bench-quick bench-plots storm sanitize tsan fuzz wheel sdist-test release-test clean
 
 help:  ## print this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -42,6 +42,11 @@ $(VENV)/.docs: pyproject.toml | $(BIN)/python
 
 $(VENV)/.release: pyproject.toml | $(BIN)/python
 	$(PIP) install --prefer-binary --group release
+	@touch $@
+
+# Each peer is optional: what does not install is named, and left out.
+$(VENV)/.bench: pyproject.toml | $(BIN)/python
+	$(BIN)/python benchmarks/install.py
 	@touch $@
 
 build: $(VENV)/.built  ## build into a virtual environment, .venv
@@ -71,9 +76,14 @@ docs: $(VENV)/.built $(VENV)/.docs  ## the site, in build/docs: warnings are err
 	$(SPHINX) -E -b html --keep-going docs build/docs
 	$(SPHINX) -b doctest docs build/doctest
 
-bench: build  ## measure against the standard library, as ratios
-	$(BIN)/python benchmarks/run.py $(ARGS)
-	$(BIN)/python benchmarks/lists.py $(ARGS)
+bench: build $(VENV)/.bench  ## measure against the standard library and other peers, ten minutes
+	$(BIN)/python benchmarks/run.py --json build/bench.json $(ARGS)
+
+bench-quick: build $(VENV)/.bench  ## the same with fewer rounds and peers, under a minute
+	$(BIN)/python benchmarks/run.py --quick $(ARGS)
+
+bench-plots: $(VENV)/.bench  ## draw docs/img from what `make bench` has left in build/bench.json
+	$(BIN)/python benchmarks/plots.py build/bench.json docs/img
 
 storm: build  ## kill random members of process families for ROUNDS rounds
 	$(BIN)/python tests/storm.py --rounds $(ROUNDS) $(ARGS)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The works that need a process of their own: the import, and the first
-create together with whatever it starts and leaves running."""
+"""What needs a fresh interpreter each time: the import, and the first create
+together with whatever it starts and leaves running."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sysconfig
+import tempfile
 import time
 import venv
 from collections.abc import Iterator
@@ -18,12 +19,16 @@ from functools import partial
 from pathlib import Path
 from time import perf_counter
 
+from bench import Bench
 from paired import Samples, rounds
+from table import OURS, STDLIB, Row, rows_of
+
+import shmemext
 
 PROC = Path("/proc")
 PR_SET_CHILD_SUBREAPER = 36
 
-MODULES = {"stdlib": "multiprocessing.shared_memory", "ours": "shmemext"}
+MODULES = {STDLIB: "multiprocessing.shared_memory", OURS: "shmemext"}
 
 FIRST_CREATE = """
 import sys
@@ -92,14 +97,12 @@ class Fresh:
         )
 
 
-def imports(fresh: Fresh, seconds: float) -> Samples:
+def imports(fresh: Fresh, seconds: float, least: int) -> Samples:
     """Microseconds of CPU that an import adds to an interpreter's life."""
     codes = {"bare": "pass"}
     codes |= {side: f"import {of}" for side, of in MODULES.items()}
     sides = {side: partial(fresh.life, code) for side, code in codes.items()}
-    for warm_up in sides.values():
-        warm_up()
-    samples = rounds(sides, seconds, at_least=8)
+    samples, _ = rounds(sides, seconds, least)
     bare = samples["bare"]
     return {
         side: [a - b for a, b in zip(samples[side], bare, strict=True)]
@@ -198,7 +201,9 @@ def bury(known: set[int], timeout: float = 5.0) -> None:
         time.sleep(0.001)
 
 
-def first_create(fresh: Fresh, seconds: float) -> dict[str, Samples]:
+def first_create(
+    fresh: Fresh, seconds: float, least: int
+) -> dict[str, Samples]:
     """Of a fresh process: `time`, microseconds of its first create; `cpu`,
     microseconds of what that started, ended or not; `memory`, KiB of what is
     left running."""
@@ -227,7 +232,41 @@ def first_create(fresh: Fresh, seconds: float) -> dict[str, Samples]:
     sides = {side: partial(measure, side) for side in MODULES}
     try:
         with adopting_orphans():
-            samples = rounds(sides, seconds, at_least=8)
+            samples, _ = rounds(sides, seconds, least)
     finally:
         Path("/dev/shm", name).unlink(missing_ok=True)
-    return {"time": samples, **collected}
+    # the first round warmed up
+    rest = {
+        key: {side: values[1:] for side, values in of.items()}
+        for key, of in collected.items()
+    }
+    return {"time": samples, **rest}
+
+
+@contextmanager
+def clean() -> Iterator[Fresh]:
+    with tempfile.TemporaryDirectory() as directory:
+        yield Fresh(Path(shmemext.__file__).parent, Path(directory, "venv"))
+
+
+def measure_import(bench: Bench) -> Iterator[list[Row]]:
+    with clean() as fresh:
+        samples = imports(fresh, 3 * bench.seconds, 2 * bench.least)
+    yield rows_of(
+        "import",
+        "import, over a bare start, CPU time",
+        "us",
+        samples,
+        reach={OURS: 0.95},
+    )
+
+
+def measure_first(bench: Bench) -> Iterator[list[Row]]:
+    with clean() as fresh:
+        found = first_create(fresh, 3 * bench.seconds, 2 * bench.least)
+    for key, work, unit in (
+        ("time", "first create of a process", "us"),
+        ("cpu", "CPU time of what that starts", "us"),
+        ("memory", "memory of what runs on", "KiB"),
+    ):
+        yield rows_of("first", work, unit, found[key], reach={OURS: 1.0})

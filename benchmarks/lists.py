@@ -1,176 +1,118 @@
 # SPDX-License-Identifier: MIT
-"""Measures shmemext.ShareableList against the standard library's, as ratios.
-
-The table is that of run.py, without a floor: both sides take turns within
-each round, the ratio is the median of the rounds' own.
-"""
+"""ShareableList: single items, and the whole of it."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
-from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import repeat
-from multiprocessing import shared_memory as stdlib
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from paired import Row, rounds, row
-from run import HEADINGS, check_sides, line, machine
+from bench import Bench, asking
+from lifecycle import pinned
+from side import Sides
+from table import Row
 
-import shmemext
-
-SIDES: dict[str, Any] = {
-    "stdlib": stdlib.ShareableList,
-    "ours": shmemext.ShareableList,
-}
 MANY = 10_000
 MOST = 100_000
+BATCH = 1000
 TEXT = "a text of some words"
+SIDES = {
+    "shmemext": "shmemext ShareableList",
+    "stdlib": "stdlib ShareableList",
+}
 
 Use = Callable[[Any], object]
-Measure = Callable[[], float]
 
 
-def get(sl: Any, count: int) -> None:
-    for _ in repeat(None, count):
+# --- in the sides -----------------------------------------------------------
+
+
+def get(sl: Any) -> None:
+    for _ in repeat(None, BATCH):
         sl[5]
 
 
-def put(sl: Any, item: object, count: int) -> None:
-    for _ in repeat(None, count):
+def put(item: object, sl: Any) -> None:
+    for _ in repeat(None, BATCH):
         sl[5] = item
 
 
-def timed(use: Callable[[], object]) -> Measure:
+def index_of_last(sl: Any) -> int:
+    found: int = sl.index(MANY - 1)
+    return found
+
+
+def format_of(sl: Any) -> str:
+    found: str = sl.format
+    return found
+
+
+# what a list is made of, what is done with it, and how often in it
+USES: dict[str, tuple[Any, Use, int]] = {
+    "get an int": (range(100), get, BATCH),
+    "set an int": (range(100), partial(put, 7), BATCH),
+    "get a str": ([TEXT] * 100, get, BATCH),
+    "set a str": ([TEXT] * 100, partial(put, TEXT), BATCH),
+    "list(sl) of 10,000": (range(MANY), list, 1),
+    "index of the last of 10,000": (range(MANY), index_of_last, 1),
+    "format of 100,000": (range(MOST), format_of, 1),
+}
+
+
+def use(peer: Any, state: dict[str, Any], what: str) -> float:
     """Microseconds of one use."""
-
-    def measure() -> float:
-        start = perf_counter()
-        use()
-        return (perf_counter() - start) * 1e6
-
-    return measure
-
-
-def on_lists(stack: ExitStack, sequence: Any, use: Use) -> dict[str, Measure]:
-    """A measurement of each side, on a list of its own."""
-    sides = {}
-    for side, of in SIDES.items():
-        sl = of(sequence)
-        stack.callback(sl.shm.unlink)
-        stack.callback(sl.shm.close)
-        sides[side] = timed(lambda sl=sl: use(sl))  # type: ignore[misc]
-    return sides
+    items, does, times = USES[what]
+    if what not in state:
+        sl = peer.shareable_list(items)
+        state[what] = sl
+        state["close"] += [sl.shm.unlink, sl.shm.close]
+        pinned(state)
+    sl = state[what]
+    start = perf_counter()
+    does(sl)
+    return (perf_counter() - start) * 1e6 / times
 
 
-def building(of: Any, sequence: Any) -> Measure:
+def build(peer: Any, state: dict[str, Any]) -> float:
     """Microseconds of the constructor alone."""
-
-    def measure() -> float:
-        start = perf_counter()
-        sl = of(sequence)
-        elapsed = perf_counter() - start
-        sl.shm.close()
-        sl.shm.unlink()
-        return elapsed * 1e6
-
-    return measure
+    numbers = state.setdefault("numbers", list(range(MOST)))
+    start = perf_counter()
+    sl = peer.shareable_list(numbers)
+    elapsed = perf_counter() - start
+    sl.shm.close()
+    sl.shm.unlink()
+    return elapsed * 1e6
 
 
-def works(stack: ExitStack) -> list[tuple[str, float, dict[str, Measure]]]:
-    ints = range(100)
-    texts = [TEXT] * 100
-    batch = 1000
-    last = MANY - 1
-    numbers = list(range(MOST))
-    return [
-        (
-            "get an int, 1,000 times, us",
-            0.08,
-            on_lists(stack, ints, lambda sl: get(sl, batch)),
-        ),
-        (
-            "set an int, 1,000 times, us",
-            0.08,
-            on_lists(stack, ints, lambda sl: put(sl, 7, batch)),
-        ),
-        (
-            "get a str, 1,000 times, us",
-            0.12,
-            on_lists(stack, texts, lambda sl: get(sl, batch)),
-        ),
-        (
-            "set a str, 1,000 times, us",
-            0.12,
-            on_lists(stack, texts, lambda sl: put(sl, TEXT, batch)),
-        ),
-        (
-            "list(sl) of 10,000 ints, us",
-            0.05,
-            on_lists(stack, range(MANY), list),
-        ),
-        (
-            "build 100,000 ints, us",
-            0.06,
-            {side: building(of, numbers) for side, of in SIDES.items()},
-        ),
-        (
-            "index of the last of 10,000, us",
-            0.05,
-            on_lists(stack, range(MANY), lambda sl: sl.index(last)),
-        ),
-        (
-            "format of 100,000, us",
-            0.05,
-            on_lists(stack, numbers, lambda sl: sl.format),
-        ),
-    ]
+# --- in the measuring process -----------------------------------------------
+
+REACH = {
+    "get an int": 0.08,
+    "set an int": 0.08,
+    "get a str": 0.12,
+    "set a str": 0.12,
+    "list(sl) of 10,000": 0.05,
+    "index of the last of 10,000": 0.05,
+    "format of 100,000": 0.05,
+    "build 100,000": 0.06,
+}
 
 
-def measure(seconds: float) -> list[Row]:
-    print(HEADINGS)
-    rows = []
-    with ExitStack() as stack:
-        for work, reach, sides in works(stack):
-            of = row(work, rounds(sides, seconds, at_least=8), reach)
-            rows.append(of)
-            print(line(of), flush=True)
-    return rows
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument(
-        "--quick", action="store_true", help="ten seconds, not forty"
-    )
-    parser.add_argument(
-        "--json", metavar="FILE", type=Path, help="write the numbers too"
-    )
-    options = parser.parse_args()
-
-    check_sides()
-    if stdlib.ShareableList is shmemext.ShareableList:
-        sys.exit("multiprocessing.shared_memory has been replaced")
-    about = machine()
-    print(
-        "Python {python}, shmemext {shmemext}, {system}, {cpus} CPUs, "
-        "load {load:.2f}".format(**about)
-    )
-    rows = measure(1.0 if options.quick else 5.0)
-    if options.json is not None:
-        result = {
-            **about,
-            "rows": [{**asdict(of), "met": of.met} for of in rows],
-        }
-        options.json.write_text(json.dumps(result, indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+def measure(bench: Bench) -> Iterator[list[Row]]:
+    labels = [label for label, name in SIDES.items() if name in bench.peers]
+    with Sides([SIDES[label] for label in labels]) as sides:
+        for work, reach in REACH.items():
+            order = (
+                {"work": "use", "what": work}
+                if work in USES
+                else {"work": "build"}
+            )
+            measures = {
+                label: asking(sides[SIDES[label]], "lists", **order)
+                for label in labels
+            }
+            yield bench.paired(
+                "lists", work, "us", measures, reach={"shmemext": reach}
+            )

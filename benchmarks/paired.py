@@ -12,22 +12,12 @@ from dataclasses import dataclass
 from statistics import median, quantiles
 from time import perf_counter
 
+Measure = Callable[[], float]
 Samples = dict[str, list[float]]
 
 
-def rounds(
-    sides: Mapping[str, Callable[[], float]], seconds: float, at_least: int
-) -> Samples:
-    """Samples of each side, as many as fit into the time. The side that
-    begins changes from round to round."""
-    samples: Samples = {name: [] for name in sides}
-    names = list(sides)
-    deadline = perf_counter() + seconds
-    while len(samples[names[0]]) < at_least or perf_counter() < deadline:
-        for name in names:
-            samples[name].append(sides[name]())
-        names.append(names.pop(0))
-    return samples
+class Failed(Exception):
+    """A side has no answer. The text stands in its row instead of times."""
 
 
 @dataclass(frozen=True)
@@ -38,52 +28,47 @@ class Ratio:
     rounds: int
 
 
-def ratio(above: list[float], below: list[float]) -> Ratio:
-    """Of paired samples: the median of the rounds' ratios, and the middle
-    half of them."""
-    each = [a / b for a, b in zip(above, below, strict=True) if b > 0]
-    if len(each) < 2:
-        raise ValueError("too few rounds for a ratio")
-    p25, _, p75 = quantiles(each, n=4)
-    return Ratio(median(each), p25, p75, len(each))
+def rounds(
+    sides: Mapping[str, Measure], seconds: float, at_least: int
+) -> tuple[Samples, dict[str, str]]:
+    """Samples of each side, as many as fit into the time, and the reasons of
+    those that failed, which are out from then on. The side that begins
+    changes from round to round. The first round warms up and is not kept."""
+    failed: dict[str, str] = {}
+    names = list(sides)
 
-
-@dataclass(frozen=True)
-class Row:
-    """One work of the table. Absolute numbers are medians."""
-
-    work: str
-    stdlib: float | None
-    ours: float | None
-    ratio: Ratio | None
-    floor: float | None = None
-    over_floor: Ratio | None = None
-    reach: float | None = None
-    hoped: float | None = None
-
-    @property
-    def met(self) -> bool | None:
-        if self.reach is None or self.ratio is None:
+    def once(name: str) -> float | None:
+        try:
+            return sides[name]()
+        except Failed as why:
+            failed[name] = str(why)
             return None
-        return self.ratio.median <= self.reach
+
+    def all_once() -> dict[str, float | None]:
+        return {name: once(name) for name in names if name not in failed}
+
+    all_once()
+    kept: list[dict[str, float | None]] = []
+    deadline = perf_counter() + seconds
+    while len(failed) < len(names) and (
+        len(kept) < at_least or perf_counter() < deadline
+    ):
+        names.append(names.pop(0))
+        kept.append(all_once())
+    good = [name for name in sides if name not in failed]
+    return {name: [r[name] or 0.0 for r in kept] for name in good}, failed
 
 
-def row(
-    work: str,
-    samples: Samples,
-    reach: float | None = None,
-    hoped: float | None = None,
-) -> Row:
-    """A row of the sides `stdlib`, `ours` and, if measured, `floor`."""
-    stdlib, ours = samples["stdlib"], samples["ours"]
-    floor = samples.get("floor")
-    return Row(
-        work,
-        median(stdlib),
-        median(ours),
-        ratio(ours, stdlib),
-        None if floor is None else median(floor),
-        None if floor is None else ratio(ours, floor),
-        reach,
-        hoped,
-    )
+def spread(values: list[float]) -> Ratio:
+    """The median and the middle half."""
+    if len(values) < 2:
+        raise ValueError("too few rounds for a spread")
+    p25, _, p75 = quantiles(values, n=4, method="inclusive")
+    return Ratio(median(values), p25, p75, len(values))
+
+
+def ratio(above: list[float], below: list[float]) -> Ratio | None:
+    """Of paired samples: the median of the rounds' ratios, and the middle
+    half of them. None where there is nothing to divide by."""
+    each = [a / b for a, b in zip(above, below, strict=True) if b > 0]
+    return spread(each) if len(each) > 1 else None

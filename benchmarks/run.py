@@ -1,199 +1,192 @@
 # SPDX-License-Identifier: MIT
-"""Measures shmemext against multiprocessing.shared_memory, as ratios.
+"""Measures shmemext against the standard library and other peers, as ratios.
 
-Each work runs in paired rounds: the standard library, shmemext and a C
-program that makes the same system calls take turns within each round. Prints
-the median of the rounds' ratios, its middle half (p25-p75), the medians
-themselves, and the reach: the ratio that is promised. README.md, beside this
-file, says what each work is.
+Each question is one table. Within each work of it, all sides take turns in
+paired rounds. Printed are the median and the middle half (p25-p75) of the
+rounds, the ratio to the standard library, which is the median of the rounds'
+own ratios, the ratio to a C program that makes the system calls alone, and
+the reach: the ratio that is promised. README.md, beside this file, says what
+each question is.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import subprocess
+import signal
 import sys
-import sysconfig
 import tempfile
-from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import asdict
-from multiprocessing import shared_memory as stdlib
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from statistics import median
 from time import perf_counter
 from typing import Any
 
+import access
+import crash_matrix
+import filling
 import fresh
-from cycles import LARGE, Cycles, Floor
-from fresh import Fresh
-from paired import Ratio, Row, Samples, ratio, row
+import handoff
+import holdings
+import lifecycle
+import lists
+import peers
+from bench import Bench
+from floor import Floor
+from install import reasons
+from machine import about, caption, check_sides
+from table import HEADINGS, Row, show
 
-import shmemext
+Question = Callable[[Bench], Iterable[list[Row]]]
 
-HEADINGS = (
-    f"{'work':<34}{'stdlib':>10}{'ours':>10}  {'ratio (p25-p75)':<19}"
-    f"{'floor':>9}{'ours/floor':>12}{'reach':>7}  met"
+# Beside the tables of rows there is one of another kind, the crash matrix.
+MATRIX = "matrix"
+QUESTIONS: dict[str, tuple[str, Question]] = {
+    "lifecycle": ("create, attach, both", lifecycle.measure),
+    "first": ("the first create and what it starts", fresh.measure_first),
+    "import": ("import time", fresh.measure_import),
+    "handoff": ("an array to a waiting worker", handoff.measure),
+    "filling": ("filling fresh memory", filling.measure),
+    "access": ("element access", access.measure),
+    "lists": ("ShareableList", lists.measure),
+    "holdings": ("what 1,000 segments hold", holdings.measure),
+}
+
+# A quick run leaves the others out.
+QUICK = (
+    "shmemext",
+    "shmemext write()",
+    "stdlib",
+    "stdlib untracked",
+    "posix_ipc",
+    "mp.Pipe",
+    "mp.Array",
+    "LMDB",
+    "shmemext ShareableList",
+    "stdlib ShareableList",
 )
 
 
-def check_sides() -> None:
-    """Neither side may be the other in disguise."""
-    home = Path(sysconfig.get_path("stdlib")).resolve()
-    if home not in Path(stdlib.__file__).resolve().parents:
-        sys.exit(f"not the standard library's: {stdlib.__file__}")
-    if stdlib.SharedMemory is shmemext.SharedMemory:
-        sys.exit("multiprocessing.shared_memory has been replaced")
+def usable() -> tuple[list[str], dict[str, str]]:
+    """The peers that can be used here, and why the others cannot."""
+    good, left_out = [], {}
+    why = reasons()
+    for name in peers.NAMES:
+        missing = peers.missing(name)
+        if missing:
+            package = peers.distribution(name) or ""
+            left_out[name] = why.get(package.lower()) or missing
+        else:
+            good.append(name)
+    return good, left_out
 
 
-def room() -> int:
-    fs = os.statvfs("/dev/shm")
-    return fs.f_bavail * fs.f_frsize if fs.f_blocks else LARGE * 2
+def labels_of(names: Iterable[str]) -> dict[str, str]:
+    return {name: f"{name} {peers.version_of(name)}".strip() for name in names}
 
 
-def create_rows(cycles: Cycles) -> list[Row]:
-    samples = cycles.create()
-    of_create = row("create, close, unlink (4 KiB), us", samples, 0.6, 0.5)
-    if "bare" not in samples:
-        return [of_create]
-    bare = Row(
-        "  the same, by the floor's bare calls",
-        None,
-        None,
-        None,
-        median(samples["bare"]),
-        ratio(samples["ours"], samples["bare"]),
-    )
-    return [of_create, bare]
-
-
-def fill_rows(cycles: Cycles) -> list[Row]:
-    if room() <= LARGE * 1.1:
-        print("/dev/shm has no room for 64 MiB: left out", file=sys.stderr)
-        return []
-    return [row("create, fill, unlink (64 MiB), us", cycles.fill(), 1.0)]
-
-
-def first_rows(clean: Fresh, seconds: float) -> list[Row]:
-    samples = fresh.first_create(clean, seconds)
-    return [
-        row("first create of a process, us", samples["time"], 1.0),
-        row("  CPU of what it starts, us", samples["cpu"], 1.0),
-        row("  memory of what runs on, KiB", samples["memory"], 1.0),
-    ]
-
-
-def works(
-    cycles: Cycles, clean: Fresh, seconds: float
-) -> list[Callable[[], list[Row]]]:
-    def one(
-        work: str, reach: float | None, measure: Callable[[], Samples]
-    ) -> Callable[[], list[Row]]:
-        return lambda: [row(work, measure(), reach)]
-
-    return [
-        lambda: create_rows(cycles),
-        one("attach, close, us", 0.45, cycles.attach),
-        one(
-            "attach, read a byte, close, us",
-            None,
-            lambda: cycles.attach(read=True),
-        ),
-        one("pickle, unpickle, close, us", 0.6, cycles.pickle),
-        lambda: fill_rows(cycles),
-        one(
-            "import, over a bare start, CPU us",
-            0.95,
-            lambda: fresh.imports(clean, seconds),
-        ),
-        lambda: first_rows(clean, seconds),
-    ]
-
-
-def number(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.1f}" if value < 1000 else f"{value:.0f}"
-
-
-def spread(value: Ratio | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value.median:.2f} ({value.p25:.2f}-{value.p75:.2f})"
-
-
-def line(of: Row) -> str:
-    over = "-" if of.over_floor is None else f"{of.over_floor.median:.2f}"
-    reach = "-" if of.reach is None else f"{of.reach:.2f}"
-    met = "-" if of.met is None else "yes" if of.met else "NO"
-    return (
-        f"{of.work:<34}{number(of.stdlib):>10}{number(of.ours):>10}"
-        f"  {spread(of.ratio):<19}{number(of.floor):>9}{over:>12}"
-        f"{reach:>7}  {met}"
-    )
-
-
-def machine() -> dict[str, Any]:
-    return {
-        "python": platform.python_version(),
-        "shmemext": shmemext.__version__,
-        "system": f"{platform.system()} {platform.release()}",
-        "cpus": len(os.sched_getaffinity(0)),
-        "load": os.getloadavg()[0],
-    }
-
-
-def measure(seconds: float) -> list[Row]:
-    print(HEADINGS)
-    rows: list[Row] = []
-    with ExitStack() as stack:
-        floor = None
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        clean = Fresh(Path(shmemext.__file__).parent, directory / "venv")
-        try:
-            floor = stack.enter_context(Floor(directory))
-        except (OSError, subprocess.CalledProcessError) as error:
-            print(f"no floor: {error}", file=sys.stderr)
-        cycles = Cycles(
-            stdlib.SharedMemory, shmemext.SharedMemory, floor, seconds
-        )
-        for work in works(cycles, clean, seconds):
-            for of in work():
-                rows.append(of)
-                print(line(of), flush=True)
-    return rows
-
-
-def main() -> None:
+def parsed(arguments: list[str] | None) -> argparse.Namespace:
+    names = ", ".join([*QUESTIONS, MATRIX])
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument(
-        "--quick", action="store_true", help="half a minute, not two"
+        "--only", metavar="A,B", help=f"these questions, of: {names}"
+    )
+    parser.add_argument(
+        "--peers", metavar="A,B", help="these sides, by name; see --list"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="under a minute, not ten"
+    )
+    parser.add_argument(
+        "--seconds", type=float, help="for each work, instead of 4"
+    )
+    parser.add_argument(
+        "--sizes", metavar="N,N", help="of the hand-off, in bytes"
     )
     parser.add_argument(
         "--json", metavar="FILE", type=Path, help="write the numbers too"
     )
-    options = parser.parse_args()
-
-    check_sides()
-    began = perf_counter()
-    about = machine()
-    print(
-        "Python {python}, shmemext {shmemext}, {system}, {cpus} CPUs, "
-        "load {load:.2f}".format(**about)
+    parser.add_argument(
+        "--list", action="store_true", help="print the sides and end"
     )
-    rows = measure(2.5 if options.quick else 13.0)
+    options = parser.parse_args(arguments)
+    options.only = (options.only or names).replace(" ", "").split(",")
+    sizes = (options.sizes or "").split(",")
+    options.sizes = tuple(int(size) for size in sizes if size)
+    unknown = set(options.only) - {*QUESTIONS, MATRIX}
+    if unknown:
+        parser.error(f"no such question: {', '.join(sorted(unknown))}")
+    return options
+
+
+def run(options: argparse.Namespace, good: list[str]) -> dict[str, Any]:
+    """The part of the result that is measured."""
+    rows: list[Row] = []
+    matrix: dict[str, dict[str, str]] = {}
+    labels = labels_of(good)
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        Floor(Path(directory)) as floor,
+    ):
+        if floor.why:
+            print(f"no floor: {floor.why}", file=sys.stderr)
+        bench = Bench(
+            floor=floor,
+            seconds=options.seconds or (0.15 if options.quick else 4.0),
+            least=2 if options.quick else 5,
+            quick=options.quick,
+            peers=good,
+            sizes=options.sizes,
+            labels=labels,
+        )
+        for name in options.only:
+            if name == MATRIX:
+                matrix = crash_matrix.measure(bench)
+                crash_matrix.show(matrix, labels)
+                continue
+            words, question = QUESTIONS[name]
+            print(f"{name}: {words}\n{HEADINGS}")
+            try:
+                for block in question(bench):
+                    rows += block
+                    show(block, labels)
+            except Exception as error:  # the others have their answers
+                print(f"{name}: {error!r}", file=sys.stderr)
+    return {"rows": [row.plain() for row in rows], "matrix": matrix}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = parsed(arguments)
+    # so that what was started is ended, and what was made is removed
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
+    check_sides()
+    good, left_out = usable()
+    if options.list:
+        print(*labels_of(good).values(), sep="\n")
+        return
+    asked = options.peers.split(",") if options.peers else peers.NAMES
+    if options.quick and not options.peers:
+        asked = QUICK
+    good = [name for name in good if name in asked]
+    began = perf_counter()
+    machine = about()
+    print(caption(machine))
+    for name, why in left_out.items():
+        print(f"left out: {name}: {why}")
+    print()
+    measured = run(options, good)
     print(f"{perf_counter() - began:.0f} s")
     if options.json is not None:
         result = {
-            **about,
-            "rows": [{**asdict(of), "met": of.met} for of in rows],
+            "machine": machine,
+            "quick": options.quick,
+            "versions": {name: peers.version_of(name) for name in good},
+            "left_out": left_out,
+            **measured,
         }
-        options.json.write_text(json.dumps(result, indent=2) + "\n")
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

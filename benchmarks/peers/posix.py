@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: MIT
+"""posix_ipc, whose segments are mapped with the standard library's mmap."""
+
+from __future__ import annotations
+
+import mmap
+from typing import Any
+
+from . import Peer
+from .handing import Segments
+
+
+class PosixIpc(Segments, Peer):
+    def __init__(self) -> None:
+        import posix_ipc
+
+        self.ipc = posix_ipc
+
+    def _mapped(self, shm: Any) -> mmap.mmap:
+        try:
+            return mmap.mmap(shm.fd, shm.size)
+        finally:
+            shm.close_fd()
+
+    def create(self, name: str, size: int) -> mmap.mmap:
+        return self._mapped(
+            self.ipc.SharedMemory("/" + name, self.ipc.O_CREX, size=size)
+        )
+
+    def attach(self, name: str) -> mmap.mmap:
+        return self._mapped(self.ipc.SharedMemory("/" + name))
+
+    def memory(self, handle: mmap.mmap) -> mmap.mmap:
+        return handle
+
+    def close(self, handle: mmap.mmap) -> None:
+        handle.close()
+
+    def unlink(self, name: str, handle: Any) -> None:
+        self.ipc.unlink_shared_memory("/" + name)
+
+    def array(self, handle: mmap.mmap) -> Any:
+        import numpy as np
+
+        return np.ndarray(len(handle), np.uint8, buffer=handle)
