@@ -17,7 +17,14 @@ KINDS = ["SharedMemory", "MappedFile", "AnonymousMemory"]
 METHODS = ["fork", "spawn", "forkserver"]
 PATIENCE = 300  # seconds, for the other side to do its part
 PAGE = os.sysconf("SC_PAGESIZE")
-HERE = {"PYTHONPATH": str(Path(__file__).parent)}  # for scripts
+
+# The environment of scripts that import from here.
+HERE = {
+    "PYTHONPATH": os.pathsep.join(
+        [str(Path(__file__).parent)]
+        + [p for p in [os.environ.get("PYTHONPATH")] if p]
+    )
+}
 
 
 class Kind:
