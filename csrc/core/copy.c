@@ -109,8 +109,8 @@ write_through(const shx_copying *copy, size_t offset, const void *data,
     }
     shx_os_close(fd);
     if (err == 0) {
-        note(&copy->strips->written,
-             strips_of(copy->segment, offset, size, true));
+        (void)atomic_fetch_add_explicit(&copy->strips->through, size,
+                                        memory_order_relaxed);
     }
     return err;
 }
@@ -128,9 +128,10 @@ shx_copy_in(const shx_copying *copy, size_t offset, const void *data,
         memmove(to, data, size);
         return 0;
     }
-    uint64_t touched = strips_of(copy->segment, offset, size, false);
+    uint64_t through =
+        atomic_load_explicit(&copy->strips->through, memory_order_relaxed);
     shx_err err = ENOENT;
-    if (size >= large && !has(&copy->strips->written, touched)) {
+    if (size >= large && through / 4 < copy->segment->size) {
         err = write_through(copy, offset, data, size);
     }
     /* EFAULT: of the data, whose pages are lost. EFBIG: see setrlimit(2). */
