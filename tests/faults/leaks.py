@@ -18,7 +18,7 @@ from shmemext import AnonymousMemory, MappedFile, SharedMemory
 
 ROUNDS = 500
 TRIES = 4
-SLACK = ROUNDS // 20
+SLACK = ROUNDS // 4
 
 
 def references(*types):
