@@ -145,6 +145,41 @@ copy_bytes(PyObject *op, shx_mapping *mapping, Py_ssize_t offset,
                     : PyLong_FromSsize_t(length);
 }
 
+/* write() and readinto(), which differ in what has to fit. */
+static PyObject *
+copy_call(PyObject *op, PyObject *args, PyObject *kwargs, bool in)
+{
+    static char *keywords[] = {"", "offset", NULL};
+    Py_buffer view;
+    Py_ssize_t offset = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs,
+                                     in ? "y*|n:write" : "w*|n:readinto",
+                                     keywords, &view, &offset)) {
+        return NULL;
+    }
+    PyObject *result = NULL;
+    shx_mapping *mapping = shx_memory_mapping(op);
+    if (mapping != NULL) {
+        Py_ssize_t size = (Py_ssize_t)mapping->segment.size;
+        Py_ssize_t left = offset < 0 ? -1 : size - offset;
+        if (in && !mapping->segment.writable) {
+            PyErr_Format(PyExc_TypeError,
+                         "cannot write: the %s is read-only here",
+                         MEMORY(op)->kind->what);
+        }
+        else if (left < 0 || (in && view.len > left)) {
+            range_error(mapping, in ? "write" : "read", view.len, offset);
+        }
+        else {
+            Py_ssize_t length = view.len < left ? view.len : left;
+            result = copy_bytes(op, mapping, offset, &view, length, in);
+        }
+        Py_DECREF(mapping);
+    }
+    PyBuffer_Release(&view);
+    return result;
+}
+
 PyDoc_STRVAR(
     memory_write_doc,
     "write($self, data, /, offset=0)\n--\n\n"
@@ -159,32 +194,7 @@ PyDoc_STRVAR(
 static PyObject *
 memory_write(PyObject *op, PyObject *args, PyObject *kwargs)
 {
-    static char *keywords[] = {"", "offset", NULL};
-    Py_buffer view;
-    Py_ssize_t offset = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "y*|n:write", keywords,
-                                     &view, &offset)) {
-        return NULL;
-    }
-    PyObject *result = NULL;
-    shx_mapping *mapping = shx_memory_mapping(op);
-    if (mapping != NULL) {
-        Py_ssize_t size = (Py_ssize_t)mapping->segment.size;
-        if (!mapping->segment.writable) {
-            PyErr_Format(PyExc_TypeError,
-                         "cannot write: the %s is read-only here",
-                         MEMORY(op)->kind->what);
-        }
-        else if (offset < 0 || offset > size || view.len > size - offset) {
-            range_error(mapping, "write", view.len, offset);
-        }
-        else {
-            result = copy_bytes(op, mapping, offset, &view, view.len, true);
-        }
-        Py_DECREF(mapping);
-    }
-    PyBuffer_Release(&view);
-    return result;
+    return copy_call(op, args, kwargs, true);
 }
 
 PyDoc_STRVAR(
@@ -199,29 +209,7 @@ PyDoc_STRVAR(
 static PyObject *
 memory_readinto(PyObject *op, PyObject *args, PyObject *kwargs)
 {
-    static char *keywords[] = {"", "offset", NULL};
-    Py_buffer view;
-    Py_ssize_t offset = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "w*|n:readinto", keywords,
-                                     &view, &offset)) {
-        return NULL;
-    }
-    PyObject *result = NULL;
-    shx_mapping *mapping = shx_memory_mapping(op);
-    if (mapping != NULL) {
-        Py_ssize_t size = (Py_ssize_t)mapping->segment.size;
-        if (offset < 0 || offset > size) {
-            range_error(mapping, "read", view.len, offset);
-        }
-        else {
-            Py_ssize_t left = size - offset;
-            Py_ssize_t length = view.len < left ? view.len : left;
-            result = copy_bytes(op, mapping, offset, &view, length, false);
-        }
-        Py_DECREF(mapping);
-    }
-    PyBuffer_Release(&view);
-    return result;
+    return copy_call(op, args, kwargs, false);
 }
 
 PyMethodDef shx_memory_copy_methods[] = {
