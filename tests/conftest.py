@@ -71,6 +71,16 @@ def left(before):
     }
 
 
+@pytest.fixture(autouse=True)
+def no_thread_is_left():
+    """Whoever passes a descriptor starts a thread that waits for the other
+    side. A fork() beside it is a warning, and so an error here."""
+    yield
+    sharer = sys.modules.get("multiprocessing.resource_sharer")
+    if sharer is not None:
+        sharer.stop(timeout=60)
+
+
 @pytest.fixture
 def name():
     """A name that no other test uses, gone afterwards."""

@@ -398,20 +398,21 @@ def test_sealing_while_others_look():
             with suppress(BufferError, OSError):
                 memory.seal()
 
-    def use():
+    def use(me):  # bytes of its own: nothing protects those that are shared
         for memory in memories:
             barrier.wait()
             with suppress(TypeError):
-                memory.write(b"x", 50)
+                memory.write(b"x", 100 + me)
             with suppress(TypeError, ValueError):
-                memory.buf[60] = 1
+                memory.buf[200 + me] = 1
             with suppress(TypeError, OSError):
                 memory.grow(8192)
             assert memory.buf[0] == 0
 
     barrier = threading.Barrier(THREADS)
     memories = [AnonymousMemory(4096) for _ in range(100)]
-    in_threads(seal, *[use] * (THREADS - 1), barrier=barrier)
+    users = [lambda me=me: use(me) for me in range(THREADS - 1)]
+    in_threads(seal, *users, barrier=barrier)
     for memory in memories:
         assert memory.sealed == memory.readonly == memory.buf.readonly
         memory.seal()
