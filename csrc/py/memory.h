@@ -103,6 +103,9 @@ int shx_poll_signals(void *context);
 extern PyMethodDef shx_memory_grow_methods[];
 extern PyMethodDef shx_memory_copy_methods[];
 
+/* anonymous_seal.c: of AnonymousMemory alone. */
+extern PyMethodDef shx_anonymous_seal_methods[];
+
 /* Raises ENOSPC: which memory, how much was asked, how much is there, and
  * what to do. Returns NULL. */
 PyObject *shx_raise_full(const shx_memory_kind *kind, PyObject *label,

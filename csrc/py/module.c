@@ -56,6 +56,10 @@ add_memory_types(PyObject *module, shx_state *state)
         state->anonymous_memory_type == NULL) {
         return -1;
     }
+    if (shx_add_methods(state->anonymous_memory_type,
+                        shx_anonymous_seal_methods) < 0) {
+        return -1;
+    }
     return shx_shared_memory_add_fields(state, state->shared_memory_type);
 }
 
