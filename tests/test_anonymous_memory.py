@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import weakref
 
 import kinds
 import numpy as np
@@ -788,3 +789,36 @@ def test_handle_of_sealed_memory(memory):
 
 def test_array_module_reads_it(memory):
     assert array.array("B", memory.buf)[:5].tobytes() == b"hello"
+
+
+# --- what went wrong once
+
+
+def test_seal_survives_a_callback_that_closes():
+    """The last reference to buf goes within seal(), and tells who waits."""
+    memory = AnonymousMemory(1000)
+    watch = weakref.ref(memory.buf, lambda _: memory.close())
+    with pytest.raises(ValueError, match="closed"):
+        memory.seal()
+    assert watch() is None
+
+
+def test_seal_after_a_copy_and_grow():
+    """Whoever was given the object's own buffer pins the mapping of then."""
+    memory = AnonymousMemory(1000)
+    assert bytes(memory) == bytes(1000)
+    memory.grow(9000)
+    memory.seal()
+    assert memory.sealed
+    assert len(memory.buf) == 9000
+
+
+def test_seal_of_memory_that_a_peer_has_grown():
+    memory = AnonymousMemory(4096)
+    peer = AnonymousMemory.from_fd(os.dup(memory.fileno()))
+    peer.grow(8192)
+    peer.close()
+    memory.seal()
+    assert (memory.size, len(memory.buf)) == (4096, 4096)
+    assert memory.refresh()
+    assert (memory.size, len(memory.buf)) == (8192, 8192)

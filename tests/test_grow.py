@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Memory that becomes longer: grow(), and refresh() on the other side."""
 
+import errno
 import fcntl
 import multiprocessing
 import os
@@ -531,3 +532,68 @@ def test_grown_file_is_the_file(tmp_path):
         file.buf[19_999] = 7
     data = path.read_bytes()
     assert (len(data), data[-1]) == (20_000, 7)
+
+
+# --- what went wrong once
+
+
+def test_reused_descriptor_number_is_not_written_to(kind, memory, tmp_path):
+    """A daemon closes every descriptor; the next file gets the number."""
+    number = memory.fileno()
+    os.close(number)
+    stranger = tmp_path / "log"
+    stranger.write_bytes(b"somebody else's")
+    opened = os.open(stranger, os.O_RDWR)
+    if opened != number:
+        os.dup2(opened, number)
+        os.close(opened)
+    try:
+        if kind.name == "AnonymousMemory":  # there is no other way to it
+            with pytest.raises(OSError) as caught:
+                memory.grow(2 << 20)
+            assert caught.value.errno == errno.EBADF
+        else:
+            memory.grow(2 << 20)
+            memory.write(b"x" * (1 << 20))
+            assert memory.buf[: 1 << 20] == b"x" * (1 << 20)
+        memory.close()
+        assert stranger.read_bytes() == b"somebody else's"
+    finally:
+        os.close(number)
+
+
+def test_grow_under_ones_own_lockf_is_an_error(memory):
+    """All of the file is locked, with the byte that growers lock: it would
+    wait for itself."""
+    fcntl.lockf(memory.fileno(), fcntl.LOCK_EX)
+    with pytest.raises(OSError, match="lock a part") as caught:
+        memory.grow(9000)
+    assert caught.value.errno == errno.EDEADLK
+    fcntl.lockf(memory.fileno(), fcntl.LOCK_UN)
+    memory.grow(9000)
+    assert memory.size == 9000
+
+
+def test_write_to_pages_that_were_lost_before_is_an_error(name):
+    """They are this process's own since it touched them, even where the file
+    is as long again: nobody would see what is written."""
+    python(
+        """
+import os, sys, warnings
+from shmemext import SharedMemory
+warnings.simplefilter("ignore")
+shm = SharedMemory(sys.argv[1], create=True, size=8192)
+path = f"/dev/shm/{sys.argv[1]}"
+os.truncate(path, 4096)
+assert shm.buf[5000] == 0
+os.truncate(path, 8192)
+try:
+    shm.write(b"hello", 5000)
+except OSError as error:
+    assert "not to be had" in str(error), error
+else:
+    sys.exit("went well")
+shm.unlink()
+""",
+        name,
+    )
