@@ -99,7 +99,9 @@ sys.exit("--with-thread-sanitizer" not in flags)' || {
     export SHMEMEXT_SANITIZER=thread PYTHON_GIL=0
     TSAN_OPTIONS="$TSAN_OPTIONS log_path=$reports/race" \
         "$python" -m pytest tests/test_threads.py "$@"
-    if grep -lE '_shmemext|csrc/(core|py)/' "$reports"/* 2>/dev/null |
+    # The interpreter's own races are deeper than that, also when they are
+    # about an object that we have made.
+    if grep -lE '^ +#[0-2] [^P].*(_shmemext|csrc/(core|py)/)' "$reports"/* 2>/dev/null |
         xargs -r cat | grep .; then
         echo "$0: reports name the extension, see above" >&2
         exit 1
