@@ -34,13 +34,15 @@ hold(PyObject *op, int flags, held *use)
         return -1;
     }
     shx_err err;
+    bool closed;
     Py_BEGIN_CRITICAL_SECTION(op);
     use->label = kind->label(op);
     use->reserve = !MEMORY(op)->unreserved;
     err = kind->open(op, flags, &use->fd);
+    closed = MEMORY(op)->mmap == NULL; /* by another thread, meanwhile */
     Py_END_CRITICAL_SECTION();
     if (err != 0) {
-        shx_raise(err, use->label);
+        (void)(closed ? shx_closed_error(op, "") : shx_raise(err, use->label));
         let_go(use);
         return -1;
     }
@@ -236,7 +238,8 @@ has_changed(PyObject *op)
     }
     if (err != 0) {
         label = MEMORY(op)->kind->label(op);
-        shx_raise(err, label);
+        (void)(MEMORY(op)->mmap == NULL ? shx_closed_error(op, "")
+                                        : shx_raise(err, label));
     }
     Py_END_CRITICAL_SECTION();
     int changed = label != NULL ? -1 : file.size != mapping->segment.size;
