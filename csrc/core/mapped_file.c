@@ -107,15 +107,7 @@ shx_err
 shx_mapped_file_open(const char *path, const shx_identity *identity, int flags,
                      int *fd)
 {
-    int opened;
+    int opened = -1;
     shx_err err = shx_os_open_path(path, flags, &opened);
-    if (err != 0) {
-        return err == ENOENT ? SHX_GONE : err;
-    }
-    if (!shx_segment_owns_fd(identity, opened)) {
-        shx_os_close(opened);
-        return SHX_GONE;
-    }
-    *fd = opened;
-    return 0;
+    return shx_segment_take(identity, err, opened, fd);
 }

@@ -278,8 +278,15 @@ shx_err
 shx_segment_open(const char *name, const shx_identity *identity, int flags,
                  int *fd)
 {
-    int opened;
+    int opened = -1;
     shx_err err = shx_os_open(name, flags, &opened);
+    return shx_segment_take(identity, err, opened, fd);
+}
+
+shx_err
+shx_segment_take(const shx_identity *identity, shx_err err, int opened,
+                 int *fd)
+{
     if (err != 0) {
         return err == ENOENT ? SHX_GONE : err;
     }

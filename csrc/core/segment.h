@@ -104,6 +104,10 @@ void shx_segment_detach(const shx_segment *segment);
 shx_err shx_segment_open(const char *name, const shx_identity *identity,
                          int flags, int *fd);
 
+/* The rest of that, for who has opened what stands there, or failed to. */
+shx_err shx_segment_take(const shx_identity *identity, shx_err err, int opened,
+                         int *fd);
+
 bool shx_same_file(const shx_identity *a, const shx_identity *b);
 
 /* Is the descriptor still one of that segment? A process that closes every

@@ -188,18 +188,20 @@ PyDoc_STRVAR(
 static PyObject *
 readonly_handle(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    shx_mapping *mapping = shx_memory_mapping(op);
-    if (mapping == NULL) {
-        return NULL;
-    }
-    Py_DECREF(mapping);
     int fd = SHX_FD_NONE;
-    shx_err err;
+    bool closed;
+    shx_err err = 0;
     Py_BEGIN_CRITICAL_SECTION(op);
-    err = shx_memory_has_fd(op)
-              ? shx_anonymous_memory_share_readonly(MEMORY(op)->fd, &fd)
-              : EBADF;
+    closed = MEMORY(op)->mmap == NULL;
+    if (!closed) {
+        err = shx_memory_has_fd(op)
+                  ? shx_anonymous_memory_share_readonly(MEMORY(op)->fd, &fd)
+                  : EBADF;
+    }
     Py_END_CRITICAL_SECTION();
+    if (closed) {
+        return shx_closed_error(op, "");
+    }
     if (err == EINVAL) {
         return shx_raise_unsupported(
             EOPNOTSUPP,

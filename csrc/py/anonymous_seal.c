@@ -69,7 +69,7 @@ seal_locked(PyObject *op, shx_mapping *sealed, PyObject **old, PyObject **buf)
 {
     shx_memory *self = MEMORY(op);
     if (self->mmap == NULL) {
-        PyErr_Format(PyExc_ValueError, "the %s is closed", self->kind->what);
+        shx_closed_error(op, "");
         return -1;
     }
     shx_mapping *mapping = (shx_mapping *)self->mmap;

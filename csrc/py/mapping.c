@@ -83,18 +83,6 @@ mapping_dealloc(PyObject *op)
     }
 }
 
-static Py_ssize_t
-size_of(PyObject *op)
-{
-    return (Py_ssize_t)MAPPING(op)->segment.size;
-}
-
-static char *
-byte_at(PyObject *op, Py_ssize_t position)
-{
-    return (char *)MAPPING(op)->segment.address + position;
-}
-
 static PyObject *
 mapping_get_closed(PyObject *op, void *Py_UNUSED(closure))
 {
@@ -113,7 +101,8 @@ static PyGetSetDef mapping_getset[] = {
 static int
 mapping_getbuffer(PyObject *op, Py_buffer *view, int flags)
 {
-    return PyBuffer_FillInfo(view, op, byte_at(op, 0), size_of(op),
+    return PyBuffer_FillInfo(view, op, shx_mapping_byte(op, 0),
+                             shx_mapping_size(op),
                              !MAPPING(op)->segment.writable, flags);
 }
 
@@ -126,7 +115,7 @@ static PyType_Slot mapping_slots[] = {
     {Py_tp_dealloc, mapping_dealloc},
     {Py_tp_methods, shx_mapping_methods},
     {Py_tp_getset, mapping_getset},
-    {Py_sq_length, size_of},
+    {Py_sq_length, shx_mapping_size},
     {Py_bf_getbuffer, mapping_getbuffer},
     {0, NULL},
 };

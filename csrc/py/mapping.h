@@ -27,6 +27,18 @@ typedef struct {
 
 #define MAPPING(op) ((shx_mapping *)(op))
 
+static inline Py_ssize_t
+shx_mapping_size(PyObject *op)
+{
+    return (Py_ssize_t)MAPPING(op)->segment.size;
+}
+
+static inline char *
+shx_mapping_byte(PyObject *op, Py_ssize_t position)
+{
+    return (char *)MAPPING(op)->segment.address + position;
+}
+
 /* mapping_file.c */
 extern PyMethodDef shx_mapping_methods[];
 

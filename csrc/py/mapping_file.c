@@ -6,18 +6,6 @@
 #include <stdio.h>  /* SEEK_SET, SEEK_CUR, SEEK_END */
 #include <string.h> /* memchr, memmove */
 
-static Py_ssize_t
-size_of(PyObject *op)
-{
-    return (Py_ssize_t)MAPPING(op)->segment.size;
-}
-
-static char *
-byte_at(PyObject *op, Py_ssize_t position)
-{
-    return (char *)MAPPING(op)->segment.address + position;
-}
-
 static PyObject *
 closed_error(void)
 {
@@ -35,7 +23,7 @@ mapping_size(PyObject *op, PyObject *Py_UNUSED(ignored))
     Py_BEGIN_CRITICAL_SECTION(op);
     closed = MAPPING(op)->closed;
     Py_END_CRITICAL_SECTION();
-    return closed ? closed_error() : PyLong_FromSsize_t(size_of(op));
+    return closed ? closed_error() : PyLong_FromSsize_t(shx_mapping_size(op));
 }
 
 PyDoc_STRVAR(mapping_tell_doc, "tell($self, /)\n--\n\n"
@@ -75,9 +63,9 @@ mapping_seek(PyObject *op, PyObject *args)
     Py_BEGIN_CRITICAL_SECTION(op);
     closed = MAPPING(op)->closed;
     base = whence == SEEK_CUR   ? MAPPING(op)->position
-           : whence == SEEK_END ? size_of(op)
+           : whence == SEEK_END ? shx_mapping_size(op)
                                 : 0;
-    if (!closed && offset >= -base && offset <= size_of(op) - base) {
+    if (!closed && offset >= -base && offset <= shx_mapping_size(op) - base) {
         MAPPING(op)->position = target = base + offset;
     }
     Py_END_CRITICAL_SECTION();
@@ -99,8 +87,8 @@ read_bytes(PyObject *op, Py_ssize_t wanted, bool to_newline)
     PyObject *result = NULL;
     Py_BEGIN_CRITICAL_SECTION(op);
     shx_mapping *self = MAPPING(op);
-    Py_ssize_t left = size_of(op) - self->position;
-    const char *start = byte_at(op, self->position);
+    Py_ssize_t left = shx_mapping_size(op) - self->position;
+    const char *start = shx_mapping_byte(op, self->position);
     Py_ssize_t length = wanted < 0 || wanted > left ? left : wanted;
     if (to_newline) {
         const char *newline = memchr(start, '\n', (size_t)left);
@@ -172,9 +160,10 @@ mapping_write(PyObject *op, PyObject *data)
     Py_BEGIN_CRITICAL_SECTION(op);
     shx_mapping *self = MAPPING(op);
     closed = self->closed;
-    fits = view.len <= size_of(op) - self->position;
+    fits = view.len <= shx_mapping_size(op) - self->position;
     if (!closed && fits) {
-        memmove(byte_at(op, self->position), view.buf, (size_t)view.len);
+        memmove(shx_mapping_byte(op, self->position), view.buf,
+                (size_t)view.len);
         self->position += view.len;
     }
     Py_END_CRITICAL_SECTION();
@@ -204,17 +193,17 @@ mapping_flush(PyObject *op, PyObject *args)
     if (!PyArg_ParseTuple(args, "|nn:flush", &offset, &size)) {
         return NULL;
     }
-    bool inside = offset >= 0 && offset <= size_of(op);
+    bool inside = offset >= 0 && offset <= shx_mapping_size(op);
     if (inside && PyTuple_GET_SIZE(args) < 2) {
-        size = size_of(op) - offset;
+        size = shx_mapping_size(op) - offset;
     }
-    if (!inside || size < 0 || size > size_of(op) - offset) {
+    if (!inside || size < 0 || size > shx_mapping_size(op) - offset) {
         PyErr_SetString(PyExc_ValueError, "flush values out of range");
         return NULL;
     }
     shx_err err;
     Py_BEGIN_ALLOW_THREADS
-    err = shx_os_flush(byte_at(op, offset), (size_t)size);
+    err = shx_os_flush(shx_mapping_byte(op, offset), (size_t)size);
     Py_END_ALLOW_THREADS
     if (err != 0) {
         return shx_raise(err, NULL);
@@ -233,11 +222,11 @@ static PyObject *
 mapping_madvise(PyObject *op, PyObject *args)
 {
     int option;
-    Py_ssize_t start = 0, length = size_of(op);
+    Py_ssize_t start = 0, length = shx_mapping_size(op);
     if (!PyArg_ParseTuple(args, "i|nn:madvise", &option, &start, &length)) {
         return NULL;
     }
-    if (start < 0 || start >= size_of(op)) {
+    if (start < 0 || start >= shx_mapping_size(op)) {
         PyErr_SetString(PyExc_ValueError, "madvise start out of bounds");
         return NULL;
     }
@@ -245,12 +234,12 @@ mapping_madvise(PyObject *op, PyObject *args)
         PyErr_SetString(PyExc_ValueError, "madvise length invalid");
         return NULL;
     }
-    if (length > size_of(op) - start) {
-        length = size_of(op) - start;
+    if (length > shx_mapping_size(op) - start) {
+        length = shx_mapping_size(op) - start;
     }
     shx_err err;
     Py_BEGIN_ALLOW_THREADS
-    err = shx_os_advise(byte_at(op, start), (size_t)length, option);
+    err = shx_os_advise(shx_mapping_byte(op, start), (size_t)length, option);
     Py_END_ALLOW_THREADS
     if (err != 0) {
         return shx_raise(err, NULL);
