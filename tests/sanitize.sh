@@ -73,6 +73,22 @@ address() {
     exec "$python" -m pytest "$@"
 }
 
+# Of the reports of ThreadSanitizer, those that name the extension. The
+# interpreter counts the views of a memoryview without a lock: a race of two
+# accesses there is its own, also when the last view goes in our code.
+ours='
+function tell() {
+    if (named && !(accesses > 0 && accesses == counting)) printf "%s", report
+    report = ""
+    named = accesses = counting = 0
+}
+/^=====/ { tell() }
+{ report = report $0 "\n" }
+/_shmemext|csrc\/(core|py)\// { named = 1 }
+accessed { accesses++; counting += /Objects\/memoryobject\.c/ }
+{ accessed = / of size [0-9]+ at / }
+END { tell() }'
+
 thread() {
     "$python" -c 'import sys, sysconfig
 flags = sysconfig.get_config_var("CONFIG_ARGS") or ""
@@ -99,10 +115,7 @@ sys.exit("--with-thread-sanitizer" not in flags)' || {
     export SHMEMEXT_SANITIZER=thread PYTHON_GIL=0
     TSAN_OPTIONS="$TSAN_OPTIONS log_path=$reports/race" \
         "$python" -m pytest tests/test_threads.py "$@"
-    # The interpreter's own races are deeper than that, also when they are
-    # about an object that we have made.
-    if grep -lE '^ +#[0-2] [^P].*(_shmemext|csrc/(core|py)/)' "$reports"/* 2>/dev/null |
-        xargs -r cat | grep .; then
+    if find "$reports" -type f -exec awk "$ours" {} + | grep .; then
         echo "$0: reports name the extension, see above" >&2
         exit 1
     fi

@@ -16,9 +16,9 @@ from operations import NEW, NEW_FILE, OLD, OLD_FILE, OPERATIONS, SIZE
 
 from shmemext import AnonymousMemory, MappedFile, SharedMemory
 
-ROUNDS = 500
-TRIES = 4
-SLACK = ROUNDS // 4
+ROUNDS = 1000
+TRIES = 8
+SLACK = ROUNDS // 20
 
 
 def references(*types):
