@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tomllib
 import venv
+from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -136,10 +137,10 @@ def run(command, log, **environment):
         )
         try:
             return process.wait(RUN_LIMIT)
-        except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            raise
 
 
 @pytest.fixture(scope="module")

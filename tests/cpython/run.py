@@ -15,6 +15,7 @@ import json
 import multiprocessing
 import multiprocessing.managers
 import os
+import signal
 import subprocess
 import sys
 import unittest
@@ -72,10 +73,10 @@ class Report(unittest.TextTestResult):
     def startTest(self, test):
         super().startTest(test)
         self.failed, self.skip = [], None
-        faulthandler.dump_traceback_later(TEST_LIMIT, exit=True)
+        signal.alarm(TEST_LIMIT)
 
     def stopTest(self, test):
-        faulthandler.cancel_dump_traceback_later()
+        signal.alarm(0)
         super().stopTest(test)
         self.write(test.id().removeprefix("__main__."))
 
@@ -109,6 +110,9 @@ class Report(unittest.TextTestResult):
 
 def main(report, *names):
     faulthandler.enable()
+    # No watchdog thread: the tests fork, and under AddressSanitizer a child
+    # that is forked while a thread comes or goes waits for ever for a lock.
+    faulthandler.register(signal.SIGALRM, all_threads=True, chain=True)
     Report.path = Path(report)
     support.LONG_TIMEOUT = 100  # five minutes, for what takes two seconds
     suite = unittest.defaultTestLoader.loadTestsFromNames(
