@@ -669,3 +669,33 @@ def test_descriptor_of_the_first_mapping_when_init_is_called_twice():
         shm.close()
         assert os.listdir("/proc/self/fd") == before
     """)
+
+
+def test_threads_take_slices_of_one_buf():
+    """Without a GIL the interpreter loses count of them."""
+    lives("""
+        import threading
+
+        def take(shm, kept, barrier):
+            barrier.wait()
+            buf = shm.buf
+            for i in range(300):
+                buf[i:]
+                if i % 100 == 0:
+                    kept.append(np.frombuffer(buf[i:], "u1", count=9))
+
+        for turn in range(100):
+            shm, kept, barrier = new(), [], threading.Barrier(8)
+            threads = [
+                threading.Thread(target=take, args=(shm, kept, barrier))
+                for _ in range(8)
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            shm.close()
+            assert len(kept) == 8 * 3
+            while kept:
+                check(kept.pop())
+        """)

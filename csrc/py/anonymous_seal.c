@@ -88,7 +88,7 @@ seal_locked(PyObject *op, shx_mapping *sealed, PyObject **old, PyObject **buf)
     if (is_viewed_locked(self)) {
         PyErr_SetString(PyExc_BufferError,
                         "cannot seal while buf, a slice of it or an array "
-                        "over it is in use: delete or release() them first");
+                        "over it is in use: delete them first");
         return -1;
     }
     shx_err err = remap_older_locked(self, false);

@@ -75,4 +75,18 @@ enum { SHX_CLOSE_RELEASES_BUF = 0, SHX_HAS_GIL = 0 };
 enum { SHX_CLOSE_RELEASES_BUF = 1, SHX_HAS_GIL = 1 };
 #endif
 
+/* Without a GIL, memoryview loses count of the slices that threads take of it
+ * at once, and gives its memory back while some are in use: python/cpython
+ * #127716, and a crash. Counted this high it does so when the last of them
+ * dies; references are counted right. Debug builds insist on their count. */
+static inline void
+shx_pin_views(PyObject *memoryview)
+{
+#if defined(Py_GIL_DISABLED) && !defined(Py_DEBUG)
+    ((PyMemoryViewObject *)memoryview)->mbuf->exports += PTRDIFF_MAX / 2;
+#else
+    (void)memoryview;
+#endif
+}
+
 #endif

@@ -77,6 +77,9 @@ shx_memory_buf(PyObject *op)
     if (self->buf == NULL && self->mmap != NULL &&
         Py_IS_TYPE(self->mmap, state->mapping_type)) {
         self->buf = PyMemoryView_FromObject(self->mmap);
+        if (self->buf != NULL) {
+            shx_pin_views(self->buf);
+        }
         buf = Py_XNewRef(self->buf);
     }
     else {
