@@ -15,7 +15,7 @@ BUILD := SHMEMEXT_WERROR=1 $(PIP) install --no-build-isolation --editable
 
 SPHINX := $(BIN)/python -m sphinx -q -W -n -d build/doctrees
 
-.PHONY: help build demo test lint format docs bench bench-quick bench-plots storm sanitize tsan fuzz wheel sdist-test release-test clean
+.PHONY: help build demo test lint format docs docs-test bench bench-quick bench-plots storm sanitize tsan fuzz wheel sdist-test release-test clean
 
 help:  ## print this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -38,6 +38,10 @@ $(VENV)/.lint: pyproject.toml | $(BIN)/python
 
 $(VENV)/.docs: pyproject.toml | $(BIN)/python
 	$(PIP) install --prefer-binary --group docs
+	@touch $@
+
+$(VENV)/.moving-on: pyproject.toml | $(BIN)/python
+	$(PIP) install --prefer-binary --group moving-on
 	@touch $@
 
 $(VENV)/.release: pyproject.toml | $(BIN)/python
@@ -75,6 +79,9 @@ format: $(VENV)/.lint  ## let ruff and clang-format write
 docs: $(VENV)/.built $(VENV)/.docs  ## the site, in build/docs: warnings are errors, its examples run
 	$(SPHINX) -E -b html --keep-going docs build/docs
 	$(SPHINX) -b doctest docs build/doctest
+
+docs-test: $(VENV)/.built $(VENV)/.test $(VENV)/.moving-on  ## run every block of the docs, those with MPI, Dask and Ray too
+	$(BIN)/python -m pytest tests/test_docs.py $(ARGS)
 
 bench: build $(VENV)/.bench  ## measure against the standard library and other peers, ten minutes
 	$(BIN)/python benchmarks/run.py --json build/bench.json $(ARGS)

@@ -7,13 +7,18 @@ before a block,
 
     <!-- not run: reason -->    skips it
     <!-- is: ../path -->        says that it is that file, not run here
+    <!-- needs: module -->      runs a program as the console block after it
+                                says, where that module is installed
     <!-- varies: regex -->      leaves what matches out of the comparison
 """
 
+import importlib.util
+import os
 import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +33,7 @@ PAGES = [
     ROOT / "CHANGELOG.md",
     ROOT / "csrc" / "README.md",
 ]
-MARK = re.compile(r"<!-- (not run|is|varies): (.+) -->")
+MARK = re.compile(r"<!-- (not run|is|needs|varies): (.+) -->")
 LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
 
 
@@ -96,7 +101,7 @@ def programs():
     for page in RUN:
         of_page = blocks(page)
         for block, after in zip(of_page, [*of_page[1:], None], strict=False):
-            if block.language != "python" or block.mark == "is":
+            if block.language != "python" or block.mark in ("is", "needs"):
                 continue
             printed = ""
             if after and after.language == "text":
@@ -169,7 +174,11 @@ def test_examples_answer_what_is_shown(examples, tmp_path):
 
 @pytest.mark.parametrize(
     "page, block",
-    [case for case in select("console") if case.values[0].parent != ROOT],
+    [
+        case
+        for case in select("console")
+        if case.values[0].parent != ROOT and case.values[1].mark != "needs"
+    ],
 )
 def test_console_shows_what_is_printed(page, block):
     """One command after the other. What is put into the background has
@@ -201,6 +210,36 @@ def test_console_shows_what_is_printed(page, block):
         expected = re.sub(block.of_mark, "...", expected)
         printed = re.sub(block.of_mark, "...", printed)
     assert printed == expected
+
+
+@pytest.mark.parametrize(
+    "page, block, console",
+    [
+        pytest.param(page, block, console, id=where(page, block))
+        for page in RUN
+        for block, console in pairwise(blocks(page))
+        if block.language == "python" and block.mark == "needs"
+    ],
+)
+def test_program_prints_what_is_shown_where_it_can_be_run(
+    page, block, console, tmp_path
+):
+    assert (console.language, console.mark) == ("console", "needs")
+    ((command, *shown),) = sessions(console.text)
+    (tmp_path / re.search(r"\w+\.py", command)[0]).write_text(block.text)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    # not imported here: mpi4py would make this process a rank
+    if not importlib.util.find_spec(block.of_mark):
+        pytest.skip(f"{block.of_mark} is not installed")
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert (done.returncode, done.stdout) == (0, "".join(shown)), done.stderr
 
 
 def sessions(text):
