@@ -2,6 +2,7 @@
 """AnonymousMemory: memory without a name, handed on by its descriptor."""
 
 import array
+import ctypes
 import fcntl
 import mmap
 import multiprocessing
@@ -10,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import weakref
 
 import kinds
@@ -478,6 +480,54 @@ def test_seal_is_refused_while_there_are_views(memory, view):
     memory.seal()
     check_sealed(memory)
     assert memory.buf[9] == 7
+
+
+@pytest.fixture
+def pipe_with_a_page(memory):
+    """Of the memory, which nobody has mapped any more: vmsplice(2)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [
+        ctypes.c_int
+    ] * 4
+    reader, writer = os.pipe()
+    readonly = os.open(f"/proc/self/fd/{memory.fileno()}", os.O_RDONLY)
+    page = libc.mmap(None, 4096, mmap.PROT_READ, mmap.MAP_SHARED, readonly, 0)
+    what = (ctypes.c_size_t * 2)(page, 4096)
+    assert libc.vmsplice(writer, what, 1, 0) == 4096
+    assert libc.munmap(ctypes.c_void_p(page), 4096) == 0
+    yield reader
+    for fd in reader, writer, readonly:
+        os.close(fd)
+
+
+def test_seal_waits_for_pages_that_the_system_holds(memory, pipe_with_a_page):
+    released = threading.Timer(0.4, os.read, [pipe_with_a_page, 4096])
+    released.start()
+    memory.seal()
+    released.join()
+    assert memory.sealed
+
+
+def test_seal_does_not_wait_for_ever(memory, pipe_with_a_page):
+    with pytest.raises(OSError, match="has had pages") as caught:
+        memory.seal()
+    assert caught.value.errno == 16  # EBUSY
+    assert seals(memory) == SHRINK
+    memory.buf[0] = ord("J")
+    assert os.read(pipe_with_a_page, 5) == b"Jello"  # the very page
+
+
+def test_seal_while_pages_are_held_and_nobody_may_map_it_writable(
+    memory, pipe_with_a_page
+):
+    memory.readonly_handle().close()
+    with pytest.raises(OSError, match="read-only from now on") as caught:
+        memory.seal()
+    assert caught.value.errno == 16
+    assert memory.readonly is True
+    assert memory.sealed is False
+    assert bytes(memory.buf[:5]) == b"hello"
 
 
 def test_seal_is_refused_while_another_process_writes(memory, context):

@@ -33,9 +33,10 @@ shx_err shx_anonymous_memory_attach(int fd, shx_segment *out);
 
 /* Makes the memory immutable for everybody. `old` is our mapping, which must
  * be writable: what is written to it from now on is nobody else's. *out is one
- * for reading. EBUSY: another process has it mapped writable, and nothing has
- * changed; unless the memory is sealed with FUTURE_WRITE, when our mapping
- * cannot be made writable again: then out->address is not NULL. */
+ * for reading. EBUSY: another process has it mapped writable, SHX_HELD: the
+ * system has pages of it, and nothing has changed; unless the memory is sealed
+ * with FUTURE_WRITE, when our mapping cannot be made writable again: then
+ * out->address is not NULL. */
 shx_err shx_anonymous_memory_seal(int fd, const shx_segment *old,
                                   shx_segment *out);
 

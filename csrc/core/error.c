@@ -37,6 +37,8 @@ shx_error_text(shx_err err)
         return "the descriptor is not of memory that can be sealed against "
                "shrinking (see memfd_create(2), MFD_ALLOW_SEALING): pass one "
                "of an AnonymousMemory";
+    case SHX_HELD:
+        return "a pipe, a device or the system has pages of the memory";
     default:
         return strerror(err);
     }

@@ -26,6 +26,7 @@ enum {
     SHX_TOO_LONG = -9,    /* a text that does not fit into its slot */
     SHX_TOO_SMALL = -10,  /* the memory is there, but less than asked */
     SHX_NOT_SEALED = -11, /* memory that a peer can cut short */
+    SHX_HELD = -12,       /* pages are in the system's hands: try again */
 };
 
 /* The sentence for one of ours, or for any errno. Never NULL. */

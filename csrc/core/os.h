@@ -142,7 +142,8 @@ shx_err shx_os_sync_directory(const char *directory);
 typedef enum {
     SHX_SEAL_SHRINK = 1,
     SHX_SEAL_GROW = 2,
-    SHX_SEAL_WRITE = 4,        /* EBUSY while it is mapped writable anywhere */
+    SHX_SEAL_WRITE = 4,        /* EBUSY while it is mapped writable anywhere,
+                                * SHX_HELD while pages are with the system */
     SHX_SEAL_FUTURE_WRITE = 8, /* but for those who have it mapped by now */
     SHX_SEAL_SEAL = 16,        /* no more seals */
 } shx_seals;

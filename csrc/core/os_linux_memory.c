@@ -46,6 +46,18 @@ static const struct {
 };
 enum { SEALS = sizeof seal_table / sizeof seal_table[0] };
 
+static long
+milliseconds_since(const struct timespec *start)
+{
+    struct timespec now;
+    shx_os_now(&now);
+    return (long)(now.tv_sec - start->tv_sec) * 1000 +
+           (now.tv_nsec - start->tv_nsec) / 1000000;
+}
+
+/* EBUSY of a mapping comes at once. For pages that are held by a pipe, a
+ * device, or the kernel itself while it looks for memory, it waits 150 ms
+ * first. */
 shx_err
 shx_os_seal(int fd, unsigned seals)
 {
@@ -53,7 +65,13 @@ shx_os_seal(int fd, unsigned seals)
     for (int i = 0; i < SEALS; i++) {
         system |= (seals & seal_table[i].seal) != 0 ? seal_table[i].system : 0;
     }
-    return fcntl(fd, F_ADD_SEALS, system) == 0 ? 0 : errno;
+    struct timespec start;
+    shx_os_now(&start);
+    if (fcntl(fd, F_ADD_SEALS, system) == 0) {
+        return 0;
+    }
+    shx_err err = errno;
+    return err == EBUSY && milliseconds_since(&start) >= 100 ? SHX_HELD : err;
 }
 
 shx_err

@@ -64,16 +64,43 @@ remap_older_locked(const shx_memory *self, bool shared)
     return err;
 }
 
+static void
+raise_seal(const shx_memory *self, shx_err err)
+{
+    if (err == SHX_HELD && !self->readonly) {
+        shx_raise_unsupported(
+            EBUSY,
+            "cannot seal: a pipe, a device or the system has had pages of "
+            "the memory for a second: read the pipe, or try again",
+            NULL);
+    }
+    else if (err == EBUSY || err == SHX_HELD) {
+        shx_raise_unsupported(
+            EBUSY,
+            self->readonly
+                ? "cannot seal: another object or process has the memory "
+                  "mapped writable; here it is read-only from now on, since "
+                  "readonly_handle() lets nobody map it writable again"
+                : "cannot seal: another process, another object or a view "
+                  "from before grow() has the memory mapped writable: delete "
+                  "them here, close it there",
+            NULL);
+    }
+    else {
+        shx_raise(err, NULL);
+    }
+}
+
+/* 0: there is nothing to do. 1: the seal may be set. */
 static int
-seal_locked(PyObject *op, shx_mapping *sealed, PyObject **old, PyObject **buf)
+check_locked(PyObject *op)
 {
     shx_memory *self = MEMORY(op);
     if (self->mmap == NULL) {
         shx_closed_error(op, "");
         return -1;
     }
-    shx_mapping *mapping = (shx_mapping *)self->mmap;
-    if (!mapping->segment.writable) {
+    if (!((shx_mapping *)self->mmap)->segment.writable) {
         if (shx_anonymous_memory_is_sealed(self->fd)) {
             return 0;
         }
@@ -91,10 +118,23 @@ seal_locked(PyObject *op, shx_mapping *sealed, PyObject **old, PyObject **buf)
                         "over it is in use: delete them first");
         return -1;
     }
+    return 1;
+}
+
+/* 1: pages are held, and nothing has changed. */
+static int
+seal_locked(PyObject *op, shx_mapping *sealed, bool again, PyObject **old,
+            PyObject **buf)
+{
+    shx_memory *self = MEMORY(op);
+    int status = check_locked(op);
+    if (status <= 0) {
+        return status;
+    }
     shx_err err = remap_older_locked(self, false);
     if (err == 0) {
-        err = shx_anonymous_memory_seal(self->fd, &mapping->segment,
-                                        &sealed->segment);
+        err = shx_anonymous_memory_seal(
+            self->fd, &((shx_mapping *)self->mmap)->segment, &sealed->segment);
     }
     if (err != 0) {
         (void)remap_older_locked(self, true);
@@ -106,20 +146,11 @@ seal_locked(PyObject *op, shx_mapping *sealed, PyObject **old, PyObject **buf)
         self->buf = NULL;
         self->readonly = true;
     }
-    if (err == EBUSY) {
-        shx_raise_unsupported(
-            err,
-            self->readonly
-                ? "cannot seal: another object or process has the memory "
-                  "mapped writable; here it is read-only from now on, since "
-                  "readonly_handle() lets nobody map it writable again"
-                : "cannot seal: another process, another object or a view "
-                  "from before grow() has the memory mapped writable: delete "
-                  "them here, close it there",
-            NULL);
+    else if (err == SHX_HELD && again) {
+        return 1;
     }
-    else if (err != 0) {
-        shx_raise(err, NULL);
+    if (err != 0) {
+        raise_seal(self, err);
     }
     return err == 0 ? 0 : -1;
 }
@@ -134,7 +165,8 @@ PyDoc_STRVAR(
     "the bytes as they were, and what it writes reaches nobody: make arrays\n"
     "of memory.buf.\n\n"
     "BufferError: buf, a slice of it or an array over it is in use.\n"
-    "OSError EBUSY: another process or object has it mapped writable.\n"
+    "OSError EBUSY: another process or object has it mapped writable, or a\n"
+    "pipe, a device or the system has some of its pages for a second.\n"
     "TypeError: readonly. ValueError: closed. On error nothing has changed,\n"
     "unless readonly_handle() was called before: then EBUSY leaves this\n"
     "object readonly.\n"
@@ -149,11 +181,20 @@ seal(PyObject *op, PyObject *Py_UNUSED(ignored))
         return NULL;
     }
     PyObject *old = NULL, *buf = NULL;
-    int status;
-    Py_XDECREF(take_unused_buf(op));
-    Py_BEGIN_CRITICAL_SECTION(op);
-    status = seal_locked(op, sealed, &old, &buf);
-    Py_END_CRITICAL_SECTION();
+    int status = 1;
+    /* While it looks for memory, the system may hold pages for a while. Other
+     * threads get a turn: one may read the pipe. */
+    for (int tries = 8; status > 0 && tries > 0; tries--) {
+        Py_XDECREF(take_unused_buf(op));
+        Py_BEGIN_CRITICAL_SECTION(op);
+        status = seal_locked(op, sealed, tries > 1, &old, &buf);
+        Py_END_CRITICAL_SECTION();
+        if (status > 0) {
+            Py_BEGIN_ALLOW_THREADS
+            Py_END_ALLOW_THREADS
+            status = PyErr_CheckSignals() < 0 ? -1 : 1;
+        }
+    }
     if (sealed->segment.address != NULL) {
         shx_mapping_guard(sealed, "without a name");
     }
