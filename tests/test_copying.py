@@ -286,14 +286,15 @@ def resident(memory, kind):
 
 
 def test_populate_makes_every_page_present(kind):
-    memory = kind.create(8 * MiB, reserve=False)
-    before = resident(memory, kind)
-    assert before < 4 * MiB
-    assert memory.populate() is None
-    # But for a page or two that the system is moving or writing just now.
-    assert resident(memory, kind) > 7 * MiB
-    assert kind.stat(memory).st_blocks * 512 >= 8 * MiB
-    assert not any(memory.buf[::PAGE])
+    found = []
+    while 8 * MiB not in found:  # the system may take one away just then
+        assert len(found) < 10, found
+        with kind.create(8 * MiB, reserve=False) as memory:
+            assert resident(memory, kind) < 4 * MiB
+            assert memory.populate() is None
+            found.append(resident(memory, kind))
+            assert kind.stat(memory).st_blocks * 512 >= 8 * MiB
+            assert not any(memory.buf[::PAGE])
 
 
 def test_populate_keeps_what_is_there(kind):
@@ -311,10 +312,13 @@ def test_populate_keeps_what_is_there(kind):
 def test_populate_of_a_reader_makes_pages_present(kind):
     memory = kind.create(8 * MiB)
     memory.buf[::PAGE] = b"x" * len(memory.buf[::PAGE])
-    reader = kind.again(memory, readonly=True)
-    before = resident(memory, kind)
-    reader.populate()
-    assert resident(memory, kind) > before + 7 * MiB
+    found = []
+    while not any(more >= 8 * MiB for more in found):  # likewise
+        assert len(found) < 10, found
+        with kind.again(memory, readonly=True) as reader:
+            before = resident(memory, kind)
+            reader.populate()
+            found.append(resident(memory, kind) - before)
 
 
 def test_populate_of_a_part_of_a_page(kind):

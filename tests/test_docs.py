@@ -134,6 +134,8 @@ def test_python_runs_and_prints_what_is_shown(code, printed, tmp_path):
 )
 def test_every_block_is_run_or_says_why_not(page):
     of_page = blocks(page)
+    needy = [b.language for b in of_page if b.mark == "needs"]
+    assert needy == ["python", "console"] * (len(needy) // 2)
     for before, block in zip([None, *of_page], of_page, strict=False):
         is_output = before and follows(page, block, before)
         assert (

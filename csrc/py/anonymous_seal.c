@@ -79,8 +79,9 @@ raise_seal(const shx_memory *self, shx_err err)
             EBUSY,
             self->readonly
                 ? "cannot seal: another object or process has the memory "
-                  "mapped writable; here it is read-only from now on, since "
-                  "readonly_handle() lets nobody map it writable again"
+                  "mapped writable, or the system has pages of it; here it is "
+                  "read-only from now on, since readonly_handle() lets nobody "
+                  "map it writable again"
                 : "cannot seal: another process, another object or a view "
                   "from before grow() has the memory mapped writable: delete "
                   "them here, close it there",
