@@ -6,10 +6,13 @@ CLANG ?= clang
 ROUNDS ?= 1000
 SECONDS ?= 60
 
+C_FILES := $(shell find csrc -name '*.[ch]' | sort)
+CORE_FILES := $(filter csrc/core/%.c,$(C_FILES))
+FOLDERS := $(addprefix -I,$(sort $(dir $(C_FILES))))
+SOURCES := setup.py pyproject.toml $(C_FILES)
 CORE_WARNINGS := -std=c11 -fsyntax-only -Wall -Wextra -Wpedantic -Wconversion \
-	-Wsign-conversion -Wshadow -Wstrict-prototypes -Werror
+	-Wsign-conversion -Wshadow -Wstrict-prototypes -Werror $(FOLDERS)
 BIN := $(VENV)/bin
-SOURCES := setup.py pyproject.toml $(wildcard csrc/*/*.c csrc/*/*.h)
 PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-check --quiet
 BUILD := SHMEMEXT_WERROR=1 $(PIP) install --no-build-isolation --editable
 
@@ -66,15 +69,15 @@ lint: $(VENV)/.built $(VENV)/.lint  ## ruff, mypy, stubtest, clang-format, gcc a
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest shmemext --allowlist tests/stubtest-allowlist.txt
-	clang-format --dry-run --Werror csrc/*/*.[ch]
-	$(CC) $(CORE_WARNINGS) csrc/core/*.c
-	$(CLANG) $(CORE_WARNINGS) csrc/core/*.c
+	clang-format --dry-run --Werror $(C_FILES)
+	$(CC) $(CORE_WARNINGS) $(CORE_FILES)
+	$(CLANG) $(CORE_WARNINGS) $(CORE_FILES)
 	CC=$(CLANG) SHMEMEXT_WERROR=1 $(BIN)/python setup.py -q build_ext --force --build-temp build/clang --build-lib build/clang
 
 format: $(VENV)/.lint  ## let ruff and clang-format write
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
-	clang-format -i csrc/*/*.[ch]
+	clang-format -i $(C_FILES)
 
 docs: $(VENV)/.built $(VENV)/.docs  ## the site, in build/docs: warnings are errors, its examples run
 	$(SPHINX) -E -b html --keep-going docs build/docs
@@ -103,7 +106,7 @@ tsan:  ## the thread tests under ThreadSanitizer; PYTHON is a TSan build
 
 fuzz:  ## libFuzzer at the lists' layout, under both sanitizers; SECONDS=60
 	@mkdir -p build/fuzz/found
-	$(CLANG) -std=c11 -g -O1 -Wall -Wextra -Werror -Icsrc/core -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all tests/core/fuzz_list.c csrc/core/list.c -o build/fuzz/fuzz_list
+	$(CLANG) -std=c11 -g -O1 -Wall -Wextra -Werror $(FOLDERS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all tests/core/fuzz_list.c $(filter %/core/list.c %/list/list.c,$(C_FILES)) -o build/fuzz/fuzz_list
 	build/fuzz/fuzz_list -max_total_time=$(SECONDS) -max_len=2048 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 -verbosity=0 -artifact_prefix=build/fuzz/ build/fuzz/found tests/core/corpus
 
 wheel: $(VENV)/.release  ## build an sdist, and of it a wheel, into dist/

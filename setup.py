@@ -22,7 +22,9 @@ def files(pattern):
     return sorted(map(str, Path("csrc").glob(pattern)))
 
 
-CORE = [name for name in files("core/*.c") if not name.endswith("reaper.c")]
+CORE = [n for n in files("core/**/*.c") if not n.endswith("/reaper.c")]
+REAPER = files("core/**/reaper.c")
+FOLDERS = sorted({str(Path(name).parent) for name in files("**/*.h")})
 WARNINGS = [
     "-Wall",
     "-Wextra",
@@ -45,8 +47,9 @@ class build_ext_and_reaper(build_ext):
         super().run()
         build = Path(self.build_temp)
         objects = self.compiler.compile(
-            [*CORE, "csrc/core/reaper.c"],
+            [*CORE, *REAPER],
             output_dir=str(build / "reaper"),
+            include_dirs=FOLDERS,
             extra_postargs=[f for f in flags if "sanitize" not in f],
         )
         root = Path("." if self.inplace else self.build_lib)
@@ -88,8 +91,9 @@ setup(
     ext_modules=[
         Extension(
             "shmemext._shmemext",
-            sources=[*CORE, *files("py/*.c")],
-            depends=files("*/*.h"),
+            sources=[*CORE, *files("py/**/*.c")],
+            include_dirs=FOLDERS,
+            depends=files("**/*.h"),
             libraries=LIBRARIES,
             extra_compile_args=flags,
         )

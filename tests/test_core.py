@@ -47,13 +47,18 @@ def program(tmp_path_factory):
     if made.returncode != 0:
         pytest.skip(f"{words[0]} has no sanitizers")
     path = directory / "test_core"
-    sources = sorted(set(CORE.glob("*.c")) - {CORE / "reaper.c"})
+    sources = [
+        path
+        for path in sorted(CORE.rglob("*.c"))
+        if path.name != "reaper.c"  # a program of its own
+    ]
+    folders = sorted({path.parent for path in CORE.rglob("*.h")})
     subprocess.run(
         [
             *words,
             *FLAGS,
             *SANITIZERS,
-            f"-I{CORE}",
+            *(f"-I{folder}" for folder in folders),
             ROOT / "tests" / "core" / "test_core.c",
             *sources,
             "-pthread",
@@ -81,7 +86,7 @@ def test_core_from_plain_c(program, name, tmp_path):
 
 
 def test_core_does_not_know_python():
-    for path in CORE.iterdir():
+    for path in CORE.rglob("*.[ch]"):
         assert not re.search(r"#\s*include.*Python\.h", path.read_text()), path
 
 

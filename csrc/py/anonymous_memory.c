@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The type shmemext.AnonymousMemory: a Memory without a name, which crosses
  * to other processes by its descriptor. */
-#include "../core/anonymous_memory.h"
+#include "anonymous_memory.h"
 
 #include <errno.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* AnonymousMemory.seal(): who still could write, and the mapping that takes
  * the place of ours. */
-#include "../core/anonymous_memory.h"
+#include "anonymous_memory.h"
 
 #include <errno.h>
 

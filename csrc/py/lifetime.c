@@ -9,7 +9,7 @@
 
 #include <unistd.h> /* geteuid */
 
-#include "../core/sweep.h"
+#include "sweep.h"
 
 /* current_process().authkey, by the shorter way that has been the same in all
  * versions. NULL without an exception if it is not there. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The type shmemext.MappedFile: a Memory that is found by path, and that
  * outlives whoever uses it. */
-#include "../core/mapped_file.h"
+#include "mapped_file.h"
 
 #include <errno.h>
 #include <fcntl.h>  /* O_RDWR */

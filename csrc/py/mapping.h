@@ -12,8 +12,8 @@
 #ifndef SHX_MAPPING_H
 #define SHX_MAPPING_H
 
-#include "../core/copy.h"
-#include "../core/guard.h"
+#include "copy.h"
+#include "guard.h"
 #include "module.h"
 
 typedef struct {

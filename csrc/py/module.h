@@ -8,7 +8,7 @@
 
 #include <sys/types.h> /* uid_t */
 
-#include "../core/segment.h"
+#include "segment.h"
 
 /* Names that are looked up at run time, interned once per module. */
 #define SHX_NAMES(X)                                                          \

@@ -4,7 +4,7 @@
 
 #include "shared_memory.h"
 
-#include "../core/list.h"
+#include "list.h"
 
 typedef struct {
     PyObject_HEAD

@@ -5,7 +5,7 @@
 
 #include "module.h"
 
-#include "../core/list.h"
+#include "list.h"
 
 /* A value out of a segment, its text copied: what a peer does to the memory
  * while it is decoded changes nothing. */
