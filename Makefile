@@ -8,10 +8,9 @@ SECONDS ?= 60
 
 C_FILES := $(shell find csrc -name '*.[ch]' | sort)
 CORE_FILES := $(filter csrc/core/%.c,$(C_FILES))
-FOLDERS := $(addprefix -I,$(sort $(dir $(C_FILES))))
 SOURCES := setup.py pyproject.toml $(C_FILES)
 CORE_WARNINGS := -std=c11 -fsyntax-only -Wall -Wextra -Wpedantic -Wconversion \
-	-Wsign-conversion -Wshadow -Wstrict-prototypes -Werror $(FOLDERS)
+	-Wsign-conversion -Wshadow -Wstrict-prototypes -Werror -Icsrc
 BIN := $(VENV)/bin
 PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-check --quiet
 BUILD := SHMEMEXT_WERROR=1 $(PIP) install --no-build-isolation --editable
@@ -106,7 +105,7 @@ tsan:  ## the thread tests under ThreadSanitizer; PYTHON is a TSan build
 
 fuzz:  ## libFuzzer at the lists' layout, under both sanitizers; SECONDS=60
 	@mkdir -p build/fuzz/found
-	$(CLANG) -std=c11 -g -O1 -Wall -Wextra -Werror $(FOLDERS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all tests/core/fuzz_list.c $(filter %/core/list.c %/list/list.c,$(C_FILES)) -o build/fuzz/fuzz_list
+	$(CLANG) -std=c11 -g -O1 -Wall -Wextra -Werror -Icsrc -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all tests/core/fuzz_list.c csrc/core/list/list.c -o build/fuzz/fuzz_list
 	build/fuzz/fuzz_list -max_total_time=$(SECONDS) -max_len=2048 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 -verbosity=0 -artifact_prefix=build/fuzz/ build/fuzz/found tests/core/corpus
 
 wheel: $(VENV)/.release  ## build an sdist, and of it a wheel, into dist/

@@ -24,7 +24,6 @@ def files(pattern):
 
 CORE = [n for n in files("core/**/*.c") if not n.endswith("/reaper.c")]
 REAPER = files("core/**/reaper.c")
-FOLDERS = sorted({str(Path(name).parent) for name in files("**/*.h")})
 WARNINGS = [
     "-Wall",
     "-Wextra",
@@ -49,7 +48,7 @@ class build_ext_and_reaper(build_ext):
         objects = self.compiler.compile(
             [*CORE, *REAPER],
             output_dir=str(build / "reaper"),
-            include_dirs=FOLDERS,
+            include_dirs=["csrc"],
             extra_postargs=[f for f in flags if "sanitize" not in f],
         )
         root = Path("." if self.inplace else self.build_lib)
@@ -92,7 +91,7 @@ setup(
         Extension(
             "shmemext._shmemext",
             sources=[*CORE, *files("py/**/*.c")],
-            include_dirs=FOLDERS,
+            include_dirs=["csrc"],
             depends=files("**/*.h"),
             libraries=LIBRARIES,
             extra_compile_args=flags,

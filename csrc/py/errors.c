@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The one translator: shx_err in, Python exception out. */
-#include "memory.h"
+#include "py/memory/memory.h"
 
 #include <errno.h>
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The module shmemext._shmemext: state, types, slots. */
-#include "module.h"
+#include "py/module.h"
 
-#include "memory.h"
-#include "shareable_list.h"
+#include "py/memory/memory.h"
+#include "py/list/shareable_list.h"
 
 int
 shx_add_methods(PyTypeObject *type, PyMethodDef *methods)

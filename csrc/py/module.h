@@ -4,11 +4,11 @@
 #ifndef SHX_MODULE_H
 #define SHX_MODULE_H
 
-#include "compat.h"
+#include "py/compat.h"
 
 #include <sys/types.h> /* uid_t */
 
-#include "segment.h"
+#include "core/memory/segment.h"
 
 /* Names that are looked up at run time, interned once per module. */
 #define SHX_NAMES(X)                                                          \

@@ -8,7 +8,7 @@
 #include <stdlib.h> /* malloc, abort */
 #include <string.h> /* memcpy, memcmp */
 
-#include "list.h"
+#include "core/list/list.h"
 
 enum { TEXT = 40 };
 

@@ -18,13 +18,13 @@
 #include <string.h>
 #include <unistd.h> /* rmdir */
 
-#include "anonymous_memory.h"
-#include "copy.h"
-#include "error.h"
-#include "ledger.h"
-#include "list.h"
-#include "mapped_file.h"
-#include "segment.h"
+#include "core/memory/anonymous_memory.h"
+#include "core/memory/copy.h"
+#include "core/error.h"
+#include "core/life/ledger.h"
+#include "core/list/list.h"
+#include "core/memory/mapped_file.h"
+#include "core/memory/segment.h"
 
 #define CHECK(condition)                                                      \
     do {                                                                      \

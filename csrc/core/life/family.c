@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #define _GNU_SOURCE
 
-#include "family.h"
+#include "core/life/family.h"
 
 #include <errno.h>
 #include <fcntl.h>   /* openat, F_OFD_GETLK */
@@ -14,8 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "os.h"
-#include "sweep.h"
+#include "core/os/os.h"
+#include "core/life/sweep.h"
 
 struct shx_family {
     shx_family *next;

@@ -41,8 +41,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "error.h"
-#include "ledger.h"
+#include "core/error.h"
+#include "core/life/ledger.h"
 
 typedef struct shx_family shx_family; /* lives as long as the process */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #define _GNU_SOURCE
 
-#include "ledger.h"
+#include "core/life/ledger.h"
 
 #include <dirent.h> /* readdir */
 #include <errno.h>
@@ -15,7 +15,7 @@
 #include <sys/stat.h>   /* fstat, fchmod */
 #include <unistd.h>     /* close, pread, unlinkat */
 
-#include "segment.h"
+#include "core/memory/segment.h"
 
 struct shx_ledger {
     shx_ledger *next;

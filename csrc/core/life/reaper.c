@@ -16,7 +16,7 @@
 #include <sys/stat.h> /* umask */
 #include <unistd.h>   /* setsid, dup2, syscall */
 
-#include "sweep.h"
+#include "core/life/sweep.h"
 
 /* close_range(2) by its number, which has been the same on every architecture
  * since 2019: musl, and glibc before 2.34, have no function of that name. */

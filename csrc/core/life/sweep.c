@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #define _GNU_SOURCE
 
-#include "sweep.h"
+#include "core/life/sweep.h"
 
 #include <dirent.h> /* fdopendir, readdir */
 #include <errno.h>
@@ -12,7 +12,7 @@
 #include <sys/stat.h> /* fstat */
 #include <unistd.h>   /* geteuid, unlinkat, rmdir */
 
-#include "os.h"
+#include "core/os/os.h"
 
 shx_err
 shx_sweep_open(const char *path, int *directory)

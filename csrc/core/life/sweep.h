@@ -12,8 +12,8 @@
 #ifndef SHX_SWEEP_H
 #define SHX_SWEEP_H
 
-#include "error.h"
-#include "ledger.h"
+#include "core/error.h"
+#include "core/life/ledger.h"
 
 /* What family directories are called: this, and 32 hexadecimal digits. */
 #define SHX_FAMILY_PREFIX ".shmemext-"

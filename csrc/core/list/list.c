@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "list.h"
+#include "core/list/list.h"
 
 #include <stdatomic.h> /* numbers in one piece */
 #include <stdio.h>     /* snprintf */

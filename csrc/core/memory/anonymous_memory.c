@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "anonymous_memory.h"
+#include "core/memory/anonymous_memory.h"
 
 #include <errno.h>
 #include <fcntl.h> /* O_RDONLY */

@@ -20,7 +20,7 @@
 #ifndef SHX_ANONYMOUS_MEMORY_H
 #define SHX_ANONYMOUS_MEMORY_H
 
-#include "segment.h"
+#include "core/memory/segment.h"
 
 /* ENOSPC: there is not so much memory. *fd belongs to the caller. */
 shx_err shx_anonymous_memory_create(size_t size, const shx_space *space,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "copy.h"
+#include "core/memory/copy.h"
 
 #include <errno.h>
 #include <string.h> /* memmove */

@@ -22,7 +22,7 @@
 
 #include <stdatomic.h>
 
-#include "segment.h"
+#include "core/memory/segment.h"
 
 typedef struct {
     _Atomic uint64_t present; /* in our page table */

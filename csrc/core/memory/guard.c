@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #define _GNU_SOURCE
 
-#include "guard.h"
+#include "core/memory/guard.h"
 
 #include <errno.h>
 #include <pthread.h>  /* the lock, pthread_atfork */
@@ -10,7 +10,7 @@
 #include <string.h>   /* memcpy, strncmp, strnlen */
 #include <sys/mman.h> /* mmap: the page of zeros */
 
-#include "os.h"
+#include "core/os/os.h"
 
 /* A signal has one handler in a process, so this is the process's. */
 static struct {

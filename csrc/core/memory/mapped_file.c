@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "mapped_file.h"
+#include "core/memory/mapped_file.h"
 
 #include <errno.h>
 #include <fcntl.h> /* O_RDWR, O_RDONLY */

@@ -20,7 +20,7 @@
 #ifndef SHX_MAPPED_FILE_H
 #define SHX_MAPPED_FILE_H
 
-#include "segment.h"
+#include "core/memory/segment.h"
 
 typedef struct {
     const char *path;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "segment.h"
+#include "core/memory/segment.h"
 
 #include <errno.h>
 #include <fcntl.h>  /* O_RDWR, O_CREAT, O_EXCL */

@@ -27,10 +27,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "error.h"
-#include "family.h"
-#include "os.h"
-#include "space.h"
+#include "core/error.h"
+#include "core/life/family.h"
+#include "core/os/os.h"
+#include "core/memory/space.h"
 
 typedef struct {
     void *address;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-#include "space.h"
+#include "core/memory/space.h"
 
 #include <errno.h>
 
-#include "os.h"
+#include "core/os/os.h"
 
 /* One reservation of a gigabyte can be interrupted for ever; pieces cannot,
  * and are faster too. */

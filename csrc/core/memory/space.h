@@ -16,7 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "error.h"
+#include "core/error.h"
 
 /* Asked between the pieces of a long reservation, and whenever a signal cut
  * one short. Anything but 0 stops with SHX_INTERRUPTED. */

@@ -19,7 +19,7 @@
 #include <stdint.h>
 #include <time.h> /* struct timespec */
 
-#include "error.h"
+#include "core/error.h"
 
 /* Where named segments live, for people to read in messages. */
 extern const char shx_os_directory[];

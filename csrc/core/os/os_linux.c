@@ -7,7 +7,7 @@
  */
 #define _GNU_SOURCE
 
-#include "os.h"
+#include "core/os/os.h"
 
 #include <errno.h>
 #include <fcntl.h>       /* open, fallocate */

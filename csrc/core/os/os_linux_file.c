@@ -11,7 +11,7 @@
 #include <stdio.h>  /* snprintf */
 #include <unistd.h> /* linkat, unlink, fsync, pread, pwrite */
 
-#include "os.h"
+#include "core/os/os.h"
 
 enum { LINK_SIZE = 32 };
 

@@ -10,7 +10,7 @@
 #include <sys/mman.h> /* memfd_create, mmap, mremap, madvise */
 #include <unistd.h>   /* pread */
 
-#include "os.h"
+#include "core/os/os.h"
 
 /* Newer than some C libraries that we build with. */
 enum {

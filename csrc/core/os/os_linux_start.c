@@ -14,7 +14,7 @@
  */
 #define _GNU_SOURCE
 
-#include "os.h"
+#include "core/os/os.h"
 
 #include <errno.h>
 #include <limits.h>    /* PATH_MAX */

@@ -8,7 +8,7 @@
 #include <sys/inotify.h>
 #include <unistd.h> /* read */
 
-#include "os.h"
+#include "core/os/os.h"
 
 shx_err
 shx_os_watch(int *watch)

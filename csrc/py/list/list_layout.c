@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* How a ShareableList is made, and what the stdlib's private methods show of
  * its sections. The Python class puts the pieces together. */
-#include "shareable_list.h"
+#include "py/list/shareable_list.h"
 
 #include <string.h> /* memcpy */
 
-#include "values.h"
+#include "py/list/values.h"
 
 PyDoc_STRVAR(measure_doc,
              "_measure($self, sequence, /)\n--\n\n"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* count() and index(): looking through a list without making an object of
  * every item. */
-#include "shareable_list.h"
+#include "py/list/shareable_list.h"
 
 /* Is the item equal to `wanted`? Ints are compared without making objects. */
 static int

@@ -8,11 +8,11 @@
  * whole values. Two objects on one segment share no lock, whether they are in
  * one process or in two: see core/list.h for what is whole then.
  */
-#include "shareable_list.h"
+#include "py/list/shareable_list.h"
 
 #include <stddef.h> /* offsetof */
 
-#include "values.h"
+#include "py/list/values.h"
 
 static int
 list_traverse(PyObject *op, visitproc visit, void *arg)

@@ -2,9 +2,9 @@
 #ifndef SHX_SHAREABLE_LIST_H
 #define SHX_SHAREABLE_LIST_H
 
-#include "shared_memory.h"
+#include "py/shared_memory/shared_memory.h"
 
-#include "list.h"
+#include "core/list/list.h"
 
 typedef struct {
     PyObject_HEAD

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "values.h"
+#include "py/list/values.h"
 
 #include <string.h> /* memcpy, strncmp */
 

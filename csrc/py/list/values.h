@@ -3,9 +3,9 @@
 #ifndef SHX_VALUES_H
 #define SHX_VALUES_H
 
-#include "module.h"
+#include "py/module.h"
 
-#include "list.h"
+#include "core/list/list.h"
 
 /* A value out of a segment, its text copied: what a peer does to the memory
  * while it is decoded changes nothing. */

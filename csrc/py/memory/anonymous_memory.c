@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The type shmemext.AnonymousMemory: a Memory without a name, which crosses
  * to other processes by its descriptor. */
-#include "anonymous_memory.h"
+#include "core/memory/anonymous_memory.h"
 
 #include <errno.h>
 
-#include "memory.h"
+#include "py/memory/memory.h"
 
 /* The kind's functions: called with the lock. */
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* AnonymousMemory.seal(): who still could write, and the mapping that takes
  * the place of ours. */
-#include "anonymous_memory.h"
+#include "core/memory/anonymous_memory.h"
 
 #include <errno.h>
 
-#include "memory.h"
+#include "py/memory/memory.h"
 
 /* `buf`, if nobody else has it. To be dropped without the lock: a weak
  * reference to it may have a callback. */

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* The type shmemext.MappedFile: a Memory that is found by path, and that
  * outlives whoever uses it. */
-#include "mapped_file.h"
+#include "core/memory/mapped_file.h"
 
 #include <errno.h>
 #include <fcntl.h>  /* O_RDWR */
 #include <string.h> /* strrchr */
 
-#include "memory.h"
+#include "py/memory/memory.h"
 
 typedef struct {
     shx_memory base;

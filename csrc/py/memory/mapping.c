@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "mapping.h"
+#include "py/memory/mapping.h"
 
 /* A pending call: in the main thread, as soon as it runs Python code. */
 static int

@@ -12,9 +12,9 @@
 #ifndef SHX_MAPPING_H
 #define SHX_MAPPING_H
 
-#include "copy.h"
-#include "guard.h"
-#include "module.h"
+#include "core/memory/copy.h"
+#include "core/memory/guard.h"
+#include "py/module.h"
 
 typedef struct {
     PyObject_HEAD

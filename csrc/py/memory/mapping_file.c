@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The file API of a Mapping: what programs call on SharedMemory._mmap, as
  * mmap.mmap has it. */
-#include "mapping.h"
+#include "py/memory/mapping.h"
 
 #include <stdio.h>  /* SEEK_SET, SEEK_CUR, SEEK_END */
 #include <string.h> /* memchr, memmove */

@@ -5,7 +5,7 @@
  * view of it is gone. A fork duplicates the object: both sides use the same
  * pages, and each closes its own.
  */
-#include "memory.h"
+#include "py/memory/memory.h"
 
 #include <stddef.h> /* offsetof */
 

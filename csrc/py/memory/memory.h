@@ -14,7 +14,7 @@
 #ifndef SHX_MEMORY_H
 #define SHX_MEMORY_H
 
-#include "mapping.h"
+#include "py/memory/mapping.h"
 
 /* Values of `fd` that are no descriptors. */
 enum { SHX_FD_NONE = -1, SHX_FD_UNASKED = -2 };

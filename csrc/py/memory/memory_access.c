@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What the files of the glue ask of a Memory: its mapping, its buf, its
  * descriptor; and what they tell its user. */
-#include "memory.h"
+#include "py/memory/memory.h"
 
 #include <fcntl.h> /* O_RDWR, O_RDONLY */
 

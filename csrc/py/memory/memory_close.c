@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* How an object lets go: of its memory in close() and when it dies, and of
  * its name in unlink(). */
-#include "shared_memory.h"
+#include "py/shared_memory/shared_memory.h"
 
 #include <errno.h> /* ENOENT */
 

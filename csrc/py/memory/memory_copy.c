@@ -2,7 +2,7 @@
 /* Bulk work on a Memory's bytes, without the GIL: populate(), write(),
  * readinto(). Other threads may close the object meanwhile: the mapping is
  * kept. */
-#include "memory.h"
+#include "py/memory/memory.h"
 
 #include <errno.h>
 #include <fcntl.h> /* O_RDWR, O_RDONLY */

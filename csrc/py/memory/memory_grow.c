@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* How a Memory gets another mapping: grow() and refresh(). Views of the one
  * that it had keep that, and see the same bytes. */
-#include "memory.h"
+#include "py/memory/memory.h"
 
 #include <errno.h>
 #include <fcntl.h> /* O_RDWR, O_RDONLY */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The arguments of SharedMemory(...): taken as a Python function would, and
  * checked in the stdlib's order. */
-#include "shared_memory.h"
+#include "py/shared_memory/shared_memory.h"
 
 #include <fcntl.h> /* O_CREAT, O_EXCL, O_RDWR, O_RDONLY */
 

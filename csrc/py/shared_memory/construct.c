@@ -5,7 +5,7 @@
  * object and the size are made before the segment has a name, so that a name,
  * once it is there, has an owner.
  */
-#include "shared_memory.h"
+#include "py/shared_memory/shared_memory.h"
 
 #include <errno.h>
 #include <fcntl.h> /* O_RDWR */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "field.h"
+#include "py/shared_memory/field.h"
 
 typedef struct {
     PyObject_HEAD

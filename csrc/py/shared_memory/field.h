@@ -13,7 +13,7 @@
 #ifndef SHX_FIELD_H
 #define SHX_FIELD_H
 
-#include "module.h"
+#include "py/module.h"
 
 typedef struct {
     const char *name;

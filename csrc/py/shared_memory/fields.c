@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* The attributes of SharedMemory: name, size and buf for everybody, and the
  * stdlib's private ones, which programs in the wild read and set. */
-#include "shared_memory.h"
+#include "py/shared_memory/shared_memory.h"
 
 #include <fcntl.h>  /* O_RDWR */
 #include <string.h> /* strlen */
 
-#include "field.h"
+#include "py/shared_memory/field.h"
 
 int
 shx_attribute_is_true(PyObject *op, PyObject *attribute)

@@ -2,7 +2,7 @@
 /* Generated names. Programs and CPython's tests patch the module's
  * _make_filename, so it is looked up at each try; as long as it is our own,
  * nothing needs to be called for it. */
-#include "module.h"
+#include "py/module.h"
 
 #include <errno.h>
 #include <sys/random.h> /* getrandom */

@@ -5,11 +5,11 @@
  * secret that reaches every child by every start method. Both may change, so
  * they are looked at before each create.
  */
-#include "shared_memory.h"
+#include "py/shared_memory/shared_memory.h"
 
 #include <unistd.h> /* geteuid */
 
-#include "sweep.h"
+#include "core/life/sweep.h"
 
 /* current_process().authkey, by the shorter way that has been the same in all
  * versions. NULL without an exception if it is not there. */

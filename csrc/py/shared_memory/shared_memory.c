@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The type shmemext.SharedMemory: a Memory that is found by name. */
-#include "shared_memory.h"
+#include "py/shared_memory/shared_memory.h"
 
 #include <errno.h>  /* ENOENT */
 #include <stddef.h> /* offsetof */

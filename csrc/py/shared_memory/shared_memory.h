@@ -7,7 +7,7 @@
 #ifndef SHX_SHARED_MEMORY_H
 #define SHX_SHARED_MEMORY_H
 
-#include "memory.h"
+#include "py/memory/memory.h"
 
 typedef struct {
     shx_memory base;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "shared_memory.h"
+#include "py/shared_memory/shared_memory.h"
 
 int
 shx_tracker_call(const char *function, PyObject *name)
