@@ -21,6 +21,7 @@
 #include "core/memory/anonymous_memory.h"
 #include "core/memory/copy.h"
 #include "core/error.h"
+#include "core/name.h"
 #include "core/life/ledger.h"
 #include "core/list/list.h"
 #include "core/memory/mapped_file.h"
@@ -76,17 +77,17 @@ static void
 test_names(void)
 {
     const char *bare;
-    CHECK(shx_segment_name("//a", &bare) == 0 && strcmp(bare, "a") == 0);
-    CHECK(shx_segment_name("", &bare) == EINVAL);
-    CHECK(shx_segment_name("/", &bare) == EINVAL);
-    CHECK(shx_segment_name("a/b", &bare) == EINVAL);
-    CHECK(shx_segment_name(".shmemext-x", &bare) == SHX_RESERVED);
+    CHECK(shx_name_bare("//a", &bare) == 0 && strcmp(bare, "a") == 0);
+    CHECK(shx_name_bare("", &bare) == EINVAL);
+    CHECK(shx_name_bare("/", &bare) == EINVAL);
+    CHECK(shx_name_bare("a/b", &bare) == EINVAL);
+    CHECK(shx_name_bare(".shmemext-x", &bare) == SHX_RESERVED);
     char *text = calloc(1, shx_os_name_max + 2);
     CHECK(text != NULL);
     memset(text, 'a', shx_os_name_max);
-    CHECK(shx_segment_name(text, &bare) == 0);
+    CHECK(shx_name_bare(text, &bare) == 0);
     text[shx_os_name_max] = 'a';
-    CHECK(shx_segment_name(text, &bare) == ENAMETOOLONG);
+    CHECK(shx_name_bare(text, &bare) == ENAMETOOLONG);
     free(text);
 }
 
@@ -106,8 +107,8 @@ test_segment_is_shared_and_outlives_its_name(void)
         CHECK(shx_segment_open(called.text, &made.identity, O_RDWR, &fd) == 0);
         CHECK(shx_segment_owns_fd(&made.identity, fd));
         shx_os_close(fd);
-        CHECK(shx_segment_unlink(called.text) == 0);
-        CHECK(shx_segment_unlink(called.text) == ENOENT);
+        CHECK(shx_os_remove(called.text) == 0);
+        CHECK(shx_os_remove(called.text) == ENOENT);
         CHECK(shx_segment_open(called.text, &made.identity, O_RDWR, &fd) ==
               SHX_GONE);
         ((char *)made.address)[4999] = 'x';
@@ -129,7 +130,7 @@ test_segment_errors_leave_everything_as_it_was(void)
     CHECK(attach(called.text, &none) == 0);
     CHECK(none.identity.inode == made.identity.inode);
     shx_segment_detach(&none);
-    CHECK(shx_segment_unlink(called.text) == 0);
+    CHECK(shx_os_remove(called.text) == 0);
     shx_segment_detach(&made);
     CHECK(attach(called.text, &none) == ENOENT);
     CHECK(step == SHX_STEP_OPEN);
@@ -185,9 +186,9 @@ test_ledger_removes_what_is_still_its_own(void)
     CHECK(shx_ledger_execute(folder, file, &options, &left) == 0);
     CHECK(removed == 2 && left == 0);
     CHECK(shx_ledger_execute(folder, file, &options, &left) == ENOENT);
-    CHECK(shx_segment_unlink(called[0].text) == ENOENT);
-    CHECK(shx_segment_unlink(called[1].text) == 0);
-    CHECK(shx_segment_unlink(called[2].text) == 0);
+    CHECK(shx_os_remove(called[0].text) == ENOENT);
+    CHECK(shx_os_remove(called[1].text) == 0);
+    CHECK(shx_os_remove(called[2].text) == 0);
     shx_os_close(folder);
     shx_ledger_forget(&ledgers);
     for (int i = 0; i < 3; i++) {
@@ -223,7 +224,7 @@ test_segment_grows_and_others_refresh(void)
     ((char *)longer.address)[4999] = 'y';
     CHECK(((char *)old.address)[4999] == 'y');
     shx_os_close(fd);
-    CHECK(shx_segment_unlink(called.text) == 0);
+    CHECK(shx_os_remove(called.text) == 0);
     shx_segment_detach(&old);
     shx_segment_detach(&again);
     shx_segment_detach(&longer);
@@ -242,7 +243,7 @@ test_await_finds_what_is_there_and_gives_up(void)
     shx_segment made = create(called.text, 100, true);
     CHECK(shx_segment_await(&request, &end, &space, &found) == 0);
     shx_segment_detach(&found);
-    CHECK(shx_segment_unlink(called.text) == 0);
+    CHECK(shx_os_remove(called.text) == 0);
     shx_segment_detach(&made);
 }
 

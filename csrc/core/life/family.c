@@ -1,20 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-#define _GNU_SOURCE
-
 #include "core/life/family.h"
 
 #include <errno.h>
-#include <fcntl.h>   /* openat, F_OFD_GETLK */
-#include <pthread.h> /* the mutex, pthread_atfork */
-#include <stdio.h>   /* snprintf */
-#include <stdlib.h>  /* calloc */
-#include <string.h>  /* strcmp */
-#include <sys/file.h>
-#include <sys/mman.h> /* mmap: what holds the lock */
-#include <sys/stat.h>
-#include <unistd.h>
+#include <fcntl.h>  /* O_RDWR, O_CREAT */
+#include <stdio.h>  /* snprintf */
+#include <stdlib.h> /* calloc */
+#include <string.h> /* strcmp */
 
-#include "core/os/os.h"
 #include "core/life/sweep.h"
 
 struct shx_family {
@@ -28,21 +20,21 @@ struct shx_family {
 /* What the process has joined. Only the process as a whole can be a member,
  * so this is the library's one piece of process-wide state. */
 static struct {
-    pthread_mutex_t mutex;
+    shx_mutex mutex;
     shx_family *list;
     bool watches_forks;
-} process = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+} process = {.mutex = SHX_MUTEX};
 
 static void
 lock(void)
 {
-    (void)pthread_mutex_lock(&process.mutex);
+    shx_mutex_lock(&process.mutex);
 }
 
 static void
 unlock(void)
 {
-    (void)pthread_mutex_unlock(&process.mutex);
+    shx_mutex_unlock(&process.mutex);
 }
 
 /* A child is a member by what it inherits. It writes ledgers of its own. */
@@ -56,35 +48,39 @@ after_fork_in_child(void)
     unlock();
 }
 
-/* Maps .lock under a shared lock. ESTALE: a sweep was faster, begin again. */
+/* Is the file still what the directory's .lock is? ESTALE: a sweep was
+ * faster. */
+static shx_err
+check_named(int directory, int fd)
+{
+    shx_file ours, named;
+    shx_err err = shx_os_inspect(fd, &ours);
+    if (err == 0) {
+        err = shx_os_inspect_in(directory, SHX_FAMILY_LOCK, &named);
+    }
+    if (err == 0 && (!ours.named ||
+                     ours.identity.inode != named.identity.inode)) {
+        err = ENOENT;
+    }
+    return err == ENOENT ? ESTALE : err;
+}
+
+/* Holds .lock under a shared lock. ESTALE: begin again. */
 static shx_err
 take_share(int directory, void **share)
 {
-    int fd = openat(directory, SHX_FAMILY_LOCK,
-                    O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0) {
-        return errno == ENOENT ? ESTALE : errno;
+    int fd;
+    shx_err err =
+        shx_os_open_in(directory, SHX_FAMILY_LOCK, O_RDWR | O_CREAT, &fd);
+    if (err != 0) {
+        return err == ENOENT ? ESTALE : err;
     }
-    shx_err err = shx_os_set_mode(fd, 0600); /* whatever the umask */
-    while (err == 0 && flock(fd, LOCK_SH) != 0) {
-        err = errno == EINTR ? 0 : errno;
-    }
-    struct stat ours, named;
-    if (err == 0 && fstat(fd, &ours) != 0) {
-        err = errno;
-    }
-    if (err == 0 && fstatat(directory, SHX_FAMILY_LOCK, &named,
-                            AT_SYMLINK_NOFOLLOW) != 0) {
-        err = errno == ENOENT ? ESTALE : errno;
-    }
-    if (err == 0 && (ours.st_nlink == 0 || ours.st_ino != named.st_ino)) {
-        err = ESTALE;
+    err = shx_os_flock(fd, false, true);
+    if (err == 0) {
+        err = check_named(directory, fd);
     }
     if (err == 0) {
-        void *mapped =
-            mmap(NULL, shx_os_page_size(), PROT_NONE, MAP_SHARED, fd, 0);
-        err = mapped == MAP_FAILED ? errno : 0;
-        *share = err == 0 ? mapped : *share;
+        err = shx_os_hold(fd, share);
     }
     shx_os_close(fd);
     return err;
@@ -94,13 +90,11 @@ static shx_err
 enter(shx_family *family)
 {
     int directory = -1;
-    if (mkdir(family->directory, 0700) == 0) {
-        (void)chmod(family->directory, 0700); /* whatever the umask */
+    shx_err err = shx_os_make_directory(family->directory);
+    if (err != 0 && err != EEXIST) {
+        return err;
     }
-    else if (errno != EEXIST) {
-        return errno;
-    }
-    shx_err err = shx_sweep_open(family->directory, &directory);
+    err = shx_sweep_open(family->directory, &directory);
     if (err != 0) {
         return err == ENOENT ? ESTALE : err;
     }
@@ -113,7 +107,7 @@ static shx_err
 join_locked(const char *id, shx_family **out)
 {
     if (!process.watches_forks) {
-        shx_err err = pthread_atfork(lock, unlock, after_fork_in_child);
+        shx_err err = shx_os_at_fork(lock, unlock, after_fork_in_child);
         if (err != 0) {
             return err;
         }
@@ -124,7 +118,7 @@ join_locked(const char *id, shx_family **out)
         return ENOMEM;
     }
     (void)snprintf(family->directory, sizeof family->directory, "%s/%s%.40s",
-                   shx_os_directory, SHX_FAMILY_PREFIX, id);
+                   shx_os_directory, SHX_NAME_OWN, id);
     shx_err err;
     do {
         err = enter(family);
@@ -145,7 +139,7 @@ shx_family_join(const char *id, shx_family **out, bool *first)
     shx_err err = 0;
     lock();
     shx_family *family = process.list;
-    size_t start = strlen(shx_os_directory) + sizeof SHX_FAMILY_PREFIX;
+    size_t start = strlen(shx_os_directory) + sizeof SHX_NAME_OWN;
     while (family != NULL && strcmp(family->directory + start, id) != 0) {
         family = family->next;
     }
@@ -160,21 +154,21 @@ shx_family_join(const char *id, shx_family **out, bool *first)
     return err;
 }
 
-/* Is the family's reaper there? It holds an open file description lock on
- * .reaper, which can be asked after without taking it. */
+/* Is the family's reaper there? It has claimed .reaper. */
 static bool
-has_reaper(const char *directory)
+has_reaper(const char *path)
 {
-    char path[SHX_FAMILY_PATH + sizeof SHX_FAMILY_REAPER];
-    (void)snprintf(path, sizeof path, "%s/" SHX_FAMILY_REAPER, directory);
-    int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0) {
+    int directory, fd;
+    bool there = false;
+    if (shx_os_open_directory(path, &directory) != 0) {
         return false;
     }
-    struct flock query = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    bool held = fcntl(fd, F_OFD_GETLK, &query) == 0 && query.l_type != F_UNLCK;
-    shx_os_close(fd);
-    return held;
+    if (shx_os_open_in(directory, SHX_FAMILY_REAPER, O_RDWR, &fd) == 0) {
+        there = shx_os_is_claimed(fd);
+        shx_os_close(fd);
+    }
+    shx_os_close(directory);
+    return there;
 }
 
 bool
@@ -214,7 +208,7 @@ reenter_locked(shx_family *family)
         err = enter(family);
     } while (err == ESTALE);
     if (err == 0) {
-        (void)munmap(old, shx_os_page_size());
+        shx_os_let_go(old);
         shx_ledger_forget(&family->ledgers);
     }
     return err;
@@ -237,21 +231,22 @@ write_locked(shx_family *family, const char *name, uint64_t inode,
 }
 
 shx_err
-shx_family_publish(shx_family *family, int fd, const char *name,
-                   uint64_t inode, shx_record **out)
+shx_family_publish(void *owner, int fd, const char *name,
+                   const shx_identity *identity)
 {
+    shx_ownership *of = owner;
     shx_record *record;
     lock();
-    shx_err err = write_locked(family, name, inode, &record);
+    shx_err err = write_locked(of->family, name, identity->inode, &record);
     if (err == 0) {
         /* Under the lock: a look for records that are out of date must not
          * take this one for such. */
         err = shx_os_publish(fd, name);
         if (err != 0) {
-            shx_ledger_strike(&family->ledgers, record, inode);
+            shx_ledger_strike(&of->family->ledgers, record, identity->inode);
         }
         else {
-            *out = record;
+            of->record = record;
         }
     }
     unlock();
@@ -310,7 +305,7 @@ shx_family_leave(void)
     lock();
     for (shx_family *family = process.list; family != NULL;
          family = family->next) {
-        (void)munmap(family->share, shx_os_page_size());
+        shx_os_let_go(family->share);
         (void)shx_sweep_family(family->directory, false, &quietly);
         shx_ledger_forget(&family->ledgers);
     }

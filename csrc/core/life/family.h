@@ -23,7 +23,7 @@
  *   join       the directory, and our share of .lock
  *   write      + a record: this name shall be that inode's   (family_publish)
  *   publish    + the name                                    (family_publish)
- *   unlink       the name goes                               (segment_unlink)
+ *   unlink       the name goes                               (os_remove)
  *   strike       the record goes                             (family_strike)
  *
  * A SIGKILL after join leaves an empty directory; after write, a record of an
@@ -43,6 +43,7 @@
 
 #include "core/error.h"
 #include "core/life/ledger.h"
+#include "core/os/os.h"
 
 typedef struct shx_family shx_family; /* lives as long as the process */
 
@@ -57,10 +58,16 @@ shx_err shx_family_join(const char *id, shx_family **out, bool *first);
 void shx_family_prepare(shx_family *family, const char *reaper);
 bool shx_family_is_prepared(shx_family *family);
 
+/* Whose a name becomes, and what is known of it then. */
+typedef struct {
+    shx_family *family;
+    shx_record *record; /* out */
+} shx_ownership;
+
 /* Writes the record, then gives the unnamed file its name. On error neither
- * is there. */
-shx_err shx_family_publish(shx_family *family, int fd, const char *name,
-                           uint64_t inode, shx_record **out);
+ * is there. `owner` is a shx_ownership: see shx_publisher in segment.h. */
+shx_err shx_family_publish(void *owner, int fd, const char *name,
+                           const shx_identity *identity);
 
 /* Makes a name that is there the family's, whoever else's it is. */
 shx_err shx_family_adopt(shx_family *family, const char *name);

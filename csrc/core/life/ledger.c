@@ -1,21 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-#define _GNU_SOURCE
-
 #include "core/life/ledger.h"
 
-#include <dirent.h> /* readdir */
 #include <errno.h>
-#include <fcntl.h>      /* openat, posix_fallocate */
-#include <stdio.h>      /* snprintf */
-#include <stdlib.h>     /* calloc, realloc */
-#include <string.h>     /* strlen, memcpy */
-#include <sys/file.h>   /* flock */
-#include <sys/mman.h>   /* mmap */
-#include <sys/random.h> /* getrandom: a file name that nobody has */
-#include <sys/stat.h>   /* fstat, fchmod */
-#include <unistd.h>     /* close, pread, unlinkat */
+#include <fcntl.h>  /* O_RDWR, O_CREAT, O_EXCL */
+#include <stdio.h>  /* snprintf */
+#include <stdlib.h> /* malloc, realloc */
+#include <string.h> /* strlen, memcpy */
 
-#include "core/memory/segment.h"
+#include "core/name.h"
+#include "core/os/os.h"
 
 struct shx_ledger {
     shx_ledger *next;
@@ -39,7 +32,7 @@ still_names(const char *name, uint64_t inode, uint64_t *bytes)
 {
     shx_file file;
     const char *bare;
-    if (shx_segment_name(name, &bare) != 0 || bare != name ||
+    if (shx_name_bare(name, &bare) != 0 || bare != name ||
         shx_os_inspect_name(name, &file) != 0 || !file.regular ||
         file.identity.inode != inode) {
         return false;
@@ -94,23 +87,27 @@ list(shx_ledgers *ledgers, shx_record *records, size_t count)
 static shx_err
 take(shx_ledgers *ledgers, int fd, size_t size_wanted)
 {
-    struct stat status;
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0 || fstat(fd, &status) != 0) {
-        return errno;
+    shx_file file;
+    shx_err err = shx_os_flock(fd, true, false);
+    if (err == 0) {
+        err = shx_os_inspect(fd, &file);
     }
-    size_t size = (size_t)status.st_size;
-    if (status.st_nlink == 0) {
+    if (err != 0) {
+        return err;
+    }
+    if (!file.named) {
         return EWOULDBLOCK;
     }
+    size_t size = (size_t)file.size;
     if (size < sizeof(shx_record)) {
         size = size_wanted;
-        shx_err err = shx_os_reserve(fd, 0, size);
+        err = shx_os_reserve(fd, 0, size);
         if (err != 0) {
             return err;
         }
     }
     void *records;
-    shx_err err = shx_os_map(fd, size, true, &records);
+    err = shx_os_map(fd, size, true, &records);
     if (err == 0) {
         err = list(ledgers, records, size / sizeof(shx_record));
         if (err != 0) {
@@ -121,52 +118,63 @@ take(shx_ledgers *ledgers, int fd, size_t size_wanted)
 }
 
 static shx_err
-take_over(shx_ledgers *ledgers, const char *directory)
+take_over(void *context, int directory, const char *file)
 {
-    DIR *entries = opendir(directory);
-    if (entries == NULL) {
-        return errno;
+    shx_ledgers *ledgers = context;
+    int fd;
+    if (shx_ledger_is(file) &&
+        shx_os_open_in(directory, file, O_RDWR, &fd) == 0) {
+        (void)take(ledgers, fd, shx_os_page_size());
+        shx_os_close(fd);
     }
-    const struct dirent *entry;
-    while (ledgers->free_count == 0 && (entry = readdir(entries)) != NULL) {
-        if (!shx_ledger_is(entry->d_name)) {
-            continue;
-        }
-        int fd = openat(dirfd(entries), entry->d_name,
-                        O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-        if (fd >= 0) {
-            (void)take(ledgers, fd, shx_os_page_size());
-            shx_os_close(fd);
-        }
-    }
-    (void)closedir(entries);
-    return 0;
+    return ledgers->free_count > 0; /* enough */
 }
 
 static shx_err
-add(shx_ledgers *ledgers, const char *directory)
+add(shx_ledgers *ledgers, int directory)
 {
     uint64_t number;
-    if (getrandom(&number, sizeof number, 0) != (ssize_t)sizeof number) {
-        return errno;
+    shx_err err = shx_os_random(&number, sizeof number);
+    if (err != 0) {
+        return err;
     }
     size_t wanted = ledgers->capacity * sizeof(shx_record);
     size_t page = shx_os_page_size();
     wanted = wanted < page ? page : (wanted + page - 1) / page * page;
 
-    char path[128];
-    (void)snprintf(path, sizeof path, "%s/%c%016llx", directory, FILE_LETTER,
+    char file[FILE_LENGTH + 1];
+    (void)snprintf(file, sizeof file, "%c%016llx", FILE_LETTER,
                    (unsigned long long)number);
-    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd < 0) {
-        return errno;
+    int fd;
+    err = shx_os_open_in(directory, file, O_RDWR | O_CREAT | O_EXCL, &fd);
+    if (err != 0) {
+        return err;
     }
-    shx_err err = shx_os_set_mode(fd, 0600); /* whatever the umask */
-    err = err == 0 ? take(ledgers, fd, wanted) : err;
+    err = take(ledgers, fd, wanted);
     if (err != 0 && err != EWOULDBLOCK) {
-        (void)unlink(path);
+        (void)shx_os_remove_in(directory, file);
     }
     shx_os_close(fd);
+    return err;
+}
+
+/* More room than there is, by a file taken over or added. */
+static shx_err
+add_room(shx_ledgers *ledgers, int directory)
+{
+    shx_err err = 0;
+    if (ledgers->free_count == 0) {
+        err = shx_os_visit(directory, take_over, ledgers);
+        err = ledgers->free_count > 0 ? 0 : err;
+    }
+    for (int tries = 0; err == 0 && tries < 8; tries++) {
+        if (ledgers->free_count >= ledgers->capacity / 2 &&
+            ledgers->free_count > 0) {
+            break;
+        }
+        err = add(ledgers, directory);
+        err = err == EWOULDBLOCK || err == EEXIST ? 0 : err;
+    }
     return err;
 }
 
@@ -183,17 +191,11 @@ find_room(shx_ledgers *ledgers, const char *directory)
         ledgers->free_count >= ledgers->capacity / 2) {
         return 0;
     }
-    shx_err err = 0;
-    if (ledgers->free_count == 0) {
-        err = take_over(ledgers, directory);
-    }
-    for (int tries = 0; err == 0 && tries < 8; tries++) {
-        if (ledgers->free_count >= ledgers->capacity / 2 &&
-            ledgers->free_count > 0) {
-            break;
-        }
-        err = add(ledgers, directory);
-        err = err == EWOULDBLOCK || err == EEXIST ? 0 : err;
+    int opened;
+    shx_err err = shx_os_open_directory(directory, &opened);
+    if (err == 0) {
+        err = add_room(ledgers, opened);
+        shx_os_close(opened);
     }
     if (ledgers->free_count > 0) {
         return 0;
@@ -299,27 +301,29 @@ shx_err
 shx_ledger_execute(int directory, const char *file,
                    const shx_sweep_options *options, size_t *left)
 {
-    int fd = openat(directory, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0) {
-        return errno;
+    int fd;
+    shx_file found;
+    shx_err err = shx_os_open_in(directory, file, O_RDONLY, &fd);
+    if (err != 0) {
+        return err;
     }
+    err = shx_os_inspect(fd, &found);
     size_t failed = 0;
     shx_record records[15];
-    ssize_t got;
-    off_t at = 0;
-    while ((got = pread(fd, records, sizeof records, at)) >=
-           (ssize_t)sizeof(shx_record)) {
-        size_t count = (size_t)got / sizeof(shx_record);
-        for (size_t i = 0; i < count; i++) {
+    uint64_t left_to_read = err == 0 ? found.size / sizeof records[0] : 0;
+    for (uint64_t at = 0; err == 0 && left_to_read > 0;) {
+        size_t count = left_to_read < 15 ? (size_t)left_to_read : 15;
+        err = shx_os_read(fd, records, count * sizeof records[0], at);
+        for (size_t i = 0; err == 0 && i < count; i++) {
             failed += execute_record(&records[i], options);
         }
-        at += (off_t)(count * sizeof(shx_record));
+        at += count * sizeof records[0];
+        left_to_read -= count;
     }
-    shx_err err = got < 0 ? errno : 0;
     shx_os_close(fd);
-    if (err == 0 && failed == 0 && !options->dry_run &&
-        unlinkat(directory, file, 0) != 0 && errno != ENOENT) {
-        err = errno;
+    if (err == 0 && failed == 0 && !options->dry_run) {
+        err = shx_os_remove_in(directory, file);
+        err = err == ENOENT ? 0 : err;
     }
     *left += failed;
     return err;

@@ -8,63 +8,25 @@
  * flock(2) and costs nothing until then. If it is killed itself, the next
  * create of the same user, or `python -m shmemext gc`, does its work.
  */
-#define _GNU_SOURCE
-
-#include <fcntl.h>    /* open, F_OFD_SETLK */
-#include <signal.h>   /* sigprocmask */
-#include <stdio.h>    /* snprintf */
-#include <sys/stat.h> /* umask */
-#include <unistd.h>   /* setsid, dup2, syscall */
+#include <fcntl.h>  /* O_RDWR, O_CREAT */
+#include <unistd.h> /* write */
 
 #include "core/life/sweep.h"
-
-/* close_range(2) by its number, which has been the same on every architecture
- * since 2019: musl, and glibc before 2.34, have no function of that name. */
-enum { CLOSE_RANGE = 436 };
-
-/* Ends every tie to whoever started us: terminal, pipes, files, directory. */
-static int
-detach(void)
-{
-    sigset_t all;
-    (void)sigfillset(&all);
-    (void)sigprocmask(SIG_SETMASK, &all, NULL);
-    (void)setsid();
-    (void)umask(0077);
-    int null = open("/dev/null", O_RDWR);
-    if (chdir("/") != 0 || null < 0) {
-        return -1;
-    }
-    for (int fd = 0; fd <= 2; fd++) {
-        if (dup2(null, fd) < 0) {
-            return -1;
-        }
-    }
-    if (syscall(CLOSE_RANGE, 3u, ~0u, 0u) != 0) {
-        for (int fd = (int)sysconf(_SC_OPEN_MAX) - 1; fd > 2; fd--) {
-            (void)close(fd);
-        }
-    }
-    return 0;
-}
+#include "core/os/os.h"
 
 /* One reaper for each family. The descriptor stays open, and with it the
  * lock, until the process ends. */
-static int
-be_the_only_one(const char *directory)
+static shx_err
+be_the_only_one(const char *path)
 {
-    char path[SHX_FAMILY_PATH + sizeof SHX_FAMILY_REAPER];
-    int length =
-        snprintf(path, sizeof path, "%s/" SHX_FAMILY_REAPER, directory);
-    if (length < 0 || (size_t)length >= sizeof path) {
-        return -1;
+    int directory, fd;
+    shx_err err = shx_os_open_directory(path, &directory);
+    if (err != 0) {
+        return err;
     }
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0) {
-        return -1;
-    }
-    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    return fcntl(fd, F_OFD_SETLK, &whole);
+    err = shx_os_open_in(directory, SHX_FAMILY_REAPER, O_RDWR | O_CREAT, &fd);
+    shx_os_close(directory);
+    return err != 0 ? err : shx_os_claim(fd);
 }
 
 int
@@ -77,7 +39,7 @@ main(int argc, char **argv)
             "removes its\nshared memory.\n";
         return write(2, usage, sizeof usage - 1) < 0 ? 1 : 2;
     }
-    if (detach() != 0 || be_the_only_one(argv[1]) != 0) {
+    if (shx_os_detach() != 0 || be_the_only_one(argv[1]) != 0) {
         return 1;
     }
     static const shx_sweep_options quietly = {.dry_run = false};

@@ -14,11 +14,10 @@
 
 #include "core/error.h"
 #include "core/life/ledger.h"
+#include "core/name.h"
 
-/* What family directories are called: this, and 32 hexadecimal digits. */
-#define SHX_FAMILY_PREFIX ".shmemext-"
-
-/* Files of a family's directory. */
+/* Files of a family's directory, which is called SHX_NAME_OWN and 32
+ * hexadecimal digits. */
 #define SHX_FAMILY_LOCK ".lock"
 #define SHX_FAMILY_REAPER ".reaper"
 

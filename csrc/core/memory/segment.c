@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>  /* O_RDWR, O_CREAT, O_EXCL */
-#include <string.h> /* strlen, strchr, strncmp */
 
 /* From this size on, a name that is taken is worth a look before the work. */
 static const size_t large = 16u << 20;
@@ -12,27 +11,6 @@ bool
 shx_same_file(const shx_identity *a, const shx_identity *b)
 {
     return a->inode == b->inode && a->device == b->device;
-}
-
-shx_err
-shx_segment_name(const char *name, const char **bare)
-{
-    while (*name == '/') {
-        name++;
-    }
-    size_t length = strlen(name);
-    if (length == 0 || strchr(name, '/') != NULL) {
-        return EINVAL;
-    }
-    if (length > shx_os_name_max) {
-        return shx_os_refuse_long(name);
-    }
-    static const char reserved[] = ".shmemext-";
-    if (strncmp(name, reserved, sizeof reserved - 1) == 0) {
-        return SHX_RESERVED;
-    }
-    *bare = name;
-    return 0;
 }
 
 static bool
@@ -75,11 +53,10 @@ shx_segment_create(shx_create *request, shx_segment *out)
         goto done;
     }
     request->step = SHX_STEP_PUBLISH;
-    request->record = NULL;
-    err = request->owner == NULL
+    err = request->publish == NULL
               ? shx_os_publish(fd, request->name)
-              : shx_family_publish(request->owner, fd, request->name,
-                                   file.identity.inode, &request->record);
+              : request->publish(request->owner, fd, request->name,
+                                 &file.identity);
     if (err != 0) {
         goto done;
     }
@@ -304,10 +281,4 @@ shx_segment_owns_fd(const shx_identity *identity, int fd)
     shx_file file;
     return shx_os_inspect(fd, &file) == 0 &&
            shx_same_file(&file.identity, identity);
-}
-
-shx_err
-shx_segment_unlink(const char *name)
-{
-    return shx_os_remove(name);
 }

@@ -28,7 +28,6 @@
 #include <stddef.h>
 
 #include "core/error.h"
-#include "core/life/family.h"
 #include "core/os/os.h"
 #include "core/memory/space.h"
 
@@ -48,14 +47,20 @@ typedef enum {
     SHX_STEP_PUBLISH,
 } shx_step;
 
+/* Gives an unnamed file its name, in one step, and makes the name somebody's
+ * who removes it in the end. EEXIST if it is taken; on error there is neither
+ * name nor owner. */
+typedef shx_err (*shx_publisher)(void *owner, int fd, const char *name,
+                                 const shx_identity *identity);
+
 typedef struct {
-    const char *name;   /* bare, from shx_segment_name() */
+    const char *name;   /* bare, from shx_name_bare() */
     size_t size;        /* 1 .. PTRDIFF_MAX */
     unsigned mode;      /* permission bits, exact whatever the umask */
     shx_space space;    /* unreserved: a touch is a page, or SIGBUS */
-    shx_family *owner;  /* who removes the name at its end; NULL: nobody */
-    shx_step step;      /* out: where it failed */
-    shx_record *record; /* out: the owner's, NULL without one */
+    shx_publisher publish; /* NULL: the name is nobody's */
+    void *owner;           /* whose it is: what `publish` is called with */
+    shx_step step;         /* out: where it failed */
 } shx_create;
 
 typedef struct {
@@ -64,11 +69,6 @@ typedef struct {
     bool readonly; /* map it for reading only */
     shx_step step; /* out: where it failed */
 } shx_attach;
-
-/* What shm_open() makes of a name: leading slashes go, then it must not be
- * empty or hold another slash (EINVAL) or be too long (ENAMETOOLONG; EINVAL in
- * some versions of glibc). *bare points into `name`. */
-shx_err shx_segment_name(const char *name, const char **bare);
 
 /* EEXIST if the name is taken. ENOSPC if the pages are not to be had. */
 shx_err shx_segment_create(shx_create *request, shx_segment *out);
@@ -113,7 +113,5 @@ bool shx_same_file(const shx_identity *a, const shx_identity *b);
 /* Is the descriptor still one of that segment? A process that closes every
  * descriptor and opens others reuses the numbers. */
 bool shx_segment_owns_fd(const shx_identity *identity, int fd);
-
-shx_err shx_segment_unlink(const char *name);
 
 #endif

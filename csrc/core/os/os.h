@@ -14,6 +14,7 @@
 #ifndef SHX_OS_H
 #define SHX_OS_H
 
+#include <pthread.h> /* pthread_mutex_t */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -21,8 +22,10 @@
 
 #include "core/error.h"
 
-/* Where named segments live, for people to read in messages. */
+/* Where named segments live, and the same as a part of a sentence: " in
+ * /dev/shm". */
 extern const char shx_os_directory[];
+extern const char shx_os_place[];
 
 /* The longest name, in bytes, and what shm_open() says of a longer one: that
  * differs with the C library and its version, so it is asked. */
@@ -42,6 +45,8 @@ typedef struct {
     unsigned mode; /* permission bits only */
     bool regular;
     bool directory;
+    bool named;       /* a name is left somewhere */
+    unsigned user;    /* whose it is */
     const char *kind; /* for people: "a FIFO" */
 } shx_file;
 
@@ -71,13 +76,6 @@ shx_err shx_os_reopen(int fd, int flags, int *out);
 /* Was it opened for writing? */
 bool shx_os_is_writable(int fd);
 
-/* Waits for the lock that all who lengthen the file take. flock() never meets
- * it, nor does lockf(), unless that is of the whole file: EDEADLK if this
- * process has done so. It belongs to the open file, which a mapping keeps open
- * when the descriptor is closed. EINTR is returned. */
-shx_err shx_os_lock(int fd);
-void shx_os_unlock(int fd);
-
 /* Sets the length without promising that the pages exist. */
 shx_err shx_os_resize(int fd, uint64_t size);
 
@@ -97,12 +95,11 @@ uint64_t shx_os_free_memory(void);
 /* Returns when content and length are on the disk. */
 shx_err shx_os_sync(int fd);
 
-/* Starts a program that is no child of ours and shares nothing with us: its
- * parent is init, its signals are blocked, its environment is empty. It has
- * one argument. Does nothing, successfully, where the orphan would come back
- * to us: in a process that adopts orphans, or below such a one that runs the
- * same program as we do. */
-shx_err shx_os_start_detached(const char *program, const char *argument);
+/* The effective user of the process. */
+unsigned shx_os_user(void);
+
+/* Random bytes that nobody can guess: 256 at most. */
+shx_err shx_os_random(void *bytes, size_t size);
 
 /* Maps [0, size) shared, readable and, if asked, writable. */
 shx_err shx_os_map(int fd, size_t size, bool writable, void **address);
@@ -167,5 +164,68 @@ void shx_os_now(struct timespec *now);
 /* Waits for a change of the name, at most until then. ETIMEDOUT. EINTR is
  * returned. A watch of -1 waits for a moment. */
 shx_err shx_os_await(int watch, const char *name, const struct timespec *end);
+
+/* Locks, see os_linux_lock.c: each belongs to the open file, is shared by who
+ * inherits that, and is kept by a mapping when the descriptor is closed. */
+
+/* flock(2). EWOULDBLOCK: somebody else has it, and we do not wait. */
+shx_err shx_os_flock(int fd, bool alone, bool wait);
+
+/* A lock of the whole file, for who asks first: EAGAIN, or EACCES, for the
+ * others. Whether somebody has it can be asked without taking it. */
+shx_err shx_os_claim(int fd);
+bool shx_os_is_claimed(int fd);
+
+/* Waits for the lock that all who lengthen the file take. flock() never meets
+ * it, nor does lockf(), unless that is of the whole file: EDEADLK if this
+ * process has done so. EINTR is returned. */
+shx_err shx_os_lock(int fd);
+void shx_os_unlock(int fd);
+
+/* Keeps the open file, and so its locks, without a descriptor: by a mapping
+ * that cannot be touched. fork() inherits it, exec drops it. */
+shx_err shx_os_hold(int fd, void **hold);
+void shx_os_let_go(void *hold);
+
+/* One of the process, not of an object: the caller says what happens to it
+ * over fork(). */
+typedef struct {
+    pthread_mutex_t system;
+} shx_mutex;
+#define SHX_MUTEX {PTHREAD_MUTEX_INITIALIZER}
+
+void shx_mutex_lock(shx_mutex *mutex);
+void shx_mutex_unlock(shx_mutex *mutex);
+shx_err shx_os_at_fork(void (*before)(void), void (*in_parent)(void),
+                       void (*in_child)(void));
+
+/* Directories, see os_linux_directory.c. What is made is this user's alone,
+ * whatever the umask; links are not followed. `file` is a bare name. */
+shx_err shx_os_make_directory(const char *path);
+shx_err shx_os_open_directory(const char *path, int *directory);
+shx_err shx_os_remove_directory(const char *path);
+
+/* `flags` may have O_CREAT and O_EXCL. */
+shx_err shx_os_open_in(int directory, const char *file, int flags, int *fd);
+shx_err shx_os_inspect_in(int directory, const char *file, shx_file *out);
+shx_err shx_os_remove_in(int directory, const char *file);
+
+/* Calls `visit` for each entry, until it returns something else than 0. What
+ * comes or goes meanwhile may be missing, and hide others. */
+typedef shx_err (*shx_visitor)(void *context, int directory, const char *file);
+shx_err shx_os_visit(int directory, shx_visitor visit, void *context);
+
+/* A program beside us, see os_linux_start.c. */
+
+/* Starts one that is no child of ours and shares nothing with us: its parent
+ * is init, its signals are blocked, its environment is empty. It has one
+ * argument. Does nothing, successfully, where the orphan would come back to
+ * us: in a process that adopts orphans, or below such a one that runs the same
+ * program as we do. */
+shx_err shx_os_start_detached(const char *program, const char *argument);
+
+/* Called by that program: ends every tie to whoever started it, terminal,
+ * pipes, files, directory, umask, signals. */
+shx_err shx_os_detach(void);
 
 #endif

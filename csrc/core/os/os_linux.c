@@ -14,13 +14,15 @@
 #include <limits.h>      /* NAME_MAX */
 #include <string.h>      /* memcpy, strnlen */
 #include <sys/mman.h>    /* mmap, msync, madvise, shm_open */
+#include <sys/random.h>  /* getrandom */
 #include <sys/stat.h>    /* fstat, fchmod */
 #include <sys/statvfs.h> /* statvfs, fstatvfs */
-#include <unistd.h>      /* close, ftruncate, usleep */
+#include <unistd.h>      /* close, ftruncate, geteuid, usleep */
 
 #define DIRECTORY "/dev/shm"
 
 const char shx_os_directory[] = DIRECTORY;
+const char shx_os_place[] = " in " DIRECTORY;
 const size_t shx_os_name_max = NAME_MAX;
 
 enum { PATH_SIZE = sizeof(DIRECTORY) + 1 + NAME_MAX };
@@ -132,6 +134,8 @@ describe(const struct stat *status, shx_file *out)
         .mode = status->st_mode & 07777u,
         .regular = S_ISREG(status->st_mode),
         .directory = S_ISDIR(status->st_mode),
+        .named = status->st_nlink > 0,
+        .user = status->st_uid,
         .kind = kind_of(status->st_mode),
     };
 }
@@ -165,6 +169,17 @@ shx_os_inspect_path(const char *path, shx_file *out)
 {
     struct stat status;
     if (stat(path, &status) != 0) {
+        return errno;
+    }
+    describe(&status, out);
+    return 0;
+}
+
+shx_err
+shx_os_inspect_in(int directory, const char *file, shx_file *out)
+{
+    struct stat status;
+    if (fstatat(directory, file, &status, AT_SYMLINK_NOFOLLOW) != 0) {
         return errno;
     }
     describe(&status, out);
@@ -271,4 +286,16 @@ size_t
 shx_os_page_size(void)
 {
     return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+unsigned
+shx_os_user(void)
+{
+    return geteuid();
+}
+
+shx_err
+shx_os_random(void *bytes, size_t size)
+{
+    return getrandom(bytes, size, 0) == (ssize_t)size ? 0 : errno;
 }

@@ -7,7 +7,7 @@
 #define _GNU_SOURCE
 
 #include <errno.h>
-#include <fcntl.h>  /* open, fcntl, O_TMPFILE, AT_EMPTY_PATH, F_OFD_SETLKW */
+#include <fcntl.h>  /* open, fcntl, O_TMPFILE, AT_EMPTY_PATH */
 #include <stdio.h>  /* snprintf */
 #include <unistd.h> /* linkat, unlink, fsync, pread, pwrite */
 
@@ -89,46 +89,6 @@ shx_os_is_writable(int fd)
 {
     int flags = fcntl(fd, F_GETFL);
     return flags >= 0 && (flags & O_ACCMODE) != O_RDONLY;
-}
-
-/* A lock of the open file, not of the process; on the last byte that a file
- * could have, which nobody locks but with all of the file. */
-static int
-set_lock(int fd, short type)
-{
-    struct flock lock = {.l_type = type,
-                         .l_whence = SEEK_SET,
-                         .l_start = (off_t)(INT64_MAX - 1),
-                         .l_len = 1};
-    return fcntl(fd, F_OFD_SETLKW, &lock);
-}
-
-/* lockf() of a whole file locks that byte too: who has done so would wait for
- * itself, since no process owns our lock. */
-static bool
-would_wait_for_itself(int fd)
-{
-    struct flock lock = {.l_type = F_WRLCK,
-                         .l_whence = SEEK_SET,
-                         .l_start = (off_t)(INT64_MAX - 1),
-                         .l_len = 1};
-    return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK &&
-           lock.l_pid == getpid();
-}
-
-shx_err
-shx_os_lock(int fd)
-{
-    if (would_wait_for_itself(fd)) {
-        return EDEADLK;
-    }
-    return set_lock(fd, F_WRLCK) == 0 ? 0 : errno;
-}
-
-void
-shx_os_unlock(int fd)
-{
-    (void)set_lock(fd, F_UNLCK);
 }
 
 shx_err

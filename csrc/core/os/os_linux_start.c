@@ -17,16 +17,22 @@
 #include "core/os/os.h"
 
 #include <errno.h>
+#include <fcntl.h>     /* open */
 #include <limits.h>    /* PATH_MAX */
 #include <sched.h>     /* clone */
 #include <signal.h>    /* sigfillset, pthread_sigmask */
 #include <string.h>    /* memcmp, memcpy, strlen */
 #include <sys/mman.h>  /* mmap: the stacks */
 #include <sys/prctl.h> /* PR_GET_CHILD_SUBREAPER */
+#include <sys/stat.h>  /* umask */
 #include <sys/wait.h>  /* waitpid, __WALL */
-#include <unistd.h>    /* access, execve, readlink, setsid */
+#include <unistd.h>    /* access, dup2, execve, readlink, setsid, syscall */
 
 enum { STACK = 16 << 10 };
+
+/* close_range(2) by its number, which has been the same on every architecture
+ * since 2019: musl, and glibc before 2.34, have no function of that name. */
+enum { CLOSE_RANGE = 436 };
 
 typedef struct {
     char program[PATH_MAX];
@@ -110,4 +116,29 @@ shx_os_start_detached(const char *program, const char *argument)
         (void)munmap(self, sizeof *self);
     }
     return err;
+}
+
+shx_err
+shx_os_detach(void)
+{
+    sigset_t all;
+    (void)sigfillset(&all);
+    (void)sigprocmask(SIG_SETMASK, &all, NULL);
+    (void)setsid();
+    (void)umask(0077);
+    int null = open("/dev/null", O_RDWR);
+    if (chdir("/") != 0 || null < 0) {
+        return errno;
+    }
+    for (int fd = 0; fd <= 2; fd++) {
+        if (dup2(null, fd) < 0) {
+            return errno;
+        }
+    }
+    if (syscall(CLOSE_RANGE, 3u, ~0u, 0u) != 0) {
+        for (int fd = (int)sysconf(_SC_OPEN_MAX) - 1; fd > 2; fd--) {
+            (void)close(fd);
+        }
+    }
+    return 0;
 }

@@ -168,7 +168,7 @@ shx_unlink_name(shx_state *state, PyObject *op, PyObject *name, int missing_ok)
     }
     shx_err err;
     Py_BEGIN_ALLOW_THREADS
-    err = shx_segment_unlink(bare);
+    err = shx_os_remove(bare);
     Py_END_ALLOW_THREADS
     if (err == 0 || err == ENOENT) {
         strike_record(op);

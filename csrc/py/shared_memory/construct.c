@@ -265,8 +265,8 @@ static void
 undo_create(PyObject *name, const opened *segment)
 {
     const char *bare;
-    if (shx_segment_name(PyUnicode_AsUTF8(name), &bare) == 0) {
-        (void)shx_segment_unlink(bare);
+    if (shx_name_bare(PyUnicode_AsUTF8(name), &bare) == 0) {
+        (void)shx_os_remove(bare);
     }
     if (segment->record != NULL) {
         shx_family_strike(segment->record,

@@ -50,7 +50,7 @@ shx_bare_name(PyObject *name, const char *function, const char **bare)
         PyErr_SetString(PyExc_ValueError, "embedded null character");
         return -1;
     }
-    shx_err err = shx_segment_name(text, bare);
+    shx_err err = shx_name_bare(text, bare);
     if (err != 0) {
         shx_raise(err, name);
         return -1;

@@ -51,7 +51,7 @@ bare_name_of(PyObject *op, const char **bare)
         PyErr_Clear();
         return SHX_GONE;
     }
-    return shx_segment_name(text, bare);
+    return shx_name_bare(text, bare);
 }
 
 static shx_err
