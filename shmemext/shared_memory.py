@@ -22,26 +22,6 @@ _SHM_NAME_PREFIX = "/psm_"
 _encoding = "utf8"
 
 
-def _signature(
-    self: SharedMemory,
-    name: str | None = None,
-    create: bool = False,
-    size: int = 0,
-    *,
-    track: bool | None = None,
-    reserve: bool = True,
-    readonly: bool = False,
-    mode: int | None = None,
-    exist_ok: bool = False,
-    timeout: float | None = None,
-) -> None:
-    """Called by the C code with arguments that do not fit, to have the
-    interpreter say why in its own words."""
-
-
-_signature.__name__ = "__init__"
-_signature.__qualname__ = "SharedMemory.__init__"
-
 _STDLIB_IMPORTS = {
     "_posixshmem",
     "errno",
@@ -58,9 +38,21 @@ def __getattr__(name: str) -> Any:
         value = import_module(name)
     elif name == "partial":
         value = import_module("functools").partial
+    elif name == "_complain":
+        value = _function_like(SharedMemory)
     elif name == "resource_tracker":
         value = import_module("multiprocessing.resource_tracker")
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value
     return value
+
+
+def _function_like(type_: Any) -> Any:
+    """A Python function with the type's signature. The C code calls it with
+    arguments that do not fit: the interpreter says why in its own words."""
+    made: dict[str, Any] = {}
+    signature = type_.__text_signature__
+    exec(f"def __init__(self, {signature[1:]}: pass", made)
+    made["__init__"].__qualname__ = f"{type_.__name__}.__init__"
+    return made["__init__"]

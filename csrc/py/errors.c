@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The one translator: shx_err in, Python exception out. */
-#include "py/memory/memory.h"
+#include "py/errors.h"
 
 #include <errno.h>
 
@@ -60,37 +60,37 @@ shx_raise_unsupported(int code, const char *text, PyObject *filename)
 
 /* `begin` is stolen, and may be NULL with an exception. */
 static PyObject *
-raise_no_room(const shx_memory_kind *kind, PyObject *label, PyObject *begin,
+raise_no_room(const shx_words *words, PyObject *label, PyObject *begin,
               uint64_t room)
 {
     PyObject *text = NULL;
     if (begin != NULL && room == UINT64_MAX) {
         text = PyUnicode_FromFormat("%U: no room is left%s (%s)", begin,
-                                    kind->place, kind->hint);
+                                    words->place, words->hint);
     }
     else if (begin != NULL) {
         text = PyUnicode_FromFormat("%U: %llu bytes are free%s (%s)", begin,
-                                    (unsigned long long)room, kind->place,
-                                    kind->hint);
+                                    (unsigned long long)room, words->place,
+                                    words->hint);
     }
     Py_XDECREF(begin);
     return shx_raise_text(ENOSPC, text, label);
 }
 
 PyObject *
-shx_raise_full(const shx_memory_kind *kind, PyObject *label, size_t asked,
+shx_raise_full(const shx_words *words, PyObject *label, size_t asked,
                uint64_t room)
 {
     PyObject *begin = PyUnicode_FromFormat("cannot reserve %zu bytes for %s",
-                                           asked, kind->what);
-    return raise_no_room(kind, label, begin, room);
+                                           asked, words->what);
+    return raise_no_room(words, label, begin, room);
 }
 
 PyObject *
-shx_raise_cannot_grow(const shx_memory_kind *kind, PyObject *label,
-                      size_t size, uint64_t room)
+shx_raise_cannot_grow(const shx_words *words, PyObject *label, size_t size,
+                      uint64_t room)
 {
     PyObject *begin =
-        PyUnicode_FromFormat("cannot grow %s to %zu bytes", kind->what, size);
-    return raise_no_room(kind, label, begin, room);
+        PyUnicode_FromFormat("cannot grow %s to %zu bytes", words->what, size);
+    return raise_no_room(words, label, begin, room);
 }

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* What the files of the glue share: the module's state, the type specs, and
- * the one translator of errors. Nothing else belongs here. */
-#ifndef SHX_MODULE_H
-#define SHX_MODULE_H
+/* The ground of the glue: the module's state, which all types share, and how
+ * a type gets there. It knows none of them. */
+#ifndef SHX_STATE_H
+#define SHX_STATE_H
 
 #include "py/compat.h"
 
-#include <sys/types.h> /* uid_t */
-
-#include "core/memory/segment.h"
+#include "core/life/family.h"
 
 /* Names that are looked up at run time, interned once per module. */
 #define SHX_NAMES(X)                                                          \
@@ -23,16 +21,11 @@
     X(_track)                                                                 \
     X(authkey)                                                                \
     X(close)                                                                  \
-    X(create)                                                                 \
     X(current_process)                                                        \
-    X(exist_ok)                                                               \
-    X(mode)                                                                   \
     X(name)                                                                   \
     X(path)                                                                   \
     X(readonly)                                                               \
-    X(reserve)                                                                \
     X(size)                                                                   \
-    X(timeout)                                                                \
     X(track)
 
 typedef struct {
@@ -45,7 +38,7 @@ typedef struct {
     PyTypeObject *shareable_list_type;
     /* Which family we are in, and by what: guarded by the module's lock. */
     PyObject *authkey;
-    uid_t euid;
+    unsigned euid;
     shx_family *family;
     PyObject *zero;
     PyObject *make_filename;  /* our own, to tell a patched one from it */
@@ -58,14 +51,9 @@ typedef struct {
     } str;
 } shx_state;
 
+/* What types look their module up by. It is empty but for the state: the roof
+ * adds what makes the types. */
 extern PyModuleDef shx_module;
-extern PyType_Spec shx_mapping_spec;
-extern PyType_Spec shx_field_spec;
-extern PyType_Spec shx_memory_spec;
-extern PyType_Spec shx_shared_memory_spec;
-extern PyType_Spec shx_mapped_file_spec;
-extern PyType_Spec shx_anonymous_memory_spec;
-extern PyType_Spec shx_shareable_list_spec;
 
 static inline shx_state *
 shx_state_of_module(PyObject *module)
@@ -82,34 +70,14 @@ shx_state_of(PyTypeObject *type)
     return module == NULL ? NULL : shx_state_of_module(module);
 }
 
-/* The caller's family, joined if need be: its authkey or euid may have changed
- * since the last call. Raises OSError. `module` is ours. */
-int shx_family_of_caller(PyObject *module, shx_family **out);
+/* Interns the names: the first step of making a module. */
+int shx_state_init(PyObject *module);
 
-/* The same, before a create. */
-int shx_family_to_own(PyObject *module, shx_family **out);
-
-/* An attribute that has to be a C int. */
-int shx_int_attribute(PyObject *op, PyObject *attribute, int *out);
-
-/* A generated name: what shmemext.shared_memory._make_filename() gives, which
- * programs patch. */
-PyObject *shx_make_filename(shx_state *state);
-extern PyMethodDef shx_make_filename_method;
-
-/* Module functions of lifetime.c. */
-extern PyMethodDef shx_lifetime_methods[];
-
-/* Raises what `err` stands for and returns NULL. `filename` may be NULL. */
-PyObject *shx_raise(shx_err err, PyObject *filename);
-
-/* Raises OSError with a sentence instead of the system's, and returns NULL.
- * `text` is stolen; NULL: an exception is set already. */
-PyObject *shx_raise_text(int code, PyObject *text, PyObject *filename);
-
-/* The same, of something that the system cannot do. */
-PyObject *shx_raise_unsupported(int code, const char *text,
-                                PyObject *filename);
+/* Makes a type and puts it into the module, by the last part of its name, as
+ * a Python class goes by. NULL with an exception; else what the state keeps.
+ */
+PyTypeObject *shx_add_type(PyObject *module, PyType_Spec *spec,
+                           PyTypeObject *base, const char *name);
 
 /* Puts methods on a type that is there already. */
 int shx_add_methods(PyTypeObject *type, PyMethodDef *methods);

@@ -58,8 +58,8 @@ check_named(int directory, int fd)
     if (err == 0) {
         err = shx_os_inspect_in(directory, SHX_FAMILY_LOCK, &named);
     }
-    if (err == 0 && (!ours.named ||
-                     ours.identity.inode != named.identity.inode)) {
+    if (err == 0 &&
+        (!ours.named || ours.identity.inode != named.identity.inode)) {
         err = ENOENT;
     }
     return err == ENOENT ? ESTALE : err;

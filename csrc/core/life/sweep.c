@@ -129,8 +129,7 @@ sweep_if_dead(void *context, int directory, const char *file)
     if (strncmp(file, SHX_NAME_OWN, sizeof SHX_NAME_OWN - 1) != 0) {
         return 0;
     }
-    int length =
-        snprintf(path, sizeof path, "%s/%s", shx_os_directory, file);
+    int length = snprintf(path, sizeof path, "%s/%s", shx_os_directory, file);
     if (length < 0 || (size_t)length >= sizeof path) {
         return 0; /* no name of ours is as long */
     }

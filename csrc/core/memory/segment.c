@@ -2,7 +2,7 @@
 #include "core/memory/segment.h"
 
 #include <errno.h>
-#include <fcntl.h>  /* O_RDWR, O_CREAT, O_EXCL */
+#include <fcntl.h> /* O_RDWR, O_CREAT, O_EXCL */
 
 /* From this size on, a name that is taken is worth a look before the work. */
 static const size_t large = 16u << 20;

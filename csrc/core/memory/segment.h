@@ -54,10 +54,10 @@ typedef shx_err (*shx_publisher)(void *owner, int fd, const char *name,
                                  const shx_identity *identity);
 
 typedef struct {
-    const char *name;   /* bare, from shx_name_bare() */
-    size_t size;        /* 1 .. PTRDIFF_MAX */
-    unsigned mode;      /* permission bits, exact whatever the umask */
-    shx_space space;    /* unreserved: a touch is a page, or SIGBUS */
+    const char *name;      /* bare, from shx_name_bare() */
+    size_t size;           /* 1 .. PTRDIFF_MAX */
+    unsigned mode;         /* permission bits, exact whatever the umask */
+    shx_space space;       /* unreserved: a touch is a page, or SIGBUS */
     shx_publisher publish; /* NULL: the name is nobody's */
     void *owner;           /* whose it is: what `publish` is called with */
     shx_step step;         /* out: where it failed */

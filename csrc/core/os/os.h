@@ -192,7 +192,10 @@ void shx_os_let_go(void *hold);
 typedef struct {
     pthread_mutex_t system;
 } shx_mutex;
-#define SHX_MUTEX {PTHREAD_MUTEX_INITIALIZER}
+#define SHX_MUTEX                                                             \
+    {                                                                         \
+        PTHREAD_MUTEX_INITIALIZER                                             \
+    }
 
 void shx_mutex_lock(shx_mutex *mutex);
 void shx_mutex_unlock(shx_mutex *mutex);

@@ -123,7 +123,7 @@ shx_os_detach(void)
 {
     sigset_t all;
     (void)sigfillset(&all);
-    (void)sigprocmask(SIG_SETMASK, &all, NULL);
+    (void)pthread_sigmask(SIG_SETMASK, &all, NULL);
     (void)setsid();
     (void)umask(0077);
     int null = open("/dev/null", O_RDWR);

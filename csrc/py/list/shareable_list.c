@@ -381,9 +381,23 @@ static PyType_Slot list_slots[] = {
     {0, NULL},
 };
 
-PyType_Spec shx_shareable_list_spec = {
+static PyType_Spec shareable_list_spec = {
     .name = "shmemext.shared_memory.ShareableList",
     .basicsize = sizeof(shx_shareable_list),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
     .slots = list_slots,
 };
+
+int
+shx_shareable_list_add(PyObject *module)
+{
+    shx_state *state = shx_state_of_module(module);
+    PyTypeObject *type =
+        shx_add_type(module, &shareable_list_spec, NULL, "ShareableList");
+    state->shareable_list_type = type;
+    return type == NULL ||
+                   shx_add_methods(type, shx_list_search_methods) < 0 ||
+                   shx_add_methods(type, shx_list_layout_methods) < 0
+               ? -1
+               : 0;
+}

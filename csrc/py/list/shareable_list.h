@@ -2,7 +2,7 @@
 #ifndef SHX_SHAREABLE_LIST_H
 #define SHX_SHAREABLE_LIST_H
 
-#include "py/shared_memory/shared_memory.h"
+#include "py/memory/memory.h"
 
 #include "core/list/list.h"
 
@@ -32,11 +32,14 @@ int shx_list_open_locked(PyObject *op, shx_mapping *mapping);
 /* The item at a position from the front, or from the back if negative. */
 PyObject *shx_list_item_at(PyObject *op, Py_ssize_t position);
 
-/* list_search.c: count() and index(). */
-int shx_list_search_add(PyTypeObject *type);
+/* Makes the type; it is state->shareable_list_type. */
+int shx_shareable_list_add(PyObject *module);
 
-/* list_layout.c: how a list is made, and its sections one by one. */
-int shx_list_layout_add(PyTypeObject *type);
+/* shareable_list_search.c: count() and index(). */
+extern PyMethodDef shx_list_search_methods[];
+
+/* shareable_list_layout.c: how a list is made, and its sections one by one. */
+extern PyMethodDef shx_list_layout_methods[];
 PyObject *shx_list_get_format(PyObject *op, void *closure);
 
 #endif

@@ -287,7 +287,7 @@ list_describe(PyObject *op, PyObject *args)
     Py_RETURN_NONE;
 }
 
-static PyMethodDef list_layout_methods[] = {
+PyMethodDef shx_list_layout_methods[] = {
     {"_measure", list_measure, METH_O, measure_doc},
     {"_fill", list_fill, METH_VARARGS, fill_doc},
     {"_open", list_open, METH_NOARGS, open_doc},
@@ -329,10 +329,4 @@ shx_list_get_format(PyObject *op, void *Py_UNUSED(closure))
     PyMem_Free(text);
     Py_DECREF(mapping);
     return result;
-}
-
-int
-shx_list_layout_add(PyTypeObject *type)
-{
-    return shx_add_methods(type, list_layout_methods);
 }

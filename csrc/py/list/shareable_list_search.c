@@ -99,14 +99,8 @@ list_index(PyObject *op, PyObject *value)
     return PyLong_FromSsize_t(found);
 }
 
-static PyMethodDef list_search_methods[] = {
+PyMethodDef shx_list_search_methods[] = {
     {"count", list_count, METH_O, list_count_doc},
     {"index", list_index, METH_O, list_index_doc},
     {NULL, NULL, 0, NULL},
 };
-
-int
-shx_list_search_add(PyTypeObject *type)
-{
-    return shx_add_methods(type, list_search_methods);
-}

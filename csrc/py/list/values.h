@@ -3,7 +3,8 @@
 #ifndef SHX_VALUES_H
 #define SHX_VALUES_H
 
-#include "py/module.h"
+#include "py/errors.h"
+#include "py/state.h"
 
 #include "core/list/list.h"
 

@@ -5,7 +5,7 @@
 
 #include <errno.h>
 
-#include "py/memory/memory.h"
+#include "py/memory/anonymous_memory.h"
 
 /* The kind's functions: called with the lock. */
 
@@ -29,9 +29,9 @@ inspect_memory(PyObject *op, shx_file *out)
 }
 
 static const shx_memory_kind kind = {
-    .what = "anonymous memory",
-    .place = " in memory and swap",
-    .hint = "reserve=False creates without reserving",
+    .words = {.what = "anonymous memory",
+              .place = " in memory and swap",
+              .hint = "reserve=False creates without reserving"},
     .clear = shx_memory_clear,
     .label = label_of,
     .open = open_memory,
@@ -89,7 +89,7 @@ create_memory(PyObject *op, shx_state *state, size_t size, bool reserve)
     }
     Py_DECREF(mapping);
     if (err == ENOSPC) {
-        shx_raise_full(&kind, NULL, size, shx_os_free_memory());
+        shx_raise_full(&kind.words, NULL, size, shx_os_free_memory());
     }
     else if (err == ENOSYS) {
         shx_raise_unsupported(
@@ -301,9 +301,22 @@ static PyType_Slot anonymous_memory_slots[] = {
     {0, NULL},
 };
 
-PyType_Spec shx_anonymous_memory_spec = {
+static PyType_Spec anonymous_memory_spec = {
     .name = "shmemext.AnonymousMemory",
     .basicsize = sizeof(shx_memory),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
     .slots = anonymous_memory_slots,
 };
+
+int
+shx_anonymous_memory_add(PyObject *module)
+{
+    shx_state *state = shx_state_of_module(module);
+    PyTypeObject *type = shx_add_type(module, &anonymous_memory_spec,
+                                      state->memory_type, "AnonymousMemory");
+    state->anonymous_memory_type = type;
+    return type == NULL ||
+                   shx_add_methods(type, shx_anonymous_memory_seal_methods) < 0
+               ? -1
+               : 0;
+}

@@ -5,7 +5,7 @@
 
 #include <errno.h>
 
-#include "py/memory/memory.h"
+#include "py/memory/anonymous_memory.h"
 
 /* `buf`, if nobody else has it. To be dropped without the lock: a weak
  * reference to it may have a callback. */
@@ -208,7 +208,7 @@ seal(PyObject *op, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
-PyMethodDef shx_anonymous_seal_methods[] = {
+PyMethodDef shx_anonymous_memory_seal_methods[] = {
     {"seal", seal, METH_NOARGS, seal_doc},
     {NULL, NULL, 0, NULL},
 };

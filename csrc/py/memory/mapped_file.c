@@ -7,7 +7,7 @@
 #include <fcntl.h>  /* O_RDWR */
 #include <string.h> /* strrchr */
 
-#include "py/memory/memory.h"
+#include "py/memory/mapped_file.h"
 
 typedef struct {
     shx_memory base;
@@ -70,9 +70,9 @@ inspect_file(PyObject *op, shx_file *out)
 }
 
 static const shx_memory_kind kind = {
-    .what = "mapped file",
-    .place = " on its file system",
-    .hint = "reserve=False creates without reserving",
+    .words = {.what = "mapped file",
+              .place = " on its file system",
+              .hint = "reserve=False creates without reserving"},
     .durable = true,
     .clear = mapped_file_clear,
     .label = label_of,
@@ -223,7 +223,8 @@ raise_create(const call *with, shx_err err)
 {
     const shx_file_request *request = &with->request;
     if (err == ENOSPC && request->step == SHX_STEP_RESERVE) {
-        return shx_raise_full(&kind, with->path, request->size, request->room);
+        return shx_raise_full(&kind.words, with->path, request->size,
+                              request->room);
     }
     if (err == EOPNOTSUPP && request->step == SHX_STEP_OPEN) {
         return shx_raise_unsupported(
@@ -432,9 +433,19 @@ static PyType_Slot mapped_file_slots[] = {
     {0, NULL},
 };
 
-PyType_Spec shx_mapped_file_spec = {
+static PyType_Spec mapped_file_spec = {
     .name = "shmemext.MappedFile",
     .basicsize = sizeof(mapped_file),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
     .slots = mapped_file_slots,
 };
+
+int
+shx_mapped_file_add(PyObject *module)
+{
+    shx_state *state = shx_state_of_module(module);
+    PyTypeObject *type = shx_add_type(module, &mapped_file_spec,
+                                      state->memory_type, "MappedFile");
+    state->mapped_file_type = type;
+    return type == NULL ? -1 : 0;
+}

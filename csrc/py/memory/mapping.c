@@ -25,16 +25,6 @@ notify(void)
     (void)Py_AddPendingCall(warn_of_tears, NULL);
 }
 
-int
-shx_mapping_watch(void)
-{
-    shx_err err = shx_guard_install(notify);
-    if (err != 0) {
-        shx_raise(err, NULL);
-    }
-    return err == 0 ? 0 : -1;
-}
-
 shx_mapping *
 shx_mapping_new(shx_state *state)
 {
@@ -121,10 +111,26 @@ static PyType_Slot mapping_slots[] = {
 };
 
 /* Not collected: it refers to nothing but its type. */
-PyType_Spec shx_mapping_spec = {
+static PyType_Spec mapping_spec = {
     .name = "shmemext.Mapping",
     .basicsize = sizeof(shx_mapping),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE |
              Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .slots = mapping_slots,
 };
+
+int
+shx_mapping_add(PyObject *module)
+{
+    shx_state *state = shx_state_of_module(module);
+    state->mapping_type =
+        (PyTypeObject *)PyType_FromModuleAndSpec(module, &mapping_spec, NULL);
+    if (state->mapping_type == NULL) {
+        return -1;
+    }
+    shx_err err = shx_guard_install(notify); /* once for the process */
+    if (err != 0) {
+        shx_raise(err, NULL);
+    }
+    return err == 0 ? 0 : -1;
+}

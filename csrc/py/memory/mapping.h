@@ -14,7 +14,8 @@
 
 #include "core/memory/copy.h"
 #include "core/memory/guard.h"
-#include "py/module.h"
+#include "py/errors.h"
+#include "py/state.h"
 
 typedef struct {
     PyObject_HEAD
@@ -42,9 +43,9 @@ shx_mapping_byte(PyObject *op, Py_ssize_t position)
 /* mapping_file.c */
 extern PyMethodDef shx_mapping_methods[];
 
-/* Has the interpreter warn of segments that were cut short: once per process,
- * harmless if called again. */
-int shx_mapping_watch(void);
+/* Makes the type; it is state->mapping_type. Has the interpreter warn of
+ * segments that were cut short. */
+int shx_mapping_add(PyObject *module);
 
 /* Without a segment as yet: made first, so that nothing can fail between the
  * moment a segment has a name and the moment it has an owner. */

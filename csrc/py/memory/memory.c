@@ -302,10 +302,23 @@ static PyType_Slot memory_slots[] = {
     {Py_bf_getbuffer, memory_getbuffer}, {0, NULL},
 };
 
-PyType_Spec shx_memory_spec = {
+static PyType_Spec memory_spec = {
     .name = "shmemext.Memory",
     .basicsize = sizeof(shx_memory),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |
              Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .slots = memory_slots,
 };
+
+int
+shx_memory_add(PyObject *module)
+{
+    shx_state *state = shx_state_of_module(module);
+    PyTypeObject *type = shx_add_type(module, &memory_spec, NULL, "Memory");
+    state->memory_type = type;
+    return type == NULL ||
+                   shx_add_methods(type, shx_memory_grow_methods) < 0 ||
+                   shx_add_methods(type, shx_memory_copy_methods) < 0
+               ? -1
+               : 0;
+}

@@ -21,12 +21,10 @@ enum { SHX_FD_NONE = -1, SHX_FD_UNASKED = -2 };
 
 /* What differs between the kinds. The functions are called with the lock. */
 typedef struct {
-    const char *what;  /* "shared memory" */
-    const char *place; /* where it takes its room */
-    const char *hint;  /* what to do when there is none */
-    bool slash;        /* the label has one before the name */
-    bool durable;      /* what is there survives a power failure */
-    inquiry clear;     /* the type's own tp_clear */
+    shx_words words;
+    bool slash;    /* the label has one before the name */
+    bool durable;  /* what is there survives a power failure */
+    inquiry clear; /* the type's own tp_clear */
     /* How messages call it: its name or path. New reference, never NULL. */
     PyObject *(*label)(PyObject *op);
     /* Opens a descriptor, which becomes the caller's. */
@@ -97,26 +95,16 @@ int shx_check_mode(int mode);
  * PyThreadState ** of who released it. */
 int shx_poll_signals(void *context);
 
-/* Methods of the other files, put on the type once it is there:
- * memory_grow.c: how the mapping is replaced; memory_copy.c: how bytes go in
- * and out in bulk. */
+/* Makes the type; it is state->memory_type. */
+int shx_memory_add(PyObject *module);
+
+/* Methods of memory_grow.c, how the mapping is replaced, and memory_copy.c,
+ * how bytes go in and out in bulk. */
 extern PyMethodDef shx_memory_grow_methods[];
 extern PyMethodDef shx_memory_copy_methods[];
 
-/* anonymous_seal.c: of AnonymousMemory alone. */
-extern PyMethodDef shx_anonymous_seal_methods[];
-
-/* Raises ENOSPC: which memory, how much was asked, how much is there, and
- * what to do. Returns NULL. */
-PyObject *shx_raise_full(const shx_memory_kind *kind, PyObject *label,
-                         size_t asked, uint64_t room);
-
-/* The same, of what is there already and was to have `size` bytes. */
-PyObject *shx_raise_cannot_grow(const shx_memory_kind *kind, PyObject *label,
-                                size_t size, uint64_t room);
-
-/* close.c: what an object lets go of, taken out under the lock and dropped
- * after it: releasing runs other code. */
+/* memory_close.c: what an object lets go of, taken out under the lock and
+ * dropped after it: releasing runs other code. */
 typedef struct {
     PyObject *buf;
     PyObject *mmap;

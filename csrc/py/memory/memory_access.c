@@ -9,7 +9,7 @@ PyObject *
 shx_closed_error(PyObject *op, const char *so)
 {
     PyErr_Format(PyExc_ValueError, "the %s is closed%s",
-                 MEMORY(op)->kind->what, so);
+                 MEMORY(op)->kind->words.what, so);
     return NULL;
 }
 

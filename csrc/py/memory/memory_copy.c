@@ -41,7 +41,7 @@ raise_copy(PyObject *op, shx_err err, const shx_mapping *mapping)
             "pages of the %s of %zu bytes are missing and not to be had: it "
             "was cut short by another process, or created with reserve=False "
             "and no room is left%s",
-            kind->what, mapping->segment.size, kind->place);
+            kind->words.what, mapping->segment.size, kind->words.place);
         shx_raise_text(err, text, label);
     }
     else {
@@ -165,7 +165,7 @@ copy_call(PyObject *op, PyObject *args, PyObject *kwargs, bool in)
         if (in && !mapping->segment.writable) {
             PyErr_Format(PyExc_TypeError,
                          "cannot write: the %s is read-only here",
-                         MEMORY(op)->kind->what);
+                         MEMORY(op)->kind->words.what);
         }
         else if (left < 0 || (in && view.len > left)) {
             range_error(mapping, in ? "write" : "read", view.len, offset);

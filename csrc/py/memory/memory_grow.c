@@ -92,7 +92,7 @@ check_size(PyObject *op, PyObject *arg, const shx_mapping *mapping,
     }
     if (!mapping->segment.writable) {
         PyErr_Format(PyExc_TypeError, "cannot grow: the %s is read-only here",
-                     MEMORY(op)->kind->what);
+                     MEMORY(op)->kind->words.what);
         return -1;
     }
     if (*wanted < size) {
@@ -109,8 +109,8 @@ static int
 raise_grow(PyObject *op, shx_err err, const held *use, Py_ssize_t wanted)
 {
     if (err == ENOSPC) {
-        shx_raise_cannot_grow(MEMORY(op)->kind, use->label, (size_t)wanted,
-                              shx_os_room(use->fd));
+        shx_raise_cannot_grow(&MEMORY(op)->kind->words, use->label,
+                              (size_t)wanted, shx_os_room(use->fd));
     }
     else if (err == EOPNOTSUPP) {
         shx_raise_unsupported(

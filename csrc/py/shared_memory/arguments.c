@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The arguments of SharedMemory(...): taken as a Python function would, and
  * checked in the stdlib's order. */
-#include "py/shared_memory/shared_memory.h"
+#include "py/shared_memory/arguments.h"
 
 #include <fcntl.h> /* O_CREAT, O_EXCL, O_RDWR, O_RDONLY */
+
+#include "py/shared_memory/attributes.h"
 
 /* The complaint about a call that does not fit is left to the interpreter: a
  * Python function with the same signature is called in the same way. */
@@ -14,7 +16,7 @@ complain(shx_state *state, PyObject *op, PyObject *args, PyObject *kwargs)
     if (module == NULL) {
         return -1;
     }
-    PyObject *function = PyObject_GetAttrString(module, "_signature");
+    PyObject *function = PyObject_GetAttrString(module, "_complain");
     Py_DECREF(module);
     PyObject *self_tuple = PyTuple_Pack(1, op);
     PyObject *all =
@@ -35,32 +37,14 @@ complain(shx_state *state, PyObject *op, PyObject *args, PyObject *kwargs)
 
 /* Which argument a keyword means; NULL if none. */
 static PyObject **
-argument_of(shx_state *state, shx_call *call, PyObject *keyword)
+argument_of(shx_call *call, PyObject *keyword)
 {
-    struct {
-        PyObject *name;
-        PyObject **value;
-    } const known[] = {
-        {state->str.name, &call->name},
-        {state->str.create, &call->create},
-        {state->str.size, &call->size},
-        {state->str.track, &call->track},
-        {state->str.reserve, &call->reserve},
-        {state->str.readonly, &call->readonly},
-        {state->str.mode, &call->mode},
-        {state->str.exist_ok, &call->exist_ok},
-        {state->str.timeout, &call->timeout},
-    };
-    for (size_t i = 0; i < Py_ARRAY_LENGTH(known); i++) {
-        if (keyword == known[i].name) {
-            return known[i].value;
-        }
+#define X(name, fallback)                                                     \
+    if (PyUnicode_CompareWithASCIIString(keyword, #name) == 0) {              \
+        return &call->name;                                                   \
     }
-    for (size_t i = 0; i < Py_ARRAY_LENGTH(known); i++) {
-        if (PyUnicode_Compare(keyword, known[i].name) == 0) {
-            return known[i].value;
-        }
-    }
+    SHX_ARGUMENTS(X)
+#undef X
     return NULL;
 }
 
@@ -79,21 +63,16 @@ shx_parse_call(shx_state *state, PyObject *op, PyObject *args,
     PyObject *keyword, *value;
     Py_ssize_t at = 0;
     while (kwargs != NULL && PyDict_Next(kwargs, &at, &keyword, &value)) {
-        PyObject **target = argument_of(state, call, keyword);
+        PyObject **target = argument_of(call, keyword);
         if (target == NULL || *target != NULL) {
             return complain(state, op, args, kwargs);
         }
         *target = value;
     }
-    call->name = call->name == NULL ? Py_None : call->name;
-    call->create = call->create == NULL ? Py_False : call->create;
-    call->size = call->size == NULL ? state->zero : call->size;
-    call->track = call->track == NULL ? Py_None : call->track;
-    call->reserve = call->reserve == NULL ? Py_True : call->reserve;
-    call->readonly = call->readonly == NULL ? Py_False : call->readonly;
-    call->mode = call->mode == NULL ? Py_None : call->mode;
-    call->exist_ok = call->exist_ok == NULL ? Py_False : call->exist_ok;
-    call->timeout = call->timeout == NULL ? Py_None : call->timeout;
+#define X(name, fallback)                                                     \
+    call->name = call->name == NULL ? (fallback) : call->name;
+    SHX_ARGUMENTS(X)
+#undef X
     return 0;
 }
 

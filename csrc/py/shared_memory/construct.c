@@ -5,10 +5,18 @@
  * object and the size are made before the segment has a name, so that a name,
  * once it is there, has an owner.
  */
-#include "py/shared_memory/shared_memory.h"
+#include "py/shared_memory/construct.h"
 
 #include <errno.h>
 #include <fcntl.h> /* O_RDWR */
+
+#include "core/name.h"
+#include "py/shared_memory/arguments.h"
+#include "py/shared_memory/attributes.h"
+#include "py/shared_memory/filename.h"
+#include "py/shared_memory/lifetime.h"
+#include "py/shared_memory/object.h"
+#include "py/shared_memory/tracker.h"
 
 /* What a construction has got hold of. */
 typedef struct {
@@ -57,10 +65,11 @@ size_as_number(PyObject *size, const char *bare, PyObject *name, size_t *out)
 }
 
 static int
-raise_create(const shx_create *request, shx_err err, PyObject *name)
+raise_create(PyObject *op, const shx_create *request, shx_err err,
+             PyObject *name)
 {
     if (err == ENOSPC && request->step == SHX_STEP_RESERVE) {
-        shx_raise_full(&shx_kind_of_shared_memory, name, request->size,
+        shx_raise_full(&MEMORY(op)->kind->words, name, request->size,
                        shx_os_room(-1));
     }
     else {
@@ -98,15 +107,20 @@ create_segment(shx_state *state, PyObject *op, const shx_call *call,
                PyObject *name, opened *out)
 {
     shx_create request = {.space.poll = shx_poll_signals};
+    shx_ownership owner = {.family = NULL};
     int mode, reserve = PyObject_IsTrue(call->reserve);
     if (reserve < 0 || shx_bare_name(name, "shm_open", &request.name) < 0 ||
         mode_of(state, op, call, &mode) < 0 ||
         size_as_number(call->size, request.name, name, &request.size) < 0 ||
-        find_owner(op, call, &request.owner) < 0) {
+        find_owner(op, call, &owner.family) < 0) {
         return -1;
     }
     request.mode = (unsigned)mode & 07777u;
     request.space.reserve = reserve;
+    if (owner.family != NULL) {
+        request.publish = shx_family_publish;
+        request.owner = &owner;
+    }
     if (PySys_Audit("shmemext.create", "sn", request.name,
                     (Py_ssize_t)request.size) < 0) {
         return -1;
@@ -119,9 +133,9 @@ create_segment(shx_state *state, PyObject *op, const shx_call *call,
         return 1;
     }
     if (err != 0) {
-        return raise_create(&request, err, name);
+        return raise_create(op, &request, err, name);
     }
-    out->record = request.record;
+    out->record = owner.record;
     out->created = true;
     out->unreserved = !reserve;
     shx_mapping_guard(out->mapping, request.name);

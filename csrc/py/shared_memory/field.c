@@ -117,7 +117,7 @@ static PyType_Slot field_slots[] = {
     {Py_tp_descr_set, field_set},     {0, NULL},
 };
 
-PyType_Spec shx_field_spec = {
+static PyType_Spec field_spec = {
     .name = "shmemext._shmemext.field",
     .basicsize = sizeof(field_object),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
@@ -141,4 +141,13 @@ shx_field_add(shx_state *state, PyTypeObject *owner, const shx_field_def *def,
                                         (PyObject *)field);
     Py_DECREF(field);
     return status;
+}
+
+int
+shx_field_type_add(PyObject *module)
+{
+    shx_state *state = shx_state_of_module(module);
+    state->field_type =
+        (PyTypeObject *)PyType_FromModuleAndSpec(module, &field_spec, NULL);
+    return state->field_type == NULL ? -1 : 0;
 }

@@ -13,7 +13,7 @@
 #ifndef SHX_FIELD_H
 #define SHX_FIELD_H
 
-#include "py/module.h"
+#include "py/state.h"
 
 typedef struct {
     const char *name;
@@ -21,6 +21,9 @@ typedef struct {
     PyObject *(*get)(PyObject *); /* instead of the plain slot, or NULL */
     int (*set)(PyObject *, PyObject *);
 } shx_field_def;
+
+/* Makes the type; it is state->field_type. */
+int shx_field_type_add(PyObject *module);
 
 /* `fallback` NULL: there is no default, unset is AttributeError. */
 int shx_field_add(shx_state *state, PyTypeObject *owner,

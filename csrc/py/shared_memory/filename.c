@@ -2,10 +2,11 @@
 /* Generated names. Programs and CPython's tests patch the module's
  * _make_filename, so it is looked up at each try; as long as it is our own,
  * nothing needs to be called for it. */
-#include "py/module.h"
+#include "py/shared_memory/filename.h"
 
-#include <errno.h>
-#include <sys/random.h> /* getrandom */
+#include "core/os/os.h"
+#include "py/errors.h"
+#include "py/shared_memory/attributes.h"
 
 enum { MOST_BYTES = 120 }; /* a name has 255 characters at most */
 
@@ -28,11 +29,12 @@ make_filename(shx_state *state, PyObject *module)
     unsigned char random[MOST_BYTES];
     char digits[2 * MOST_BYTES + 1] = "";
     PyObject *name = NULL;
+    shx_err err;
     if (bytes < 2) {
         PyErr_SetString(PyExc_AssertionError, "_SHM_NAME_PREFIX too long");
     }
-    else if (getrandom(random, (size_t)bytes, 0) != bytes) {
-        PyErr_SetFromErrno(PyExc_OSError);
+    else if ((err = shx_os_random(random, (size_t)bytes)) != 0) {
+        shx_raise(err, NULL);
     }
     else {
         for (Py_ssize_t i = 0; i < bytes; i++) {
@@ -91,5 +93,16 @@ make_filename_function(PyObject *module, PyObject *Py_UNUSED(ignored))
     return name;
 }
 
-PyMethodDef shx_make_filename_method = {
+static PyMethodDef make_filename_method = {
     "_make_filename", make_filename_function, METH_NOARGS, make_filename_doc};
+
+int
+shx_filename_add(PyObject *module)
+{
+    shx_state *state = shx_state_of_module(module);
+    state->make_filename = PyCFunction_New(&make_filename_method, module);
+    return state->make_filename == NULL
+               ? -1
+               : PyModule_AddObjectRef(module, "_make_filename",
+                                       state->make_filename);
+}

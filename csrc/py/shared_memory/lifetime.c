@@ -5,11 +5,12 @@
  * secret that reaches every child by every start method. Both may change, so
  * they are looked at before each create.
  */
-#include "py/shared_memory/shared_memory.h"
-
-#include <unistd.h> /* geteuid */
+#include "py/shared_memory/lifetime.h"
 
 #include "core/life/sweep.h"
+#include "core/memory/guard.h"
+#include "py/errors.h"
+#include "py/shared_memory/attributes.h"
 
 /* current_process().authkey, by the shorter way that has been the same in all
  * versions. NULL without an exception if it is not there. */
@@ -62,7 +63,7 @@ current_authkey(shx_state *state)
 /* shmemext._family.family_id(authkey, euid): a str. Text that is not one of
  * ours cannot come of it, but may of a patched one: the core cuts it off. */
 static PyObject *
-id_of(PyObject *authkey, uid_t euid)
+id_of(PyObject *authkey, unsigned euid)
 {
     PyObject *module = PyImport_ImportModule("shmemext._family");
     if (module == NULL) {
@@ -98,7 +99,7 @@ join(PyObject *id, shx_family **out)
 }
 
 static int
-join_by_secret(PyObject *authkey, uid_t euid, shx_family **out)
+join_by_secret(PyObject *authkey, unsigned euid, shx_family **out)
 {
     PyObject *id = id_of(authkey, euid);
     int status = id == NULL ? -1 : join(id, out);
@@ -106,15 +107,15 @@ join_by_secret(PyObject *authkey, uid_t euid, shx_family **out)
     return status;
 }
 
-int
-shx_family_of_caller(PyObject *module, shx_family **out)
+static int
+family_of_caller(PyObject *module, shx_family **out)
 {
     shx_state *state = shx_state_of_module(module);
     PyObject *authkey = current_authkey(state);
     if (authkey == NULL) {
         return -1;
     }
-    uid_t euid = geteuid();
+    unsigned euid = shx_os_user();
     shx_family *family = NULL;
     PyObject *old = NULL;
     Py_BEGIN_CRITICAL_SECTION(module);
@@ -169,7 +170,7 @@ prepare(shx_family *family)
 int
 shx_family_to_own(PyObject *module, shx_family **out)
 {
-    return shx_family_of_caller(module, out) < 0 ? -1 : prepare(*out);
+    return family_of_caller(module, out) < 0 ? -1 : prepare(*out);
 }
 
 PyDoc_STRVAR(join_doc, "_join($module, /)\n--\n\n"
@@ -179,7 +180,7 @@ static PyObject *
 lifetime_join(PyObject *module, PyObject *Py_UNUSED(ignored))
 {
     shx_family *family;
-    if (shx_family_of_caller(module, &family) < 0) {
+    if (family_of_caller(module, &family) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -302,10 +303,16 @@ lifetime_disown(PyObject *Py_UNUSED(module), PyObject *name)
     return PyBool_FromLong(owned || shx_guard_knows(bare));
 }
 
-PyMethodDef shx_lifetime_methods[] = {
+static PyMethodDef lifetime_methods[] = {
     {"_adopt", lifetime_adopt, METH_VARARGS, adopt_doc},
     {"_disown", lifetime_disown, METH_O, disown_doc},
     {"_join", lifetime_join, METH_NOARGS, join_doc},
     {"_sweep", lifetime_sweep, METH_O, sweep_doc},
     {NULL, NULL, 0, NULL},
 };
+
+int
+shx_lifetime_add(PyObject *module)
+{
+    return PyModule_AddFunctions(module, lifetime_methods);
+}

@@ -2,8 +2,15 @@
 /* The type shmemext.SharedMemory: a Memory that is found by name. */
 #include "py/shared_memory/shared_memory.h"
 
-#include <errno.h>  /* ENOENT */
-#include <stddef.h> /* offsetof */
+#include <errno.h> /* ENOENT */
+
+#include "core/name.h"
+#include "py/shared_memory/construct.h"
+#include "py/shared_memory/field.h"
+#include "py/shared_memory/fields.h"
+#include "py/shared_memory/filename.h"
+#include "py/shared_memory/object.h"
+#include "py/shared_memory/unlink.h"
 
 static int
 shared_memory_traverse(PyObject *op, visitproc visit, void *arg)
@@ -78,12 +85,13 @@ inspect_segment(PyObject *op, shx_file *out)
     return err == ENOENT ? SHX_GONE : err;
 }
 
-const shx_memory_kind shx_kind_of_shared_memory = {
-    .what = "shared memory",
+static const shx_memory_kind kind = {
+    .words = {.what = "shared memory",
+              .place = shx_os_place,
+              .hint =
+                  "containers give it 64 MB unless told otherwise: docker run "
+                  "--shm-size; reserve=False creates without reserving"},
     .slash = true,
-    .place = " in /dev/shm",
-    .hint = "containers give it 64 MB unless told otherwise: docker run "
-            "--shm-size; reserve=False creates without reserving",
     .clear = shared_memory_clear,
     .label = label_of,
     .open = open_segment,
@@ -94,7 +102,7 @@ static PyObject *
 shared_memory_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
                   PyObject *Py_UNUSED(kwargs))
 {
-    return shx_memory_new(type, &shx_kind_of_shared_memory);
+    return shx_memory_new(type, &kind);
 }
 
 PyDoc_STRVAR(
@@ -234,9 +242,24 @@ static PyType_Slot shared_memory_slots[] = {
     {0, NULL},
 };
 
-PyType_Spec shx_shared_memory_spec = {
+static PyType_Spec shared_memory_spec = {
     .name = "shmemext.shared_memory.SharedMemory",
     .basicsize = sizeof(shx_shared_memory),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
     .slots = shared_memory_slots,
 };
+
+int
+shx_shared_memory_add(PyObject *module)
+{
+    shx_state *state = shx_state_of_module(module);
+    if (shx_field_type_add(module) < 0) {
+        return -1;
+    }
+    PyTypeObject *type = shx_add_type(module, &shared_memory_spec,
+                                      state->memory_type, "SharedMemory");
+    state->shared_memory_type = type;
+    return type == NULL || shx_shared_memory_add_fields(state, type) < 0
+               ? -1
+               : shx_filename_add(module);
+}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "py/shared_memory/shared_memory.h"
+#include "py/shared_memory/tracker.h"
 
 int
 shx_tracker_call(const char *function, PyObject *name)

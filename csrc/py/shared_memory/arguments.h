@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/* The arguments of SharedMemory(...). */
+#ifndef SHX_ARGUMENTS_H
+#define SHX_ARGUMENTS_H
+
+#include "py/state.h"
+
+/* Each argument, in order, with its default. The first three may be
+ * positional. Another one is a row here; how it is checked is in arguments.c,
+ * what it does in construct.c. */
+#define SHX_ARGUMENTS(X)                                                      \
+    X(name, Py_None)                                                          \
+    X(create, Py_False)                                                       \
+    X(size, state->zero)                                                      \
+    X(track, Py_None)                                                         \
+    X(reserve, Py_True)                                                       \
+    X(readonly, Py_False)                                                     \
+    X(mode, Py_None)                                                          \
+    X(exist_ok, Py_False)                                                     \
+    X(timeout, Py_None)
+
+/* What a construction was called with. All borrowed. */
+typedef struct {
+#define X(name, fallback) PyObject *name;
+    SHX_ARGUMENTS(X)
+#undef X
+    /* What the checks make of it. */
+    int flags;
+    bool is_readonly;
+    bool may_exist;
+    double seconds; /* to wait; 0: none */
+} shx_call;
+
+int shx_parse_call(shx_state *state, PyObject *op, PyObject *args,
+                   PyObject *kwargs, shx_call *call);
+
+/* The checks that come before any name is looked at. Returns whether to
+ * create, or -1. */
+int shx_check_call(shx_state *state, PyObject *op, shx_call *call);
+
+#endif

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+#include "py/state.h"
+
+int
+shx_state_init(PyObject *module)
+{
+    shx_state *state = shx_state_of_module(module);
+#define X(n)                                                                  \
+    state->str.n = PyUnicode_InternFromString(#n);                            \
+    if (state->str.n == NULL) {                                               \
+        return -1;                                                            \
+    }
+    SHX_NAMES(X)
+#undef X
+    state->zero = PyLong_FromLong(0);
+    state->process_module = PyUnicode_FromString("multiprocessing.process");
+    state->public_module = PyUnicode_FromString("shmemext.shared_memory");
+    return state->zero == NULL || state->public_module == NULL ||
+                   state->process_module == NULL
+               ? -1
+               : 0;
+}
+
+int
+shx_add_methods(PyTypeObject *type, PyMethodDef *methods)
+{
+    for (PyMethodDef *def = methods; def->ml_name != NULL; def++) {
+        PyObject *method = PyDescr_NewMethod(type, def);
+        if (method == NULL ||
+            PyObject_SetAttrString((PyObject *)type, def->ml_name, method) <
+                0) {
+            Py_XDECREF(method);
+            return -1;
+        }
+        Py_DECREF(method);
+    }
+    return 0;
+}
+
+PyTypeObject *
+shx_add_type(PyObject *module, PyType_Spec *spec, PyTypeObject *base,
+             const char *name)
+{
+    PyObject *type = PyType_FromModuleAndSpec(module, spec, (PyObject *)base);
+    PyObject *text = type == NULL ? NULL : PyUnicode_FromString(name);
+    if (text == NULL || PyObject_SetAttrString(type, "__name__", text) < 0 ||
+        PyModule_AddType(module, (PyTypeObject *)type) < 0) {
+        Py_CLEAR(type);
+    }
+    Py_XDECREF(text);
+    return (PyTypeObject *)type;
+}
+
+static int
+module_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    shx_state *state = shx_state_of_module(module);
+    Py_VISIT(state->mapping_type);
+    Py_VISIT(state->field_type);
+    Py_VISIT(state->memory_type);
+    Py_VISIT(state->shared_memory_type);
+    Py_VISIT(state->mapped_file_type);
+    Py_VISIT(state->anonymous_memory_type);
+    Py_VISIT(state->shareable_list_type);
+    Py_VISIT(state->authkey);
+    Py_VISIT(state->make_filename);
+    return 0;
+}
+
+static int
+module_clear(PyObject *module)
+{
+    shx_state *state = shx_state_of_module(module);
+    Py_CLEAR(state->mapping_type);
+    Py_CLEAR(state->field_type);
+    Py_CLEAR(state->memory_type);
+    Py_CLEAR(state->shared_memory_type);
+    Py_CLEAR(state->mapped_file_type);
+    Py_CLEAR(state->anonymous_memory_type);
+    Py_CLEAR(state->shareable_list_type);
+    Py_CLEAR(state->zero);
+    Py_CLEAR(state->process_module);
+    Py_CLEAR(state->public_module);
+    Py_CLEAR(state->authkey);
+    Py_CLEAR(state->make_filename);
+#define X(n) Py_CLEAR(state->str.n);
+    SHX_NAMES(X)
+#undef X
+    return 0;
+}
+
+static void
+module_free(void *module)
+{
+    (void)module_clear(module);
+}
+
+PyModuleDef shx_module = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "_shmemext",
+    .m_doc = PyDoc_STR("The C side of shmemext. Import shmemext instead."),
+    .m_size = sizeof(shx_state),
+    .m_traverse = module_traverse,
+    .m_clear = module_clear,
+    .m_free = module_free,
+};
