@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the C side asks about the process family: see csrc/core/family.h."""
+"""What the C side asks about the process family: csrc/core/life/family.h."""
 
 import os
 import sys

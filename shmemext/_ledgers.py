@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Whose a name is: families and their ledgers, as one sees them from outside.
 
-They are explained in csrc/core/family.h and ledger.h. Only asking whether a
-family is alive disturbs it, for microseconds: by trying to lock its .lock.
+They are explained in csrc/core/life/family.h and ledger.h. Only asking whether
+a family is alive disturbs it, for microseconds: by trying to lock its .lock.
 """
 
 import fcntl
@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from multiprocessing import process as _process
 from pathlib import Path
 
+from . import _shmemext
 from ._family import family_id
 
-DIRECTORY = Path("/dev/shm")
+DIRECTORY = Path(_shmemext.DIRECTORY)
 FAMILY_PREFIX = ".shmemext-"
 
 _LEDGER = re.compile(r"l.{16}", re.DOTALL)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ._ledgers import FAMILY_PREFIX
+from ._ledgers import DIRECTORY, FAMILY_PREFIX
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class Users:
             with suppress(FileNotFoundError):
                 path = str(link.readlink())
                 # Others may be on a file system that does not answer.
-                if "/dev/shm/" not in path:
+                if f"{DIRECTORY}/" not in path:
                     continue
                 status = link.stat()
                 if status.st_dev == self._device:

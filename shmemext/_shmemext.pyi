@@ -7,6 +7,8 @@ from typing import Any, ClassVar, Self, final, type_check_only
 
 from typing_extensions import Buffer
 
+DIRECTORY: str  # where names live
+
 @final
 @type_check_only
 class Mapping:

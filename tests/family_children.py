@@ -3,7 +3,7 @@
 
 Most functions here run in processes that a test started, as members of a
 process family. Those that look from outside say so: they know a family by
-its directory, as csrc/core/family.h draws it.
+its directory, as csrc/core/life/family.h draws it.
 """
 
 import contextlib
@@ -191,7 +191,7 @@ def sweep():
 
 
 def record(name, inode):
-    """A ledger's record, as csrc/core/ledger.h draws it."""
+    """A ledger's record, as csrc/core/life/ledger.h draws it."""
     name = os.fsencode(name)
     return struct.pack("=Q256s", inode, name)
 

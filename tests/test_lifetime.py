@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Who removes a segment's name, and when: csrc/core/family.h.
+"""Who removes a segment's name, and when: csrc/core/life/family.h.
 
 Every program here is a process family of its own, since its authkey is. What
 a family owns shall be there while any of its processes lives, and gone soon

@@ -6,7 +6,7 @@
  *
  * One object's items are guarded by its critical section, so its threads see
  * whole values. Two objects on one segment share no lock, whether they are in
- * one process or in two: see core/list.h for what is whole then.
+ * one process or in two: see core/list/list.h for what is whole then.
  */
 #include "py/list/shareable_list.h"
 
