@@ -850,9 +850,10 @@ def test_seal_survives_a_callback_that_closes():
     """The last reference to buf goes within seal(), and tells who waits."""
     memory = AnonymousMemory(1000)
     watch = weakref.ref(memory.buf, lambda _: memory.close())
+    memory.seal()
+    assert watch() is None
     with pytest.raises(ValueError, match="closed"):
         memory.seal()
-    assert watch() is None
 
 
 def test_seal_after_a_copy_and_grow():

@@ -7,10 +7,16 @@ a script that dies leaves one behind.
 """
 
 import signal
+import sysconfig
 from textwrap import dedent
 
 import pytest
 from conftest import python
+
+# A release build of the interpreter, without assertions.
+NDEBUG = "-DNDEBUG" in str(sysconfig.get_config_var("CFLAGS")) + str(
+    sysconfig.get_config_var("OPT")
+)
 
 PRELUDE = """\
 import gc, resource, sys
@@ -699,3 +705,279 @@ def test_threads_take_slices_of_one_buf():
             while kept:
                 check(kept.pop())
         """)
+
+
+# --- C code that keeps an object and gives its buffer back, as torch, Qt and
+# pygame do
+
+
+CONSUMER = """
+import ctypes
+
+class Buffer(ctypes.Structure):
+    _fields_ = [
+        ("buf", ctypes.c_void_p),
+        ("obj", ctypes.c_void_p),
+        ("rest", ctypes.c_char * 80),
+    ]
+
+def take(exporter):
+    "A tensor: the object that the buffer came from, and the address."
+    view = Buffer()
+    api = ctypes.pythonapi
+    assert api.PyObject_GetBuffer(
+        ctypes.py_object(exporter), ctypes.byref(view), 0
+    ) == 0
+    owner = ctypes.cast(view.obj, ctypes.py_object).value
+    address = view.buf
+    api.PyBuffer_Release(ctypes.byref(view))
+    return owner, address
+
+def read(tensor):
+    assert ctypes.string_at(tensor[1], 9) == b"\\7" * 9
+
+shm = new()
+"""
+
+KEPT = {
+    "buf": "tensor = take(shm.buf); shm.close()",
+    "buf, and the end of with": "with shm: tensor = take(shm.buf)",
+    "buf, released by hand": "tensor = take(shm.buf); shm.buf.release()",
+    "a slice": "tensor = take(shm.buf[9:]); shm.close()",
+    "a slice, released": """
+with shm.buf[9:] as view:
+    tensor = take(view)
+shm.close()
+""",
+    "a cast": "tensor = take(shm.buf.cast('q')); shm.close()",
+    "a read-only view": "tensor = take(shm.buf.toreadonly()); shm.close()",
+    "buf.obj": "tensor = take(shm.buf.obj); shm.close()",
+}
+
+
+@pytest.mark.parametrize("kept", KEPT)
+def test_consumer_that_keeps_the_object_only(kept):
+    lives(
+        CONSUMER
+        + KEPT[kept]
+        + """
+shm.close()
+del shm
+gc.collect()
+read(tensor)
+"""
+    )
+
+
+def test_consumer_of_a_view_dies_with_the_standard_library(only_ours_lives):
+    """A view that nobody exports from is released by close() there."""
+    only_ours_lives(
+        CONSUMER
+        + """
+tensor = take(shm.buf)
+shm.close()
+read(tensor)
+"""
+    )
+
+
+def test_consumer_of_the_object_itself_keeps_it():
+    lives(
+        CONSUMER
+        + """
+tensor = take(shm)
+shm.close()
+del shm
+read(tensor)
+"""
+    )
+
+
+@pytest.mark.skipif(
+    not NDEBUG, reason="an interpreter with assertions keeps buf alive"
+)
+def test_buf_is_released_by_close_all_the_same(both):
+    shm = both.SharedMemory(create=True, size=100)
+    buf = shm.buf
+    shm.close()
+    shm.unlink()
+    with pytest.raises(ValueError, match="released memoryview"):
+        buf[0]
+
+
+# --- code that runs inside an allocation: a collection, and a finalizer in it
+
+
+@pytest.mark.parametrize(
+    "action", ["shm.close()", "shm.buf", "shm.grow(shm.size + 5000)"]
+)
+@pytest.mark.parametrize("step", ["shm.buf", "memoryview(shm)", "bytes(shm)"])
+def test_finalizer_within_an_allocation(action, step):
+    """CPython 3.11 collects inside the allocation of buf, the others soon
+    after: the memory, its views and the object agree in either case."""
+    lives(f"""
+        class Owner:
+            def __init__(self, shm):
+                self.shm = shm
+                self.me = self
+
+            def __del__(self):
+                shm = self.shm
+                try:
+                    {action}
+                except (ValueError, FileNotFoundError) as error:
+                    pass  # closed, or unlinked, by then
+
+        def mappings():
+            with open("/proc/self/maps") as maps:
+                return sum(
+                    "/dev/shm/" in line and ".shmemext-" not in line
+                    for line in maps
+                )
+
+        before = mappings()
+        for i in range(300):
+            shm = SharedMemory(create=True, size=5000)
+            Owner(shm)
+            garbage = [[] for _ in range(i % 3)]
+            gc.set_threshold(1 + i % 6)
+            try:
+                view = {step}
+                if view is not None:
+                    view[0], view[4999]
+            except ValueError as error:
+                assert "closed" in str(error) or "released" in str(error)
+            finally:
+                gc.set_threshold(700)
+            shm.unlink()
+            shm.close()
+            view = None
+            del shm
+            gc.collect()
+        assert mappings() == before
+    """)
+
+
+def test_exit_swallows_nothing_whatever_close_returns():
+    lives("""
+        class Sub(SharedMemory):
+            def close(self):
+                super().close()
+                return True
+
+        try:
+            with new(Sub):
+                raise KeyError("raised")
+        except KeyError:
+            pass
+        else:
+            raise AssertionError("swallowed")
+        with new(Sub) as shm:
+            pass
+        assert Sub.__exit__(shm, None, None, None) is None
+    """)
+
+
+def test_death_while_an_exception_passes_leaves_its_context(both):
+    """On CPython 3.11 it was put in front of the exception's own."""
+
+    def load():
+        try:
+            {}["cause"]
+        except KeyError:
+            raise ValueError("late") from None
+
+    shm = both.SharedMemory(create=True, size=100)
+    try:
+        with pytest.raises(ValueError, match="late") as caught:
+            try:
+                raise OSError("earlier")
+            except OSError:
+                # a temporary object, which dies on the way out
+                print(both.SharedMemory(shm.name), load())
+        assert isinstance(caught.value.__context__, KeyError)
+    finally:
+        shm.close()
+        shm.unlink()
+
+
+def test_chain_of_objects_dies_without_recursion():
+    lives("""
+        last = None
+        for _ in range(300_000):
+            shm = SharedMemory.__new__(SharedMemory)
+            shm._track = last
+            last = shm
+        del last, shm
+    """)
+
+
+# --- in another thread than the one that made it
+
+
+def in_a_thread(work):
+    """While the maker waits: without a GIL what it made is its own."""
+    return f"""
+        import threading
+
+        failed = []
+
+        def work():
+            try:
+                {work}
+            except BaseException as error:
+                failed.append(error)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        assert not failed, failed
+    """
+
+
+def test_close_in_another_thread_gives_back_at_once():
+    lives(
+        """
+        def is_mapped(name):
+            with open("/proc/self/maps") as maps:
+                return any(line.split()[4] == name for line in maps)
+
+        shm = SharedMemory(create=True, size=8 << 20)
+        shm.buf[0] = 7
+        import os
+        inode = str(os.stat("/dev/shm/" + shm.name).st_ino)
+        assert is_mapped(inode)
+        box = [shm]
+        del shm
+        """
+        + in_a_thread(
+            "shm = box.pop(); shm.close(); shm.unlink();"
+            " assert not is_mapped(inode)"
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    "before, work",
+    [
+        ("memory.buf[:5] = b'hello'", "memory.seal()"),
+        ("", "memory.buf[:5] = b'hello'; memory.seal()"),
+        (
+            "box = [memory.buf[:5]]",
+            "view = box.pop(); view[:] = b'hello'; del view; memory.seal()",
+        ),
+    ],
+)
+def test_seal_in_another_thread(before, work):
+    lives(
+        f"""
+        from shmemext import AnonymousMemory
+        memory = AnonymousMemory(100)
+        {before}
+        """
+        + in_a_thread(work)
+        + """
+        assert memory.sealed
+        assert bytes(memory.buf[:5]) == b"hello" or not memory.buf[0]
+        """
+    )

@@ -32,8 +32,8 @@ PyErr_SetRaisedException(PyObject *error)
         PyErr_Clear();
         return;
     }
-    PyErr_SetObject((PyObject *)Py_TYPE(error), error);
-    Py_DECREF(error);
+    PyObject *type = (PyObject *)Py_TYPE(error);
+    PyErr_Restore(Py_NewRef(type), error, PyException_GetTraceback(error));
 }
 #endif
 
@@ -65,27 +65,59 @@ PyErr_SetRaisedException(PyObject *error)
 #define SHX_NOT_IN_LIST "%R not in this container"
 #endif
 
-/* close() invalidates `.buf` itself, as the stdlib's does. Without a GIL
- * another thread can be between memoryview's check and its access, and the
- * release would pull the memory from under it: there `.buf` lives on like
- * any other view. */
 #ifdef Py_GIL_DISABLED
-enum { SHX_CLOSE_RELEASES_BUF = 0, SHX_HAS_GIL = 0 };
+enum { SHX_HAS_GIL = 0 };
 #else
-enum { SHX_CLOSE_RELEASES_BUF = 1, SHX_HAS_GIL = 1 };
+enum { SHX_HAS_GIL = 1 };
 #endif
 
-/* Without a GIL, memoryview loses count of the slices that threads take of it
- * at once, and gives its memory back while some are in use: python/cpython
- * #127716, and a crash. Counted this high it does so when the last of them
- * dies; references are counted right. Debug builds insist on their count. */
+/* Without a GIL, what a thread lets go of that another thread made is counted
+ * when that one runs again, however long it waits. This has a new object
+ * counted at once: close() gives the memory back whoever calls it. */
+static inline void
+shx_count_at_once(PyObject *op)
+{
+#ifdef Py_GIL_DISABLED
+    Py_ssize_t count = Py_REFCNT(op);
+    op->ob_tid = 0; /* nobody's: the next line counts for all threads */
+    Py_SET_REFCNT(op, count);
+#else
+    (void)op;
+#endif
+}
+
+/* A memoryview and its slices share what they got from the exporter, and give
+ * it back when the last of them is released. But C code keeps the memoryview
+ * object and reads on: torch, Qt, pygame. Counted this high, they give it back
+ * when the last of them dies, released or not. It also has memoryview survive
+ * that it loses count of slices without a GIL: python/cpython#127716.
+ *
+ * Builds with assertions insist on their count. */
+#if defined(NDEBUG) && !defined(Py_DEBUG)
+enum { SHX_PINS_VIEWS = 1 };
+#else
+enum { SHX_PINS_VIEWS = 0 };
+#endif
+
 static inline void
 shx_pin_views(PyObject *memoryview)
 {
-#if defined(Py_GIL_DISABLED) && !defined(Py_DEBUG)
-    ((PyMemoryViewObject *)memoryview)->mbuf->exports += PTRDIFF_MAX / 2;
+    _PyManagedBufferObject *shared = ((PyMemoryViewObject *)memoryview)->mbuf;
+    shared->exports += SHX_PINS_VIEWS * (PTRDIFF_MAX / 2);
+    shx_count_at_once((PyObject *)shared);
+    shx_count_at_once(memoryview);
+}
+
+/* How many views share it, the memoryview itself included: those that are not
+ * released, or, where that count cannot be trusted, those that live. */
+static inline Py_ssize_t
+shx_count_views(PyObject *memoryview)
+{
+    _PyManagedBufferObject *shared = ((PyMemoryViewObject *)memoryview)->mbuf;
+#ifdef Py_GIL_DISABLED
+    return Py_REFCNT(shared);
 #else
-    (void)memoryview;
+    return shared->exports - SHX_PINS_VIEWS * (PTRDIFF_MAX / 2);
 #endif
 }
 

@@ -7,26 +7,17 @@
 
 #include "py/memory/anonymous_memory.h"
 
-/* `buf`, if nobody else has it. To be dropped without the lock: a weak
- * reference to it may have a callback. */
-static PyObject *
-take_unused_buf(PyObject *op)
-{
-    shx_memory *self = MEMORY(op);
-    PyObject *buf = NULL;
-    Py_BEGIN_CRITICAL_SECTION(op);
-    if (!self->readonly && self->buf != NULL && Py_REFCNT(self->buf) == 1) {
-        buf = self->buf;
-        self->buf = NULL;
-    }
-    Py_END_CRITICAL_SECTION();
-    return buf;
-}
-
+/* How many references to the mapping are buf's, and nobody else's? -1: others
+ * have buf, a slice of it or an array over it. */
 static Py_ssize_t
-count_pinned(const shx_memory *self)
+count_own_views(PyObject *buf)
 {
-    return self->pinned == NULL ? 0 : PyList_GET_SIZE(self->pinned);
+    if (buf == NULL || !PyMemoryView_Check(buf)) {
+        return 0;
+    }
+    Py_ssize_t views = shx_count_views(buf);
+    bool only_ours = views == 1 && Py_REFCNT(buf) == 1;
+    return views == 0 || only_ours ? 1 : -1;
 }
 
 /* Who else refers to the mapping, or to one from before grow()? `buf`, its
@@ -35,17 +26,17 @@ count_pinned(const shx_memory *self)
 static bool
 is_viewed_locked(const shx_memory *self)
 {
-    Py_ssize_t own = 1;
-    for (Py_ssize_t i = 0; i < count_pinned(self); i++) {
-        PyObject *pinned = PyList_GET_ITEM(self->pinned, i);
-        if (pinned == self->mmap) {
+    Py_ssize_t views = count_own_views(self->buf);
+    Py_ssize_t own = 1 + views;
+    for (Py_ssize_t i = 0; i < self->pin_count; i++) {
+        if (self->pins[i] == self->mmap) {
             own++;
         }
-        else if (Py_REFCNT(pinned) > 1) {
+        else if (Py_REFCNT(self->pins[i]) > 1) {
             return true;
         }
     }
-    return Py_REFCNT(self->mmap) > own;
+    return views < 0 || Py_REFCNT(self->mmap) > own;
 }
 
 /* Those from before grow() are in the way of a seal like the one in use. */
@@ -53,8 +44,8 @@ static shx_err
 remap_older_locked(const shx_memory *self, bool shared)
 {
     shx_err err = 0;
-    for (Py_ssize_t i = 0; err == 0 && i < count_pinned(self); i++) {
-        PyObject *pinned = PyList_GET_ITEM(self->pinned, i);
+    for (Py_ssize_t i = 0; err == 0 && i < self->pin_count; i++) {
+        PyObject *pinned = self->pins[i];
         const shx_segment *segment = &((shx_mapping *)pinned)->segment;
         if (pinned != self->mmap) {
             err = shx_os_remap(self->fd, segment->address, segment->size,
@@ -173,6 +164,20 @@ PyDoc_STRVAR(
     "object readonly.\n"
     "See F_SEAL_WRITE in fcntl(2).");
 
+/* Without a GIL, a view that died in another thread than the one that made it
+ * may not be counted yet, because that one waits: a collection counts all. */
+static bool
+is_worth_a_collection(int status)
+{
+    if (SHX_HAS_GIL || status >= 0 ||
+        !PyErr_ExceptionMatches(PyExc_BufferError)) {
+        return false;
+    }
+    PyErr_Clear();
+    (void)PyGC_Collect();
+    return true;
+}
+
 static PyObject *
 seal(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
@@ -183,13 +188,17 @@ seal(PyObject *op, PyObject *Py_UNUSED(ignored))
     }
     PyObject *old = NULL, *buf = NULL;
     int status = 1;
+    bool collected = false;
     /* While it looks for memory, the system may hold pages for a while. Other
      * threads get a turn: one may read the pipe. */
     for (int tries = 8; status > 0 && tries > 0; tries--) {
-        Py_XDECREF(take_unused_buf(op));
         Py_BEGIN_CRITICAL_SECTION(op);
         status = seal_locked(op, sealed, tries > 1, &old, &buf);
         Py_END_CRITICAL_SECTION();
+        if (!collected && is_worth_a_collection(status)) {
+            collected = true;
+            status = 1;
+        }
         if (status > 0) {
             Py_BEGIN_ALLOW_THREADS
             Py_END_ALLOW_THREADS

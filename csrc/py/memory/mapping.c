@@ -35,6 +35,7 @@ shx_mapping_new(shx_state *state)
         self->strips = (shx_strips){0};
         self->position = 0;
         self->closed = false;
+        shx_count_at_once((PyObject *)self);
     }
     return self;
 }

@@ -28,7 +28,9 @@ shx_memory_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->size);
     Py_VISIT(self->mmap);
     Py_VISIT(self->buf);
-    Py_VISIT(self->pinned);
+    for (Py_ssize_t i = 0; i < self->pin_count; i++) {
+        Py_VISIT(self->pins[i]);
+    }
     Py_VISIT(self->dict);
     return 0;
 }
@@ -40,8 +42,15 @@ shx_memory_clear(PyObject *op)
     Py_CLEAR(self->size);
     Py_CLEAR(self->mmap);
     Py_CLEAR(self->buf);
-    Py_CLEAR(self->pinned);
     Py_CLEAR(self->dict);
+    Py_ssize_t count = self->pin_count;
+    PyObject **pins = self->pins;
+    self->pin_count = 0;
+    self->pins = NULL;
+    while (count > 0) {
+        Py_DECREF(pins[--count]);
+    }
+    PyMem_Free(pins);
     return 0;
 }
 
@@ -53,7 +62,9 @@ shx_memory_dealloc(PyObject *op)
     }
     PyTypeObject *type = Py_TYPE(op);
     PyObject_GC_UnTrack(op);
-    if (MEMORY(op)->weakrefs != NULL) {
+    /* Objects may hang on each other by their fields, as long as a chain. */
+    Py_TRASHCAN_BEGIN(op, shx_memory_dealloc) if (MEMORY(op)->weakrefs != NULL)
+    {
         PyObject_ClearWeakRefs(op);
     }
     shx_leftovers taken = shx_take(op); /* asks nothing of the type, which */
@@ -61,6 +72,7 @@ shx_memory_dealloc(PyObject *op)
     (void)MEMORY(op)->kind->clear(op);
     type->tp_free(op);
     Py_DECREF(type);
+    Py_TRASHCAN_END
 }
 
 /* Methods */
@@ -178,14 +190,20 @@ memory_enter(PyObject *op, PyObject *Py_UNUSED(ignored))
 }
 
 PyDoc_STRVAR(memory_exit_doc,
-             "__exit__($self, /, *args)\n--\n\nclose(), and no more.");
+             "__exit__($self, /, *args)\n--\n\n"
+             "close(), and no more: what was raised goes on.");
 
 static PyObject *
 memory_exit(PyObject *op, PyObject *Py_UNUSED(args))
 {
     shx_state *state = shx_state_of(Py_TYPE(op));
-    return state == NULL ? NULL
-                         : PyObject_CallMethodNoArgs(op, state->str.close);
+    PyObject *result =
+        state == NULL ? NULL : PyObject_CallMethodNoArgs(op, state->str.close);
+    if (result == NULL) {
+        return NULL;
+    }
+    Py_DECREF(result); /* a true one would swallow what was raised */
+    Py_RETURN_NONE;
 }
 
 static PyMethodDef memory_methods[] = {
@@ -243,21 +261,25 @@ static PyGetSetDef memory_getset[] = {
 
 /* Our own buffer is the mapping's. numpy.ndarray(buffer=shm) gives the buffer
  * back at once and then counts on us to keep the memory: so what was asked
- * once stays mapped until this object dies, closed or not. */
+ * once stays mapped until this object dies, closed or not. The collector knows
+ * nothing of this memory, so nothing else runs meanwhile. */
 static int
-pin_locked(shx_memory *self)
+pin_locked(shx_memory *self, PyObject *mapping)
 {
-    if (self->pinned == NULL) {
-        self->pinned = PyList_New(0);
-        if (self->pinned == NULL) {
-            return -1;
-        }
-    }
-    Py_ssize_t count = PyList_GET_SIZE(self->pinned);
-    if (count > 0 && PyList_GET_ITEM(self->pinned, count - 1) == self->mmap) {
+    Py_ssize_t count = self->pin_count;
+    if (count > 0 && self->pins[count - 1] == mapping) {
         return 0;
     }
-    return PyList_Append(self->pinned, self->mmap);
+    size_t size = (size_t)(count + 1) * sizeof(PyObject *);
+    PyObject **pins = PyMem_Realloc(self->pins, size);
+    if (pins == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    pins[count] = Py_NewRef(mapping);
+    self->pins = pins;
+    self->pin_count = count + 1;
+    return 0;
 }
 
 static int
@@ -265,19 +287,26 @@ memory_getbuffer(PyObject *op, Py_buffer *view, int flags)
 {
     shx_memory *self = MEMORY(op);
     shx_state *state = shx_state_of(Py_TYPE(op));
-    int status = -1;
+    PyObject *mapping = NULL;
+    int status = 0;
     view->obj = NULL;
     if (state == NULL) {
         return -1;
     }
     Py_BEGIN_CRITICAL_SECTION(op);
-    if (self->mmap == NULL || !Py_IS_TYPE(self->mmap, state->mapping_type)) {
-        shx_closed_error(op, ": it has no buffer");
-    }
-    else if (pin_locked(self) == 0) {
-        status = PyObject_GetBuffer(self->mmap, view, flags);
+    if (self->mmap != NULL && Py_IS_TYPE(self->mmap, state->mapping_type)) {
+        mapping = Py_NewRef(self->mmap);
+        status = pin_locked(self, mapping);
     }
     Py_END_CRITICAL_SECTION();
+    if (mapping == NULL) {
+        shx_closed_error(op, ": it has no buffer");
+        return -1;
+    }
+    if (status == 0) {
+        status = PyObject_GetBuffer(mapping, view, flags);
+    }
+    Py_DECREF(mapping);
     return status;
 }
 

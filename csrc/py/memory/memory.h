@@ -36,10 +36,11 @@ typedef struct {
 typedef struct {
     PyObject_HEAD
     const shx_memory_kind *kind;
-    PyObject *size;   /* stays after close */
-    PyObject *mmap;   /* a Mapping, unless a program put something else */
-    PyObject *buf;    /* made from mmap when first asked for */
-    PyObject *pinned; /* what our own buffer was asked from: see getbuffer */
+    PyObject *size;  /* stays after close */
+    PyObject *mmap;  /* a Mapping, unless a program put something else */
+    PyObject *buf;   /* made from mmap when first asked for */
+    PyObject **pins; /* what our own buffer was asked from: see getbuffer */
+    Py_ssize_t pin_count;
     PyObject *dict;
     PyObject *weakrefs;
     int fd;

@@ -62,8 +62,45 @@ shx_poll_signals(void *context)
     return status;
 }
 
+/* What is there by now: `buf`, None, or a mapping to make one of. One of the
+ * results is a new reference, the other NULL. */
+static void
+look_for_buf(PyObject *op, PyTypeObject *type, PyObject **buf,
+             PyObject **mapping)
+{
+    shx_memory *self = MEMORY(op);
+    *buf = *mapping = NULL;
+    Py_BEGIN_CRITICAL_SECTION(op);
+    if (self->buf == NULL && self->mmap != NULL &&
+        Py_IS_TYPE(self->mmap, type)) {
+        *mapping = Py_NewRef(self->mmap);
+    }
+    else {
+        *buf = Py_NewRef(self->buf == NULL ? Py_None : self->buf);
+    }
+    Py_END_CRITICAL_SECTION();
+}
+
+/* Puts `made`, which is stolen, into the object, if `mapping` is in use still
+ * and nobody was faster. */
+static void
+keep_buf(PyObject *op, PyObject *mapping, PyObject *made)
+{
+    shx_memory *self = MEMORY(op);
+    PyObject *unused = made;
+    Py_BEGIN_CRITICAL_SECTION(op);
+    if (self->buf == NULL && self->mmap == mapping) {
+        self->buf = made;
+        unused = NULL;
+    }
+    Py_END_CRITICAL_SECTION();
+    Py_XDECREF(unused);
+}
+
 /* `buf` is made when it is first asked for, and is the same object from then
- * on. Programs that put something else in `_mmap` get None. */
+ * on. Programs that put something else in `_mmap` get None. While it is made,
+ * other code may run, a finalizer in a collection or another thread: it may
+ * close this object, or ask for `buf` itself. Then that is looked at again. */
 PyObject *
 shx_memory_buf(PyObject *op)
 {
@@ -71,22 +108,22 @@ shx_memory_buf(PyObject *op)
     if (state == NULL) {
         return NULL;
     }
-    shx_memory *self = MEMORY(op);
-    PyObject *buf = NULL;
-    Py_BEGIN_CRITICAL_SECTION(op);
-    if (self->buf == NULL && self->mmap != NULL &&
-        Py_IS_TYPE(self->mmap, state->mapping_type)) {
-        self->buf = PyMemoryView_FromObject(self->mmap);
-        if (self->buf != NULL) {
-            shx_pin_views(self->buf);
+    for (;;) {
+        PyObject *buf, *mapping;
+        look_for_buf(op, state->mapping_type, &buf, &mapping);
+        if (buf != NULL) {
+            return buf;
         }
-        buf = Py_XNewRef(self->buf);
+        PyObject *made = PyMemoryView_FromObject(mapping);
+        if (made != NULL) {
+            shx_pin_views(made);
+            keep_buf(op, mapping, made);
+        }
+        Py_DECREF(mapping);
+        if (made == NULL) {
+            return NULL;
+        }
     }
-    else {
-        buf = Py_NewRef(self->buf == NULL ? Py_None : self->buf);
-    }
-    Py_END_CRITICAL_SECTION();
-    return buf;
 }
 
 int

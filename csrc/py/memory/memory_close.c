@@ -75,7 +75,9 @@ int
 shx_let_go(shx_state *state, shx_leftovers *taken)
 {
     int status = 0;
-    if (SHX_CLOSE_RELEASES_BUF ||
+    /* Where views are not pinned, a release would take the memory from under
+     * who kept `buf`: there it lives on, like any other view. */
+    if (SHX_PINS_VIEWS ||
         (taken->buf != NULL && !PyMemoryView_Check(taken->buf))) {
         status = end_use(taken->buf, "release");
     }
