@@ -37,6 +37,16 @@ PyErr_SetRaisedException(PyObject *error)
 }
 #endif
 
+/* A new reference, since what a dict has may go while one looks at it. */
+#if PY_VERSION_HEX < 0x030D0000
+static inline int
+PyDict_GetItemRef(PyObject *dict, PyObject *key, PyObject **result)
+{
+    *result = Py_XNewRef(PyDict_GetItemWithError(dict, key));
+    return *result != NULL ? 1 : PyErr_Occurred() ? -1 : 0;
+}
+#endif
+
 /* Objects' locks. Before 3.13 there is no free-threaded build to lock for. */
 #if PY_VERSION_HEX < 0x030D0000
 #define Py_BEGIN_CRITICAL_SECTION(op)                                         \

@@ -23,8 +23,7 @@ authkey_inside(shx_state *state, PyObject *module)
         config = PyObject_GetAttr(process, state->str._config);
     }
     if (config != NULL && PyDict_CheckExact(config)) {
-        authkey =
-            Py_XNewRef(PyDict_GetItemWithError(config, state->str.authkey));
+        (void)PyDict_GetItemRef(config, state->str.authkey, &authkey);
     }
     Py_XDECREF(process);
     Py_XDECREF(config);
