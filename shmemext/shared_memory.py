@@ -22,26 +22,6 @@ _SHM_NAME_PREFIX = "/psm_"
 _encoding = "utf8"
 
 
-def _signature(
-    self: SharedMemory,
-    name: str | None = None,
-    create: bool = False,
-    size: int = 0,
-    *,
-    track: bool | None = None,
-    reserve: bool = True,
-    readonly: bool = False,
-    mode: int | None = None,
-    exist_ok: bool = False,
-    timeout: float | None = None,
-) -> None:
-    """Called by the C code with arguments that do not fit, to have the
-    interpreter say why in its own words."""
-
-
-_signature.__name__ = "__init__"
-_signature.__qualname__ = "SharedMemory.__init__"
-
 _STDLIB_IMPORTS = {
     "_posixshmem",
     "errno",
@@ -52,6 +32,16 @@ _STDLIB_IMPORTS = {
 }
 
 
+def _signature_of_the_call() -> Any:
+    """A function for the C code to call with arguments that do not fit, to
+    have the interpreter say why in its own words."""
+    scope: dict[str, Any] = {}
+    parameters = str(SharedMemory.__text_signature__).removeprefix("(")
+    exec(f"def __init__(self, {parameters}: pass", scope)
+    scope["__init__"].__qualname__ = "SharedMemory.__init__"
+    return scope["__init__"]
+
+
 def __getattr__(name: str) -> Any:
     value: Any
     if name in _STDLIB_IMPORTS:
@@ -60,6 +50,8 @@ def __getattr__(name: str) -> Any:
         value = import_module("functools").partial
     elif name == "resource_tracker":
         value = import_module("multiprocessing.resource_tracker")
+    elif name == "_signature":
+        value = _signature_of_the_call()
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value
