@@ -6,64 +6,78 @@ CLANG ?= clang
 ROUNDS ?= 1000
 SECONDS ?= 60
 
-C_FILES := $(shell find csrc -name '*.[ch]' | sort)
+# Folders too: their time says that a file went.
+C_TREE := $(shell find csrc | sort)
+C_FILES := $(filter %.c %.h,$(C_TREE))
 CORE_FILES := $(filter csrc/core/%.c,$(C_FILES))
-SOURCES := setup.py pyproject.toml $(C_FILES)
 CORE_WARNINGS := -std=c11 -fsyntax-only -Wall -Wextra -Wpedantic -Wconversion \
 	-Wsign-conversion -Wshadow -Wstrict-prototypes -Werror -Icsrc
 BIN := $(VENV)/bin
-PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-check --quiet
-BUILD := SHMEMEXT_WERROR=1 $(PIP) install --no-build-isolation --editable
+BUILD := SHMEMEXT_WERROR=1 $(BIN)/python setup.py -q build_ext
+EDITABLE := SHMEMEXT_WERROR=1 PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-build-isolation --editable
+# One file or two for each promise that would hurt most: what the standard
+# library does, no crash, names that go and stay, lists, other processes.
+QUICK := shared_memory cpython crash guard full lifetime shareable_list processes
+GROUPS := test lint docs moving-on release
+
+define PYTHON_IS_MISSING
+shmemext needs CPython 3.11 or later, and there is no $(PYTHON): apt install python3-venv (Debian, Ubuntu), dnf install python3 (Fedora) or apk add python3 (Alpine), or name one, make PYTHON=python3.13.
+endef
+define TOOL_IS_MISSING
+make lint and make fuzz need $$tool: apt install clang clang-format (Debian, Ubuntu), dnf install clang clang-tools-extra (Fedora) or apk add clang clang-extra-tools (Alpine).
+endef
+stop = { echo "$1" >&2; exit 1; }
 
 SPHINX := $(BIN)/python -m sphinx -q -W -n -d build/doctrees
 
-.PHONY: help build demo test lint format docs docs-test bench bench-quick bench-plots storm sanitize tsan fuzz wheel sdist-test release-test clean
+.PHONY: help build demo test test-quick clang lint format docs docs-test bench bench-quick bench-plots storm sanitize tsan fuzz wheel sdist-test release-test clean
 
 help:  ## print this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 22
 
-$(BIN)/python:
-	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --upgrade pip 'setuptools>=77'
-
-$(VENV)/.built: $(SOURCES) | $(BIN)/python
-	$(BUILD) .
+# The stamp is the last to be made: what failed half way is not taken for done.
+$(VENV)/.made: $(if $(wildcard $(BIN)/python),,FORCE)
+	@command -v $(PYTHON) >/dev/null || $(call stop,$(PYTHON_IS_MISSING))
+	$(PYTHON) tools/environment.py $(VENV)
 	@touch $@
 
-$(VENV)/.test: pyproject.toml | $(BIN)/python
-	$(PIP) install --prefer-binary --group test
+FORCE:
+
+# Of the time before, for what is written meanwhile.
+$(VENV)/.built: setup.py $(wildcard tools/*.py) $(C_TREE) | $(VENV)/.made
+	@touch $@.begun
+	$(BUILD) --inplace
+	@mv $@.begun $@
+
+$(VENV)/.editable: pyproject.toml | $(VENV)/.built
+	$(EDITABLE) .
 	@touch $@
 
-$(VENV)/.lint: pyproject.toml | $(BIN)/python
-	$(PIP) install --prefer-binary --group lint
-	@touch $@
-
-$(VENV)/.docs: pyproject.toml | $(BIN)/python
-	$(PIP) install --prefer-binary --group docs
-	@touch $@
-
-$(VENV)/.moving-on: pyproject.toml | $(BIN)/python
-	$(PIP) install --prefer-binary --group moving-on
-	@touch $@
-
-$(VENV)/.release: pyproject.toml | $(BIN)/python
-	$(PIP) install --prefer-binary --group release
+$(GROUPS:%=$(VENV)/.%): $(VENV)/.%: pyproject.toml | $(VENV)/.made
+	$(BIN)/python tools/environment.py $(VENV) $*
 	@touch $@
 
 # Each peer is optional: what does not install is named, and left out.
-$(VENV)/.bench: pyproject.toml | $(BIN)/python
+$(VENV)/.bench: pyproject.toml | $(VENV)/.made
 	$(BIN)/python benchmarks/install.py
 	@touch $@
 
-build: $(VENV)/.built  ## build into a virtual environment, .venv
+build: $(VENV)/.built $(VENV)/.editable  ## build into a virtual environment, .venv
 
 demo: build  ## run the README's programs: two applications meet in a segment
 	@$(BIN)/python examples/demo.py
 
-test: $(VENV)/.built $(VENV)/.test  ## build with warnings as errors, run the tests
+test: build $(VENV)/.test  ## build with warnings as errors, run the tests: 3 minutes on two cores
+	@$(if $(ARGS),,echo "all tests, about 3 minutes on two cores; make test-quick takes 40 seconds")
 	$(BIN)/python -m pytest $(ARGS)
 
-lint: $(VENV)/.built $(VENV)/.lint  ## ruff, mypy, stubtest, clang-format, gcc and clang with -Werror
+test-quick: build $(VENV)/.test  ## run those that matter most: under a minute on two cores
+	$(BIN)/python -m pytest $(QUICK:%=tests/test_%.py) $(ARGS)
+
+clang:
+	@for tool in $(CLANG) clang-format; do command -v $$tool >/dev/null || $(call stop,$(TOOL_IS_MISSING)); done
+
+lint: clang build $(VENV)/.lint  ## ruff, mypy, stubtest, clang-format, gcc and clang with -Werror
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -71,18 +85,18 @@ lint: $(VENV)/.built $(VENV)/.lint  ## ruff, mypy, stubtest, clang-format, gcc a
 	clang-format --dry-run --Werror $(C_FILES)
 	$(CC) $(CORE_WARNINGS) $(CORE_FILES)
 	$(CLANG) $(CORE_WARNINGS) $(CORE_FILES)
-	CC=$(CLANG) SHMEMEXT_WERROR=1 $(BIN)/python setup.py -q build_ext --force --build-temp build/clang --build-lib build/clang
+	CC=$(CLANG) $(BUILD) --build-lib build/clang
 
 format: $(VENV)/.lint  ## let ruff and clang-format write
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	clang-format -i $(C_FILES)
 
-docs: $(VENV)/.built $(VENV)/.docs  ## the site, in build/docs: warnings are errors, its examples run
+docs: build $(VENV)/.docs  ## the site, in build/docs: warnings are errors, its examples run
 	$(SPHINX) -E -b html --keep-going docs build/docs
 	$(SPHINX) -b doctest docs build/doctest
 
-docs-test: $(VENV)/.built $(VENV)/.test $(VENV)/.moving-on  ## run every block of the docs, those with MPI, Dask and Ray too
+docs-test: build $(VENV)/.test $(VENV)/.moving-on  ## run every block of the docs, those with MPI, Dask and Ray too
 	$(BIN)/python -m pytest tests/test_docs.py $(ARGS)
 
 bench: build $(VENV)/.bench  ## measure against the standard library and other peers, ten minutes
@@ -103,7 +117,7 @@ sanitize:  ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 tsan:  ## the thread tests under ThreadSanitizer; PYTHON is a TSan build
 	tests/sanitize.sh thread $(PYTHON)
 
-fuzz:  ## libFuzzer at the lists' layout, under both sanitizers; SECONDS=60
+fuzz: clang  ## libFuzzer at the lists' layout, under both sanitizers; SECONDS=60
 	@mkdir -p build/fuzz/found
 	$(CLANG) -std=c11 -g -O1 -Wall -Wextra -Werror -Icsrc -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all tests/core/fuzz_list.c csrc/core/list/list.c -o build/fuzz/fuzz_list
 	build/fuzz/fuzz_list -max_total_time=$(SECONDS) -max_len=2048 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 -verbosity=0 -artifact_prefix=build/fuzz/ build/fuzz/found tests/core/corpus
@@ -112,10 +126,10 @@ wheel: $(VENV)/.release  ## build an sdist, and of it a wheel, into dist/
 	rm -rf dist
 	$(BIN)/python -m build
 
-sdist-test: wheel $(VENV)/.built $(VENV)/.test  ## install the sdist elsewhere and run all tests from there
+sdist-test: wheel build $(VENV)/.test  ## install the sdist elsewhere and run all tests from there
 	SHMEMEXT_SDIST_TESTS=all $(BIN)/python -m pytest tests/release.py -k sdist $(ARGS)
 
-release-test: wheel $(VENV)/.built $(VENV)/.test  ## what is in dist/: contents, tags, and that it works where it is installed
+release-test: wheel build $(VENV)/.test  ## what is in dist/: contents, tags, and that it works where it is installed
 	$(BIN)/python -m pytest tests/release.py $(ARGS)
 
 clean:  ## remove what was built

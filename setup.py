@@ -1,21 +1,24 @@
 # SPDX-License-Identifier: MIT
 """The extension and the reaper. All else is in pyproject.toml."""
 
+import logging
 import os
 import subprocess
 import sys
+import sysconfig
+from functools import partial
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.build import build
 from setuptools.command.build_ext import build_ext
-from setuptools.errors import LinkError
+from setuptools.errors import CompileError, LinkError
 
-if not sys.platform.startswith("linux"):
-    sys.exit(
-        f"shmemext does not build on {sys.platform} yet: it needs Linux, "
-        "where shared memory has names in /dev/shm that appear whole. "
-        "multiprocessing.shared_memory, which it replaces, works there."
-    )
+sys.path.insert(0, str(Path(__file__).parent / "tools"))
+import look
+from objects import NotCompiled, Objects
+
+look.at_interpreter()
 
 
 def files(pattern):
@@ -39,20 +42,46 @@ if os.environ.get("SHMEMEXT_WERROR"):  # ours to fix, not the user's
     flags.append("-Werror")
 
 
+class build_extension_first(build):
+    """What it lacks is said before anything else is."""
+
+    sub_commands = sorted(build.sub_commands, key=lambda c: "ext" not in c[0])
+
+
 class build_ext_and_reaper(build_ext):
-    """The reaper is a program: compiled and linked beside the extension."""
+    """Compiles what has changed, and links always: that takes no time. The
+    reaper is a program, of the same objects, beside the extension."""
 
     def run(self):
         super().run()
-        build = Path(self.build_temp)
-        objects = self.compiler.compile(
-            [*CORE, *REAPER],
-            output_dir=str(build / "reaper"),
-            include_dirs=["csrc"],
-            extra_postargs=[f for f in flags if "sanitize" not in f],
-        )
         root = Path("." if self.inplace else self.build_lib)
-        self.link_reaper(objects, str(root / "shmemext"))
+        self.link_reaper(self.compile(CORE + REAPER), str(root / "shmemext"))
+
+    def build_extensions(self):
+        folders = ["csrc", *self.compiler.include_dirs]
+        includes = [f"-I{folder}" for folder in folders]
+        command = [*self.compiler.compiler_so, *includes, *flags]
+        tag = sysconfig.get_config_var("EXT_SUFFIX").split(".")[1]
+        version = look.at_compiler(command)
+        self.objects = Objects(command, version, "build/objects", tag)
+        if not self.objects.folder.exists():
+            look.at_headers(command)
+        (extension,) = self.extensions
+        extension.extra_objects = self.compile(extension.sources, self.force)
+        extension.sources = []
+        self.force = self.compiler.force = True
+        super().build_extensions()
+
+    def compile(self, sources, again=False):
+        try:
+            return self.objects.compile(
+                sources,
+                jobs=None if self.parallel is True else self.parallel,
+                again=again,
+                say=partial(self.announce, level=logging.INFO),
+            )
+        except NotCompiled as error:
+            raise CompileError(str(error)) from None
 
     def link_reaper(self, objects, directory):
         """Statically, where that makes a program that runs: it lives as long
@@ -64,7 +93,8 @@ class build_ext_and_reaper(build_ext):
                 "shmemext-reaper",
                 output_dir=directory,
                 libraries=LIBRARIES,
-                extra_postargs=list(options),
+                # it needs a part of the core only
+                extra_postargs=["-Wl,--gc-sections", *options],
             )
 
         try:
@@ -86,15 +116,15 @@ class build_ext_and_reaper(build_ext):
 
 
 setup(
-    cmdclass={"build_ext": build_ext_and_reaper},
+    cmdclass={
+        "build": build_extension_first,
+        "build_ext": build_ext_and_reaper,
+    },
     ext_modules=[
         Extension(
             "shmemext._shmemext",
             sources=[*CORE, *files("py/**/*.c")],
-            include_dirs=["csrc"],
-            depends=files("**/*.h"),
             libraries=LIBRARIES,
-            extra_compile_args=flags,
         )
     ],
 )

@@ -6,28 +6,28 @@
 stands where ``from multiprocessing import shared_memory`` stood.
 """
 
-from typing import TYPE_CHECKING, Any
+try:
+    from ._shmemext import AnonymousMemory, MappedFile, Memory
+except ModuleNotFoundError as _error:
+    from ._unbuilt import explain
+
+    raise explain(_error) from None
 
 from . import _family
-from ._shmemext import AnonymousMemory, MappedFile, Memory
 from .shared_memory import ShareableList, SharedMemory
 
-if TYPE_CHECKING:
-    from ._install import install as install
-    from ._install import uninstall as uninstall
-    from .lifetime import Collected as Collected
-    from .lifetime import Family as Family
-    from .lifetime import Process as Process
-    from .lifetime import Segment as Segment
-    from .lifetime import collect as collect
-    from .lifetime import segments as segments
-
+# What `from shmemext import *` gives: without the types of what segments()
+# returns, or multiprocessing's Process would be gone where both are used so.
 __all__ = [
     "AnonymousMemory",
     "MappedFile",
     "Memory",
     "ShareableList",
     "SharedMemory",
+    "collect",
+    "install",
+    "segments",
+    "uninstall",
 ]
 __version__ = "0.1.0"
 
@@ -45,12 +45,29 @@ _LATER = {
     "segments": "lifetime",
 }
 
+TYPE_CHECKING = False  # as typing has it, which takes time to import
+if TYPE_CHECKING:
+    from ._install import install as install
+    from ._install import uninstall as uninstall
+    from .lifetime import Collected as Collected
+    from .lifetime import Family as Family
+    from .lifetime import Process as Process
+    from .lifetime import Segment as Segment
+    from .lifetime import collect as collect
+    from .lifetime import segments as segments
+else:
 
-def __getattr__(name: str) -> Any:
-    """What takes time to import is imported when it is asked for."""
-    if name in _LATER:
-        from importlib import import_module
+    def __getattr__(name):
+        """What takes time to import is imported when it is asked for."""
+        if name in _LATER:
+            from importlib import import_module
 
-        module = import_module(f"{__name__}.{_LATER[name]}")
-        return globals().setdefault(name, getattr(module, name))
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            module = import_module(f"{__name__}.{_LATER[name]}")
+            return globals().setdefault(name, getattr(module, name))
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """What is imported later too, and nothing that is only used here."""
+    own = {name for name in globals() if name[:1] != "_" or name[:2] == "__"}
+    return sorted((own | {*__all__, *_LATER}) - {"TYPE_CHECKING"})

@@ -32,6 +32,16 @@ _STDLIB_IMPORTS = {
 }
 
 
+def _signature_of_the_call() -> Any:
+    """A function for the C code to call with arguments that do not fit, to
+    have the interpreter say why in its own words."""
+    scope: dict[str, Any] = {}
+    parameters = str(SharedMemory.__text_signature__).removeprefix("(")
+    exec(f"def __init__(self, {parameters}: pass", scope)
+    scope["__init__"].__qualname__ = "SharedMemory.__init__"
+    return scope["__init__"]
+
+
 def __getattr__(name: str) -> Any:
     value: Any
     if name in _STDLIB_IMPORTS:
@@ -42,6 +52,8 @@ def __getattr__(name: str) -> Any:
         value = _function_like(SharedMemory)
     elif name == "resource_tracker":
         value = import_module("multiprocessing.resource_tracker")
+    elif name == "_signature":
+        value = _signature_of_the_call()
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value

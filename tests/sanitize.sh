@@ -42,13 +42,13 @@ prepare() {
         'setuptools>=77' --group test
 }
 
-# A copy of the sources, so that the extension of the checkout stays as it is.
-# The flags are the compiler's, because the reaper is linked by it alone.
+# A copy of the sources, so that the extension of the checkout stays as it is;
+# what was compiled of them before stays too, in build. The flags are the compiler's, because the reaper is linked by it alone.
 build() {
     local tree=$venv/tree
     export CC="$compiler $1" CFLAGS="-g -O1 -fno-omit-frame-pointer"
-    rm -rf "$tree"
-    mkdir "$tree"
+    mkdir -p "$tree"
+    find "$tree" -mindepth 1 -maxdepth 1 ! -name build -exec rm -rf {} +
     tar c --exclude='./.venv*' --exclude=./.git --exclude='*.so' --exclude=build --exclude=dist \
         --exclude='*.egg-info' --exclude=__pycache__ . | tar x -C "$tree"
     cd "$tree"

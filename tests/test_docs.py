@@ -329,10 +329,10 @@ def test_readme_shows_what_a_full_dev_shm_says():
 def test_readme_shows_what_setup_says_elsewhere():
     pytest.importorskip("setuptools")
     code = """
-import sys
+import runpy, sys
 import setuptools.command.build_ext
 sys.platform = "darwin"
-exec(compile(open("setup.py").read(), "setup.py", "exec"))
+runpy.run_path("setup.py")
 """
     done = subprocess.run(
         [sys.executable, "-c", code],
