@@ -21,7 +21,6 @@ _SHM_SAFE_NAME_LENGTH = 14
 _SHM_NAME_PREFIX = "/psm_"
 _encoding = "utf8"
 
-
 _STDLIB_IMPORTS = {
     "_posixshmem",
     "errno",
@@ -30,16 +29,6 @@ _STDLIB_IMPORTS = {
     "struct",
     "types",
 }
-
-
-def _signature_of_the_call() -> Any:
-    """A function for the C code to call with arguments that do not fit, to
-    have the interpreter say why in its own words."""
-    scope: dict[str, Any] = {}
-    parameters = str(SharedMemory.__text_signature__).removeprefix("(")
-    exec(f"def __init__(self, {parameters}: pass", scope)
-    scope["__init__"].__qualname__ = "SharedMemory.__init__"
-    return scope["__init__"]
 
 
 def __getattr__(name: str) -> Any:
@@ -52,8 +41,6 @@ def __getattr__(name: str) -> Any:
         value = _function_like(SharedMemory)
     elif name == "resource_tracker":
         value = import_module("multiprocessing.resource_tracker")
-    elif name == "_signature":
-        value = _signature_of_the_call()
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value
