@@ -55,13 +55,9 @@ static int
 module_traverse(PyObject *module, visitproc visit, void *arg)
 {
     shx_state *state = shx_state_of_module(module);
-    Py_VISIT(state->mapping_type);
-    Py_VISIT(state->field_type);
-    Py_VISIT(state->memory_type);
-    Py_VISIT(state->shared_memory_type);
-    Py_VISIT(state->mapped_file_type);
-    Py_VISIT(state->anonymous_memory_type);
-    Py_VISIT(state->shareable_list_type);
+#define X(n) Py_VISIT(state->n##_type);
+    SHX_TYPES(X)
+#undef X
     Py_VISIT(state->authkey);
     Py_VISIT(state->make_filename);
     return 0;
@@ -71,13 +67,9 @@ static int
 module_clear(PyObject *module)
 {
     shx_state *state = shx_state_of_module(module);
-    Py_CLEAR(state->mapping_type);
-    Py_CLEAR(state->field_type);
-    Py_CLEAR(state->memory_type);
-    Py_CLEAR(state->shared_memory_type);
-    Py_CLEAR(state->mapped_file_type);
-    Py_CLEAR(state->anonymous_memory_type);
-    Py_CLEAR(state->shareable_list_type);
+#define X(n) Py_CLEAR(state->n##_type);
+    SHX_TYPES(X)
+#undef X
     Py_CLEAR(state->zero);
     Py_CLEAR(state->process_module);
     Py_CLEAR(state->public_module);

@@ -28,14 +28,20 @@
     X(size)                                                                   \
     X(track)
 
+/* The types, which the rooms make: state->mapping_type and so on. */
+#define SHX_TYPES(X)                                                          \
+    X(mapping)                                                                \
+    X(field)                                                                  \
+    X(memory)                                                                 \
+    X(shared_memory)                                                          \
+    X(mapped_file)                                                            \
+    X(anonymous_memory)                                                       \
+    X(shareable_list)
+
 typedef struct {
-    PyTypeObject *mapping_type;
-    PyTypeObject *field_type;
-    PyTypeObject *memory_type;
-    PyTypeObject *shared_memory_type;
-    PyTypeObject *mapped_file_type;
-    PyTypeObject *anonymous_memory_type;
-    PyTypeObject *shareable_list_type;
+#define X(n) PyTypeObject *n##_type;
+    SHX_TYPES(X)
+#undef X
     /* Which family we are in, and by what: guarded by the module's lock. */
     PyObject *authkey;
     unsigned euid;
