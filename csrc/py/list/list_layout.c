@@ -58,7 +58,7 @@ plain_items(PyObject *sequence, size_t *data)
             Py_DECREF(items);
             return NULL;
         }
-        *data += shx_list_slot(&value);
+        *data += shx_value_slot(&value);
     }
     return items;
 }
@@ -112,7 +112,7 @@ fill_locked(PyObject *op, shx_mapping *mapping, PyObject *items,
         if (shx_value_from_python(item, &value) < 0) {
             return -1;
         }
-        if (offset + shx_list_slot(&value) > (size_t)data) {
+        if (offset + shx_value_slot(&value) > (size_t)data) {
             shx_raise(SHX_CORRUPT, NULL);
             return -1;
         }

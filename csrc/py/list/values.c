@@ -156,11 +156,11 @@ text_value(shx_kind kind, const char *text, Py_ssize_t length,
     if (text == NULL) {
         return -1;
     }
-    if ((size_t)length > shx_list_text_max) {
+    if ((size_t)length > shx_value_text_max) {
         PyErr_Format(PyExc_AssertionError,
                      "a text of %zd bytes is too long for a ShareableList: "
                      "%zu is the most",
-                     length, shx_list_text_max);
+                     length, shx_value_text_max);
         return -1;
     }
     *out = (shx_value){.kind = kind};
