@@ -228,11 +228,11 @@ shx_list_get(const shx_list *list, size_t index, shx_value *out)
     if (err != 0) {
         return err;
     }
-    size_t written = shx_value_text_size(format);
-    if (written == 0) {
+    if (!shx_value_is_text_format(format)) {
         return shx_value_from_bits(load(slot), format, code, out);
     }
-    if (written > size || code < 0 || code >= SHX_CODE_NONE) {
+    size_t written = shx_value_text_size(format);
+    if (written == 0 || written > size || code < 0 || code >= SHX_CODE_NONE) {
         return SHX_CORRUPT;
     }
     *out = (shx_value){.kind = code == SHX_CODE_STR ? SHX_STR : SHX_BYTES};

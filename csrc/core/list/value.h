@@ -107,7 +107,15 @@ shx_value_bits(const shx_value *value)
 shx_err shx_value_from_bits(uint64_t bits, uint64_t format, int code,
                             shx_value *out);
 
-/* The size that a text's format names, 0 if it is no text's. */
+/* Numbers have no digits there. */
+static inline bool
+shx_value_is_text_format(uint64_t word)
+{
+    shx_format format = {.word = word};
+    return format.text[0] >= '0' && format.text[0] <= '9';
+}
+
+/* The size that a text's format names, 0 if it is malformed. */
 size_t shx_value_text_size(uint64_t format);
 
 #endif
