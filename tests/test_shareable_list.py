@@ -974,6 +974,42 @@ def test_other_memory_under_the_same_object():
         sl.shm.close()
 
 
+def test_other_list_of_that_size_at_that_address():
+    """What was unmapped is mapped again where it was, most of the time."""
+    few, many = [*range(7), "x" * 264], list(range(16))
+    with made(shmemext, few) as first, made(shmemext, many) as second:
+        assert first.shm.size == second.shm.size
+        sl = ShareableList(name=first.shm.name)
+        for _ in range(10):
+            for owner, items in ((second, many), (first, few)):
+                sl.shm.close()
+                sl.shm.__init__(owner.shm.name)
+                assert list(sl) == items
+                assert sl._list_len == len(sl) == len(items)
+                assert sl._allocated_offsets == owner._allocated_offsets
+                assert sl.format == owner.format
+        sl.shm.close()
+        assert sl._list_len == len(few)
+
+
+@pytest.mark.parametrize(
+    "first", ["_list_len", "_allocated_offsets", "_offset_data_start"]
+)
+def test_sections_are_those_of_the_memory_that_is_there(first):
+    with made(shmemext, range(60)) as owner, made(shmemext, [1, 2]) as short:
+        sl = ShareableList(name=owner.shm.name)
+        sl.shm.close()
+        sl.shm.__init__(short.shm.name)
+        assert getattr(sl, first) == getattr(short, first)
+        sl.shm.close()
+
+
+def test_length_is_kept_after_close(both):
+    with made(both, ITEMS) as sl:
+        sl.shm.close()
+        assert sl._list_len == len(ITEMS)
+
+
 def test_without_constructor():
     sl = ShareableList.__new__(ShareableList)
     for use in (lambda: sl[0], lambda: len(sl), lambda: sl.shm):

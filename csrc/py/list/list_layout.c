@@ -105,7 +105,7 @@ fill_locked(PyObject *op, shx_mapping *mapping, PyObject *items,
     }
     shx_list_create(mapping->segment.address, (size_t)length, (size_t)data,
                     list);
-    LIST(op)->size = mapping->segment.size;
+    LIST(op)->segment = mapping->segment;
     if (list->marks > shx_os_page_size()) { /* marks are seldom written */
         (void)shx_os_populate(list->memory, list->marks, true);
     }
