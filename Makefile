@@ -63,11 +63,12 @@ demo: build  ## run the README's programs: two applications meet in a segment
 test: $(VENV)/.built $(VENV)/.test  ## build with warnings as errors, run the tests
 	$(BIN)/python -m pytest $(ARGS)
 
-lint: $(VENV)/.built $(VENV)/.lint  ## ruff, mypy, stubtest, clang-format, gcc and clang with -Werror
+lint: $(VENV)/.built $(VENV)/.test $(VENV)/.lint  ## ruff, mypy, stubtest, clang-format, gcc and clang with -Werror
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest shmemext --allowlist tests/stubtest-allowlist.txt
+	$(BIN)/python -m pytest -q tests/type_checks.py
 	clang-format --dry-run --Werror $(C_FILES)
 	$(CC) $(CORE_WARNINGS) $(CORE_FILES)
 	$(CLANG) $(CORE_WARNINGS) $(CORE_FILES)

@@ -46,11 +46,13 @@ _LATER = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    """What takes time to import is imported when it is asked for."""
-    if name in _LATER:
-        from importlib import import_module
+if not TYPE_CHECKING:  # whoever misspells a name is told
 
-        module = import_module(f"{__name__}.{_LATER[name]}")
-        return globals().setdefault(name, getattr(module, name))
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        """What takes time to import is imported when it is asked for."""
+        if name in _LATER:
+            from importlib import import_module
+
+            module = import_module(f"{__name__}.{_LATER[name]}")
+            return globals().setdefault(name, getattr(module, name))
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
