@@ -77,11 +77,12 @@ test-quick: build $(VENV)/.test  ## run those that matter most: under a minute o
 clang:
 	@for tool in $(CLANG) clang-format; do command -v $$tool >/dev/null || $(call stop,$(TOOL_IS_MISSING)); done
 
-lint: clang build $(VENV)/.lint  ## ruff, mypy, stubtest, clang-format, gcc and clang with -Werror
+lint: clang build $(VENV)/.test $(VENV)/.lint  ## ruff, mypy, stubtest, clang-format, gcc and clang with -Werror
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest shmemext --allowlist tests/stubtest-allowlist.txt
+	$(BIN)/python -m pytest -q tests/type_checks.py
 	clang-format --dry-run --Werror $(C_FILES)
 	$(CC) $(CORE_WARNINGS) $(CORE_FILES)
 	$(CLANG) $(CORE_WARNINGS) $(CORE_FILES)
@@ -119,7 +120,7 @@ tsan:  ## the thread tests under ThreadSanitizer; PYTHON is a TSan build
 
 fuzz: clang  ## libFuzzer at the lists' layout, under both sanitizers; SECONDS=60
 	@mkdir -p build/fuzz/found
-	$(CLANG) -std=c11 -g -O1 -Wall -Wextra -Werror -Icsrc -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all tests/core/fuzz_list.c csrc/core/list/list.c -o build/fuzz/fuzz_list
+	$(CLANG) -std=c11 -g -O1 -Wall -Wextra -Werror -Icsrc -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all tests/core/fuzz_list.c $(filter csrc/core/list/%.c,$(C_FILES)) -o build/fuzz/fuzz_list
 	build/fuzz/fuzz_list -max_total_time=$(SECONDS) -max_len=2048 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 -verbosity=0 -artifact_prefix=build/fuzz/ build/fuzz/found tests/core/corpus
 
 wheel: $(VENV)/.release  ## build an sdist, and of it a wheel, into dist/

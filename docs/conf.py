@@ -33,8 +33,9 @@ python_use_unqualified_type_names = True
 doctest_default_flags = doctest.DONT_ACCEPT_TRUE_FOR_1
 
 nitpicky = True
-# The standard library's names have no page here; ours must resolve.
-nitpick_ignore_regex = [(r"py:.*", r"(?!shmemext\b).*")]
+# The standard library's names have no page here, nor have private ones; ours
+# must resolve.
+nitpick_ignore_regex = [(r"py:.*", r"(?!shmemext\b).*|.*\._\w+")]
 
 # What is imported when it is asked for is asked for, so that automodule finds
 # it.
@@ -53,7 +54,9 @@ def stubs():
         if isinstance(node, ast.ClassDef):
             for item in node.body:
                 if isinstance(item, ast.FunctionDef):
-                    found[f"{node.name}.{item.name}"] = signature(item)
+                    # of overloads, the first says what people need to know
+                    name = f"{node.name}.{item.name}"
+                    found.setdefault(name, signature(item))
                 elif isinstance(item, ast.AnnAssign):
                     name = f"{node.name}.{ast.unparse(item.target)}"
                     found[name] = "", ast.unparse(item.annotation)

@@ -10,13 +10,15 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 from multiprocessing import managers, util
-from typing import Any
+from typing import Any, TypeVar
 
 from . import _shmemext
 from .shared_memory import ShareableList, SharedMemory
 
 __all__ = ["SharedMemoryManager", "SharedMemoryServer"]
 
+
+_Item = TypeVar("_Item", bound=float | str | bytes | None)
 
 # What typeshed leaves out of multiprocessing.managers.
 _managers: Any = managers
@@ -89,8 +91,8 @@ class SharedMemoryManager(managers.SharedMemoryManager):
         return shm
 
     def ShareableList(  # type: ignore[override]
-        self, sequence: Iterable[Any] | None, name: str | None = None
-    ) -> ShareableList:
+        self, sequence: Iterable[_Item] | None, name: str | None = None
+    ) -> ShareableList[_Item]:
         """Return a new ShareableList of these items, to be removed with the
         manager."""
         items = ShareableList(sequence, name=name)

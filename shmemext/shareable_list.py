@@ -61,12 +61,12 @@ class _Surface:  # its precise types are in _shmemext.pyi
                 self.shm.close()
                 raise
             return
-        items, data, size = self._measure(sequence or ())
-        if items and isinstance(sequence, Iterator):
+        items, length, data, size = self._measure(sequence or ())
+        if length > 0 and isinstance(sequence, Iterator):
             from struct import error
 
             raise error(
-                f"pack_into expected {len(items)} items for packing (got 0)"
+                f"pack_into expected {length} items for packing (got 0)"
             )
         self.shm = SharedMemory(name, create=True, size=size)
         try:

@@ -7,7 +7,7 @@ what the stdlib's module imports is imported here when it is asked for.
 
 import os
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._shmemext import SharedMemory
 from ._shmemext import _make_filename as _make_filename
@@ -31,20 +31,24 @@ _STDLIB_IMPORTS = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    value: Any
-    if name in _STDLIB_IMPORTS:
-        value = import_module(name)
-    elif name == "partial":
-        value = import_module("functools").partial
-    elif name == "_complain":
-        value = _function_like(SharedMemory)
-    elif name == "resource_tracker":
-        value = import_module("multiprocessing.resource_tracker")
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # whoever misspells a name is told
+
+    def __getattr__(name: str) -> Any:
+        value: Any
+        if name in _STDLIB_IMPORTS:
+            value = import_module(name)
+        elif name == "partial":
+            value = import_module("functools").partial
+        elif name == "_complain":
+            value = _function_like(SharedMemory)
+        elif name == "resource_tracker":
+            value = import_module("multiprocessing.resource_tracker")
+        else:
+            raise AttributeError(
+                f"module {__name__!r} has no attribute {name!r}"
+            )
+        globals()[name] = value
+        return value
 
 
 def _function_like(type_: Any) -> Any:

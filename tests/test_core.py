@@ -84,6 +84,30 @@ def test_core_from_plain_c(program, name, tmp_path):
     assert (done.returncode, done.stdout) == (0, "all passed\n"), done.stderr
 
 
+def test_core_is_clean_where_words_have_32_bits(tmp_path):
+    """Every place that makes a size_t of 64 bits says so. The headers are
+    this system's: only the C library's 32-bit ones may be missing."""
+    words = compiler()
+    multiarch = subprocess.run(
+        [*words, "-print-multiarch"], capture_output=True, text=True
+    ).stdout.strip()
+    (tmp_path / "gnu").mkdir()
+    (tmp_path / "gnu" / "stubs-32.h").touch()
+    command = [
+        *words,
+        *("-m32", "-std=c11", "-fsyntax-only", f"-I{CORE.parent}"),
+        *("-isystem", tmp_path, "-isystem", f"/usr/include/{multiarch}"),
+        *("-Wall", "-Wextra", "-Wconversion", "-Wsign-conversion", "-Werror"),
+    ]
+    probe = tmp_path / "probe.c"
+    probe.write_text(
+        "#include <stdint.h>\nint i[sizeof(void *) == 4 ? 1 : -1];\n"
+    )
+    if subprocess.run([*command, probe], capture_output=True).returncode:
+        pytest.skip(f"{words[0]} makes no 32-bit programs")
+    subprocess.run([*command, *sorted(CORE.rglob("*.c"))], check=True)
+
+
 def test_core_does_not_know_python():
     for path in CORE.rglob("*.[ch]"):
         assert not re.search(r"#\s*include.*Python\.h", path.read_text()), path

@@ -3,6 +3,7 @@
 layout, and what it makes of memory that is not a list."""
 
 import copy
+import gc
 import os
 import pickle
 import random
@@ -53,6 +54,11 @@ def sl():
         yield made_list
 
 
+def fill(sl, sequence, more=0):
+    items, _, data, _ = sl._measure(sequence)
+    sl._fill(items, data + more)
+
+
 def test_list_in_readonly_memory_refuses_changes(sl):
     with SharedMemory(sl.shm.name, readonly=True) as shm:
         reader = ShareableList(name=sl.shm.name)
@@ -61,7 +67,7 @@ def test_list_in_readonly_memory_refuses_changes(sl):
         for change in (
             lambda: reader.__setitem__(2, 8),
             lambda: reader._set_packing_format_and_transform(2, "q", 8),
-            lambda: reader._fill(*reader._measure(ITEMS)[:2]),
+            lambda: fill(reader, ITEMS),
         ):
             with pytest.raises(TypeError, match="read-only"):
                 change()
@@ -306,6 +312,131 @@ def test_int_beyond_64_bits(both):
         with pytest.raises(struct.error) as expected:
             struct.pack("q", 2**63)
         assert str(caught.value) == str(expected.value)
+
+
+# A sequence that changes while a list is made of it.
+
+CHANGED = """
+import sys
+{0}
+items = [*range(10), 0.5]
+changing = True
+
+
+def hook(event, args):
+    global changing
+    if changing and event in ("shmemext.create", "os.truncate"):
+        changing = False
+        {1}
+
+
+sys.addaudithook(hook)
+try:
+    sl = shared_memory.ShareableList(items)
+except Exception as error:
+    print(type(error).__name__)
+else:
+    other = shared_memory.ShareableList(name=sl.shm.name)
+    print(list(sl) == list(other) == [*range(10), 0.5])
+    other.shm.close()
+    sl.shm.close()
+    sl.shm.unlink()
+"""
+
+
+@pytest.mark.parametrize(
+    "change, stdlibs",
+    [
+        ("items.pop()", "error"),
+        ("items.clear()", "error"),
+        ("items.append(1)", "error"),
+        ("items[0] = 1000", "False"),
+        ("items[:] = ['a text of some words'] * 11", "error"),
+        ("items.insert(0, None)", "error"),
+    ],
+)
+def test_sequence_that_changes_during_the_create(both, change, stdlibs):
+    """The list is of what was there when it began; the stdlib packs what is
+    there later, or fails with struct.error and leaves a segment."""
+    way = "import shmemext as shared_memory"
+    if both is stdlib:
+        way = (
+            "from multiprocessing import resource_tracker, shared_memory\n"
+            "resource_tracker.register = lambda *arguments: None\n"
+            "resource_tracker.unregister = lambda *arguments: None"
+        )
+    before = segments()
+    done = python(CHANGED.format(way, change))
+    assert done.stdout == f"{stdlibs if both is stdlib else True}\n"
+    left = segments() - before
+    assert both is stdlib or not left
+    for name in left:
+        (DEV_SHM / name).unlink()
+
+
+def test_sequence_that_changes_when_it_is_converted():
+    class Clearing:
+        def __index__(self):
+            items.clear()
+            return 1
+
+    items = [Clearing(), "text" * 9, 2, Clearing(), [1][0]]
+    with made(shmemext, items) as sl:
+        assert items == [] and list(sl) == [1, "text" * 9, 2, 1, 1]
+
+
+def test_item_that_changes_its_type_when_it_is_converted():
+    class Plain:
+        pass
+
+    class Turning:
+        def __init__(self):
+            self.__class__ = type("Short", (Turning,), {})
+
+        def __index__(self):
+            self.__class__ = Plain
+            gc.collect()
+            raise TypeError
+
+        def __float__(self):
+            raise AssertionError("it has none any more")
+
+    with pytest.raises(TypeError, match="not 'Plain'"):
+        ShareableList([Turning()])
+
+
+def test_nobody_else_has_the_items(both):
+    """What conversions and other threads could change is not to be found."""
+    lists = []
+
+    def look():
+        lists.extend(
+            found
+            for found in gc.get_objects()
+            if type(found) in (list, tuple)
+            and any(item is looking for item in found)
+        )
+
+    class Index:
+        def __index__(self):
+            look()
+            return 1
+
+    looking = float("987654321.5")
+    items = [looking] if both is stdlib else [looking, Index()]
+    with made(both, items):
+        look()
+    assert all(found is items for found in lists)
+
+
+def test_items_that_do_not_fit_what_was_measured(sl):
+    with made(shmemext, ["room"] * 100) as other:
+        for more in (8, 16, -8, -16, -(10**6), 10**6):
+            with pytest.raises(ValueError):
+                fill(other, ITEMS, more)
+        for nothing in ([1], (1,), None, sl):
+            with pytest.raises(ValueError):
+                other._fill(nothing, 8)
 
 
 # Two kinds of peers on one list.
@@ -841,6 +972,42 @@ def test_other_memory_under_the_same_object():
         sl.shm = SharedMemory(owner.shm.name)
         assert sl[59_999] == 59_999
         sl.shm.close()
+
+
+def test_other_list_of_that_size_at_that_address():
+    """What was unmapped is mapped again where it was, most of the time."""
+    few, many = [*range(7), "x" * 264], list(range(16))
+    with made(shmemext, few) as first, made(shmemext, many) as second:
+        assert first.shm.size == second.shm.size
+        sl = ShareableList(name=first.shm.name)
+        for _ in range(10):
+            for owner, items in ((second, many), (first, few)):
+                sl.shm.close()
+                sl.shm.__init__(owner.shm.name)
+                assert list(sl) == items
+                assert sl._list_len == len(sl) == len(items)
+                assert sl._allocated_offsets == owner._allocated_offsets
+                assert sl.format == owner.format
+        sl.shm.close()
+        assert sl._list_len == len(few)
+
+
+@pytest.mark.parametrize(
+    "first", ["_list_len", "_allocated_offsets", "_offset_data_start"]
+)
+def test_sections_are_those_of_the_memory_that_is_there(first):
+    with made(shmemext, range(60)) as owner, made(shmemext, [1, 2]) as short:
+        sl = ShareableList(name=owner.shm.name)
+        sl.shm.close()
+        sl.shm.__init__(short.shm.name)
+        assert getattr(sl, first) == getattr(short, first)
+        sl.shm.close()
+
+
+def test_length_is_kept_after_close(both):
+    with made(both, ITEMS) as sl:
+        sl.shm.close()
+        assert sl._list_len == len(ITEMS)
 
 
 def test_without_constructor():

@@ -6,6 +6,9 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include <stdbool.h>
+#include <stdint.h>
+
 #if PY_VERSION_HEX < 0x030C0000
 #include <structmember.h> /* what is in Python.h since 3.12 */
 #define Py_T_PYSSIZET T_PYSSIZET
@@ -54,6 +57,35 @@ PyDict_GetItemRef(PyObject *dict, PyObject *key, PyObject **result)
         (void)(op);
 #define Py_END_CRITICAL_SECTION() }
 #define PyLong_AsInt(op) _PyLong_AsInt(op)
+#endif
+
+/* The value of an int that is small enough to lie in the object itself: lists
+ * are long, and a call for each item is most of what it would take. */
+#if PY_VERSION_HEX < 0x030C0000
+static inline bool
+shx_long_is_compact(PyObject *op)
+{
+    return Py_SIZE(op) >= -1 && Py_SIZE(op) <= 1;
+}
+
+static inline int64_t
+shx_long_compact_value(PyObject *op)
+{
+    Py_ssize_t sign = Py_SIZE(op);
+    return sign == 0 ? 0 : sign * (int64_t)((PyLongObject *)op)->ob_digit[0];
+}
+#else
+static inline bool
+shx_long_is_compact(PyObject *op)
+{
+    return PyUnstable_Long_IsCompact((PyLongObject *)op);
+}
+
+static inline int64_t
+shx_long_compact_value(PyObject *op)
+{
+    return PyUnstable_Long_CompactValue((PyLongObject *)op);
+}
 #endif
 
 /* An own GIL for each interpreter since 3.12, none at all since 3.13. */

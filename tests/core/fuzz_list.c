@@ -191,7 +191,7 @@ as_values(const uint8_t *data, size_t size)
     size_t count = parse(data, size, values, MOST);
     size_t slots = 0, total, offset = 0;
     for (size_t i = 0; i < count; i++) {
-        slots += shx_list_slot(&values[i]);
+        slots += shx_value_slot(&values[i]);
     }
     check(shx_list_size(count, slots, &total) == 0);
     char *memory = calloc(1, total);

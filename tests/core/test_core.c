@@ -379,7 +379,7 @@ list_of(const shx_value *values, size_t count, size_t *size, shx_list *list)
 {
     size_t data = 0, offset = 0;
     for (size_t i = 0; i < count; i++) {
-        data += shx_list_slot(&values[i]);
+        data += shx_value_slot(&values[i]);
     }
     CHECK(shx_list_size(count, data, size) == 0);
     char *memory = calloc(1, *size);
@@ -447,6 +447,24 @@ test_list_keeps_values(void)
     free(memory);
     CHECK(shx_list_size(SIZE_MAX, 0, &size) == SHX_TOO_LONG);
     CHECK(shx_list_size(0, SIZE_MAX, &size) == SHX_TOO_LONG);
+}
+
+static void
+test_formats_of_texts(void)
+{
+    char expected[32];
+    for (size_t slot = 8; slot <= shx_value_text_max + 1; slot += 8) {
+        shx_format format = {.word = shx_value_text_format(slot)};
+        (void)memset(expected, 0, sizeof expected);
+        (void)snprintf(expected, sizeof expected, "%zus", slot);
+        CHECK(memcmp(format.text, expected, SHX_FORMAT) == 0);
+        CHECK(shx_value_text_size(format.word) == slot);
+        if (slot > 2000) {
+            slot = 8 * slot / 7;
+            slot -= slot % 8;
+        }
+    }
+    CHECK(shx_value_text_size(shx_value_text_format(9999992)) == 9999992);
 }
 
 /* A mark that its text does not agree with any more is not believed. */
@@ -585,6 +603,7 @@ main(int argc, char **argv)
     test_copies_are_exact();
     test_ledger_removes_what_is_still_its_own();
     test_list_keeps_values();
+    test_formats_of_texts();
     test_list_forgets_marks_of_what_was_changed();
     test_list_under_a_hostile_peer();
     test_every_error_has_a_text();

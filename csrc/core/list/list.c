@@ -2,21 +2,9 @@
 #include "core/list/list.h"
 
 #include <stdatomic.h> /* numbers in one piece */
-#include <stdio.h>     /* snprintf */
 #include <string.h>    /* memcpy, memset */
 
-enum { CODE_NUMBER, CODE_STR, CODE_BYTES, CODE_NONE };
-
-const size_t shx_list_text_max = 9999991; /* the slot is "9999992s" */
-
-static const char mark_magic[8] = {'s', 'h', 'x', 'm', 'a', 'r', 'k', 's'};
-
-static const char format_int[SHX_FORMAT] = "q";
-static const char format_float[SHX_FORMAT] = "d";
-static const char format_bool[SHX_FORMAT] = {'x', 'x', 'x', 'x',
-                                             'x', 'x', 'x', '?'};
-static const char format_none[SHX_FORMAT] = {'x', 'x', 'x', 'x',
-                                             'x', 'x', '?', 'x'};
+static const shx_format magic = {{'s', 'h', 'x', 'm', 'a', 'r', 'k', 's'}};
 
 /* Aligned words are read and written in one piece. Only a hostile offset is
  * not aligned, and then nobody is owed that. */
@@ -45,31 +33,6 @@ store(char *to, uint64_t word)
     }
 }
 
-static uint64_t
-as_word(const char format[SHX_FORMAT])
-{
-    uint64_t word;
-    memcpy(&word, format, sizeof word);
-    return word;
-}
-
-static bool
-is_text(shx_kind kind)
-{
-    return kind == SHX_STR || kind == SHX_BYTES;
-}
-
-size_t
-shx_list_slot(const shx_value *value)
-{
-    if (!is_text(value->kind)) {
-        return 8;
-    }
-    size_t slot = 8 * (value->characters / 8 + 1);
-    size_t needed = (value->length + 7) / 8 * 8;
-    return slot > needed ? slot : needed;
-}
-
 static size_t
 end_of_codes(size_t length, size_t data)
 {
@@ -83,12 +46,12 @@ marks_at(size_t length, size_t data)
 }
 
 shx_err
-shx_list_size(size_t length, size_t data, size_t *size)
+shx_list_size(size_t length, uint64_t data, size_t *size)
 {
     if (length > PTRDIFF_MAX / 64 || data > PTRDIFF_MAX / 2) {
         return SHX_TOO_LONG;
     }
-    *size = marks_at(length, data) + 8 + 8 * length;
+    *size = marks_at(length, (size_t)data) + 8 + 8 * length;
     return 0;
 }
 
@@ -110,7 +73,7 @@ void
 shx_list_create(void *memory, size_t length, size_t data, shx_list *out)
 {
     *out = arrange(memory, length, data);
-    store(out->memory + out->marks, as_word(mark_magic));
+    store(out->memory + out->marks, magic.word);
     store(out->memory, length);
 }
 
@@ -128,12 +91,12 @@ shx_list_open(void *memory, size_t size, shx_list *out)
         return SHX_CORRUPT;
     }
     uint64_t data = load((char *)memory + 8 * (length + 1));
-    if (data > size || end_of_codes(length, data) > size) {
+    if (data > size - end_of_codes((size_t)length, 0)) {
         return SHX_CORRUPT;
     }
-    *out = arrange(memory, length, data);
-    if (out->marks + 8 + 8 * length > size ||
-        load(out->memory + out->marks) != as_word(mark_magic)) {
+    *out = arrange(memory, (size_t)length, (size_t)data);
+    if (out->marks + 8 + 8 * (size_t)length > size ||
+        load(out->memory + out->marks) != magic.word) {
         out->marks = 0;
     }
     return 0;
@@ -149,7 +112,7 @@ shx_list_length_now(const shx_list *list, size_t size, size_t *length)
     if (now > (size - 16) / 17) {
         return SHX_CORRUPT;
     }
-    *length = now;
+    *length = (size_t)now;
     return 0;
 }
 
@@ -169,14 +132,20 @@ find_slot(const shx_list *list, size_t index, char **slot, size_t *size)
         return SHX_CORRUPT;
     }
     *slot = list->memory + list->data + begin;
-    *size = end - begin;
+    *size = (size_t)(end - begin);
     return 0;
+}
+
+static char *
+format_of(const shx_list *list, size_t index)
+{
+    return list->memory + list->formats + 8 * index;
 }
 
 size_t
 shx_list_format(const shx_list *list, size_t index, char format[SHX_FORMAT])
 {
-    uint64_t word = load(list->memory + list->formats + 8 * index);
+    uint64_t word = load(format_of(list, index));
     memcpy(format, &word, SHX_FORMAT);
     size_t length = SHX_FORMAT;
     while (length > 0 && format[length - 1] == '\0') {
@@ -189,7 +158,9 @@ void
 shx_list_set_format(const shx_list *list, size_t index,
                     const char format[SHX_FORMAT])
 {
-    store(list->memory + list->formats + 8 * index, as_word(format));
+    uint64_t word;
+    memcpy(&word, format, SHX_FORMAT);
+    store(format_of(list, index), word);
 }
 
 int
@@ -237,7 +208,7 @@ text_length(const shx_list *list, size_t index, const char *slot, size_t size,
         uint64_t length = (mark >> 40) - 1;
         uint64_t hash = mark & ((UINT64_C(1) << 40) - 1);
         if (length <= size && hash_slot(slot, size, code) == hash) {
-            return length;
+            return (size_t)length;
         }
     }
     while (size > 0 && slot[size - 1] == '\0') {
@@ -246,191 +217,91 @@ text_length(const shx_list *list, size_t index, const char *slot, size_t size,
     return size;
 }
 
-/* The number in front of an 's', 0 if the format is another. */
-static size_t
-size_in_format(const char format[SHX_FORMAT])
-{
-    size_t size = 0;
-    for (int i = 0; i < SHX_FORMAT; i++) {
-        if (format[i] == 's' && i > 0) {
-            return i + 1 == SHX_FORMAT || format[i + 1] == '\0' ? size : 0;
-        }
-        if (format[i] < '0' || format[i] > '9') {
-            return 0;
-        }
-        size = 10 * size + (size_t)(format[i] - '0');
-    }
-    return 0;
-}
-
-static shx_err
-get_text(const shx_list *list, size_t index, const char format[SHX_FORMAT],
-         int code, shx_value *out)
+shx_err
+shx_list_get(const shx_list *list, size_t index, shx_value *out)
 {
     char *slot;
-    size_t size, written = size_in_format(format);
+    size_t size;
+    uint64_t format = load(format_of(list, index));
+    int code = shx_list_code(list, index);
     shx_err err = find_slot(list, index, &slot, &size);
     if (err != 0) {
         return err;
     }
-    if (written == 0 || written > size || code == CODE_NONE || code < 0 ||
-        code > CODE_NONE) {
+    if (!shx_value_is_text_format(format)) {
+        return shx_value_from_bits(load(slot), format, code, out);
+    }
+    size_t written = shx_value_text_size(format);
+    if (written == 0 || written > size || code < 0 || code >= SHX_CODE_NONE) {
         return SHX_CORRUPT;
     }
-    *out = (shx_value){.kind = code == CODE_STR ? SHX_STR : SHX_BYTES};
+    *out = (shx_value){.kind = code == SHX_CODE_STR ? SHX_STR : SHX_BYTES};
     out->text = slot;
-    out->length = code == CODE_NUMBER
+    out->length = code == SHX_CODE_NUMBER
                       ? written
                       : text_length(list, index, slot, written, code);
     return 0;
 }
 
-shx_err
-shx_list_get(const shx_list *list, size_t index, shx_value *out)
-{
-    char *slot, format[SHX_FORMAT];
-    size_t size;
-    uint64_t word = load(list->memory + list->formats + 8 * index);
-    memcpy(format, &word, SHX_FORMAT);
-    int code = shx_list_code(list, index);
-    bool is_int = word == as_word(format_int);
-    bool is_float = word == as_word(format_float);
-    bool is_bool = word == as_word(format_bool);
-    bool is_none = word == as_word(format_none);
-    if (!is_int && !is_float && !is_bool && !is_none) {
-        return get_text(list, index, format, code, out);
-    }
-    shx_err err = find_slot(list, index, &slot, &size);
-    if (err != 0) {
-        return err;
-    }
-    if (code == CODE_NONE) {
-        *out = (shx_value){.kind = SHX_NONE};
-        return 0;
-    }
-    if (code != CODE_NUMBER) {
-        return SHX_CORRUPT;
-    }
-    uint64_t bits = load(slot);
-    unsigned char bytes[8];
-    memcpy(bytes, &bits, sizeof bytes);
-    *out = (shx_value){.kind = SHX_INT};
-    if (is_int) {
-        memcpy(&out->integer, &bits, sizeof bits);
-    }
-    else if (is_float) {
-        out->kind = SHX_FLOAT;
-        memcpy(&out->number, &bits, sizeof bits);
-    }
-    else {
-        out->kind = SHX_BOOL;
-        out->integer = bytes[is_bool ? 7 : 6] != 0;
-    }
-    return 0;
-}
-
-/* The code and the format of a value in a slot of that size. */
-static int
-describe(const shx_value *value, size_t slot, char format[SHX_FORMAT])
-{
-    char text[32] = {0};
-    switch (value->kind) {
-    case SHX_INT:
-        memcpy(format, format_int, SHX_FORMAT);
-        return CODE_NUMBER;
-    case SHX_FLOAT:
-        memcpy(format, format_float, SHX_FORMAT);
-        return CODE_NUMBER;
-    case SHX_BOOL:
-        memcpy(format, format_bool, SHX_FORMAT);
-        return CODE_NUMBER;
-    case SHX_NONE:
-        memcpy(format, format_none, SHX_FORMAT);
-        return CODE_NONE;
-    default:
-        (void)snprintf(text, sizeof text, "%zus", slot);
-        memcpy(format, text, SHX_FORMAT);
-        return value->kind == SHX_STR ? CODE_STR : CODE_BYTES;
-    }
-}
-
-static uint64_t
-bits_of(const shx_value *value)
-{
-    uint64_t bits = 0;
-    unsigned char bytes[8] = {0};
-    if (value->kind == SHX_INT) {
-        memcpy(&bits, &value->integer, sizeof bits);
-    }
-    else if (value->kind == SHX_FLOAT) {
-        memcpy(&bits, &value->number, sizeof bits);
-    }
-    else if (value->kind == SHX_BOOL) {
-        bytes[7] = value->integer != 0;
-        memcpy(&bits, bytes, sizeof bits);
-    }
-    return bits;
-}
-
-/* Writes data and mark. Only a text that ends in NUL needs a mark: what there
- * was is taken away first, so that no reader believes it of the new value, or
- * of a CPython peer's that follows and has the old one's bytes. */
+/* Writes the data, and a mark where the text ends in NUL. */
 static void
 write_slot(const shx_list *list, size_t index, char *slot, size_t size,
            const shx_value *value, int code)
 {
-    if (list->marks != 0 && load(mark_of(list, index)) != 0) {
-        store(mark_of(list, index), 0);
-    }
-    if (!is_text(value->kind)) {
-        store(slot, bits_of(value));
+    if (!shx_value_is_text(value)) {
+        store(slot, shx_value_bits(value));
         return;
     }
     memcpy(slot, value->text, value->length);
     memset(slot + value->length, 0, size - value->length);
     if (list->marks != 0 && value->length > 0 &&
         value->text[value->length - 1] == '\0') {
-        store(mark_of(list, index), (uint64_t)(value->length + 1) << 40 |
+        store(mark_of(list, index), ((uint64_t)value->length + 1) << 40 |
                                         hash_slot(slot, size, code));
     }
 }
 
+/* Looks at no mark: there is none in fresh memory, and they are many pages. */
 void
 shx_list_append(const shx_list *list, size_t index, size_t *offset,
                 const shx_value *value)
 {
-    char format[SHX_FORMAT];
-    size_t size = shx_list_slot(value);
-    int code = describe(value, size, format);
+    size_t size = shx_value_slot(value);
+    int code = shx_value_codes[value->kind];
     write_slot(list, index, list->memory + list->data + *offset, size, value,
                code);
-    shx_list_set_format(list, index, format);
+    store(format_of(list, index), shx_value_format(value, size));
     shx_list_set_code(list, index, code);
     *offset += size;
     store(list->memory + 8 * (index + 2), *offset);
 }
 
-/* A number that replaces a number of its kind changes in one piece. */
+/* A number that replaces a number of its kind changes in one piece. The mark
+ * that there was is taken away first, so that no reader believes it of the new
+ * value, or of a CPython peer's that follows and has the old one's bytes. */
 shx_err
 shx_list_set(const shx_list *list, size_t index, const shx_value *value)
 {
-    char *slot, format[SHX_FORMAT], before[SHX_FORMAT];
+    char *slot;
     size_t size;
     shx_err err = find_slot(list, index, &slot, &size);
     if (err != 0) {
         return err;
     }
-    if (is_text(value->kind) &&
-        (value->length > size || size > shx_list_text_max + 1)) {
+    if (shx_value_is_text(value) &&
+        (value->length > size || size > shx_value_text_max + 1)) {
         return SHX_TOO_LONG;
     }
-    int code = describe(value, size, format);
-    (void)shx_list_format(list, index, before);
-    if (as_word(before) != as_word(format)) {
-        shx_list_set_format(list, index, format);
+    int code = shx_value_codes[value->kind];
+    uint64_t format = shx_value_format(value, size);
+    if (load(format_of(list, index)) != format) {
+        store(format_of(list, index), format);
     }
     if (shx_list_code(list, index) != code) {
         shx_list_set_code(list, index, code);
+    }
+    if (list->marks != 0 && load(mark_of(list, index)) != 0) {
+        store(mark_of(list, index), 0);
     }
     write_slot(list, index, slot, size, value, code);
     return 0;

@@ -9,16 +9,7 @@
  *                               [N] = K
  *   8 (N+2)          K          the data: a slot for each value
  *   8 (N+2) + K      8 N        the struct format of each value, NUL padded
- *   ... + 8 N        N          what to make of it: 0 a number, 1 str, 2
- * bytes, 3 None
- *
- *   value         format        slot
- *   int           q             8 bytes
- *   float         d             8 bytes
- *   bool          xxxxxxx?      8 bytes, the last one counts
- *   None          xxxxxx?x      8 bytes
- *   str, bytes    <slot>s       8 (characters / 8 + 1) bytes, as CPython has
- *                               it, or as many as the text needs in UTF-8
+ *   ... + 8 N        N          a code each: what to make of it
  *
  * CPython stops there, and takes every NUL at the end of a text for padding.
  * We put marks behind it, where CPython does not look, for texts that do end
@@ -40,33 +31,7 @@
 #ifndef SHX_LIST_H
 #define SHX_LIST_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include "core/error.h"
-
-typedef enum {
-    SHX_INT,
-    SHX_FLOAT,
-    SHX_BOOL,
-    SHX_NONE,
-    SHX_STR, /* UTF-8 */
-    SHX_BYTES,
-} shx_kind;
-
-typedef struct {
-    shx_kind kind;
-    union {
-        int64_t integer; /* SHX_BOOL: 0 or 1 */
-        double number;
-        struct {
-            const char *text;  /* SHX_STR, SHX_BYTES: in the caller's hands, */
-            size_t length;     /* or in the segment, to be copied at once */
-            size_t characters; /* of a new one, for the size of its slot */
-        };
-    };
-} shx_value;
+#include "core/list/value.h"
 
 /* An opened list. Nothing in it needs to be released. */
 typedef struct {
@@ -78,17 +43,9 @@ typedef struct {
     size_t marks; /* 0: it has none */
 } shx_list;
 
-enum { SHX_FORMAT = 8 };
-
-/* The longest text: its slot's format has to fit into 8 characters. */
-extern const size_t shx_list_text_max;
-
-/* The bytes of the slot that a new value gets. */
-size_t shx_list_slot(const shx_value *value);
-
 /* The size of the segment for `length` values with `data` bytes of slots:
  * SHX_TOO_LONG if there is no such size. */
-shx_err shx_list_size(size_t length, size_t data, size_t *size);
+shx_err shx_list_size(size_t length, uint64_t data, size_t *size);
 
 /* Lays an empty list out in zeroed memory of that size. Values follow by
  * shx_list_append(), exactly `length` of them, in order. */

@@ -84,18 +84,20 @@ int
 shx_list_open_locked(PyObject *op, shx_mapping *mapping)
 {
     shx_list *list = &LIST(op)->list;
-    if (list->memory == (char *)mapping->segment.address &&
-        LIST(op)->size == mapping->segment.size) {
+    const shx_segment *segment = &mapping->segment;
+    const shx_segment *opened = &LIST(op)->segment;
+    if (list->memory == (char *)segment->address &&
+        opened->size == segment->size &&
+        shx_same_file(&opened->identity, &segment->identity)) {
         return 0;
     }
     list->memory = NULL;
-    shx_err err =
-        shx_list_open(mapping->segment.address, mapping->segment.size, list);
+    shx_err err = shx_list_open(segment->address, segment->size, list);
     if (err != 0) {
         shx_raise(err, NULL);
         return -1;
     }
-    LIST(op)->size = mapping->segment.size;
+    LIST(op)->segment = *segment;
     return 0;
 }
 
@@ -337,14 +339,24 @@ list_set_shm(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
     return 0;
 }
 
+/* Stays after shm.close(), as the stdlib's does. */
 static PyObject *
 list_get_len(PyObject *op, void *Py_UNUSED(closure))
 {
+    shx_mapping *mapping = shx_list_acquire(op);
+    if (mapping == NULL) {
+        PyErr_Clear();
+    }
+    int status = 0;
     Py_ssize_t length;
     Py_BEGIN_CRITICAL_SECTION(op);
+    if (mapping != NULL) {
+        status = shx_list_open_locked(op, mapping);
+    }
     length = (Py_ssize_t)LIST(op)->list.length;
     Py_END_CRITICAL_SECTION();
-    return PyLong_FromSsize_t(length);
+    Py_XDECREF(mapping);
+    return status < 0 ? NULL : PyLong_FromSsize_t(length);
 }
 
 static PyGetSetDef list_getset[] = {

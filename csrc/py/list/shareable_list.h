@@ -12,8 +12,8 @@ typedef struct {
     PyTypeObject *mapping_type; /* what its memory is; the state keeps it */
     PyObject *dict;
     PyObject *weakrefs;
-    shx_list list; /* as opened; list.memory is NULL before */
-    size_t size;   /* of the mapping that it was opened in */
+    shx_list list;       /* as opened; list.memory is NULL before */
+    shx_segment segment; /* in which it was opened: addresses come again */
 } shx_shareable_list;
 
 #define LIST(op) ((shx_shareable_list *)(op))

@@ -7,84 +7,87 @@
 
 #include "py/list/values.h"
 
-PyDoc_STRVAR(measure_doc,
-             "_measure($self, sequence, /)\n--\n\n"
-             "Return (items, bytes of data, bytes of segment) for the list\n"
-             "of these items, which come back as plain objects.");
+/* The items of a list to be made. What runs between _measure() and _fill(),
+ * other threads among it, must not change them: so they are a copy, of plain
+ * objects, that neither Python nor the garbage collector can get at. */
+static const char items_name[] = "shmemext.items";
 
-/* Are these ints, floats and None only, 8 bytes each? Then they can stay where
- * they are; whoever changes the list before _fill() gets an error there. */
-static bool
-are_plain_numbers(PyObject *sequence)
+static void
+items_free(PyObject *capsule)
 {
-    if (!SHX_HAS_GIL ||
-        (!PyList_CheckExact(sequence) && !PyTuple_CheckExact(sequence))) {
-        return false;
-    }
-    Py_ssize_t length = PySequence_Fast_GET_SIZE(sequence);
-    for (Py_ssize_t i = 0; i < length; i++) {
-        PyObject *item = PySequence_Fast_GET_ITEM(sequence, i);
-        int overflow = 0;
-        if (PyLong_CheckExact(item)) {
-            (void)PyLong_AsLongLongAndOverflow(item, &overflow);
-        }
-        else if (!PyFloat_CheckExact(item) && item != Py_None) {
-            return false;
-        }
-        if (overflow != 0) {
-            return false;
-        }
-    }
-    return true;
+    Py_XDECREF((PyObject *)PyCapsule_GetPointer(capsule, items_name));
 }
 
-/* A list of plain objects, and the bytes of their slots. */
+static int
+make_plain(PyObject *items, Py_ssize_t i)
+{
+    PyObject *item = PyList_GET_ITEM(items, i);
+    PyObject *plain = shx_plain_item(item);
+    if (plain == NULL) {
+        return -1;
+    }
+    PyList_SET_ITEM(items, i, plain);
+    Py_DECREF(item);
+    return 0;
+}
+
+/* The copy, and the bytes of its slots. */
 static PyObject *
-plain_items(PyObject *sequence, size_t *data)
+plain_items(PyObject *sequence, uint64_t *data)
 {
     PyObject *items = PySequence_List(sequence);
-    Py_ssize_t length = items == NULL ? 0 : PyList_GET_SIZE(items);
+    if (items == NULL) {
+        return NULL;
+    }
+    PyObject_GC_UnTrack(items); /* or gc.get_objects() would hand it out */
+    uint64_t sum = 0;
+    Py_ssize_t length = PyList_GET_SIZE(items);
     for (Py_ssize_t i = 0; i < length; i++) {
         shx_value value;
         PyObject *item = PyList_GET_ITEM(items, i);
-        PyObject *plain = shx_plain_item(item);
-        if (plain == NULL) {
+        if (shx_is_short_number(item)) {
+            sum += 8;
+            continue;
+        }
+        if ((!shx_is_plain(item) && make_plain(items, i) < 0) ||
+            shx_value_from_python(PyList_GET_ITEM(items, i), &value) < 0) {
             Py_DECREF(items);
             return NULL;
         }
-        PyList_SET_ITEM(items, i, plain);
-        Py_DECREF(item);
-        if (shx_value_from_python(plain, &value) < 0) {
-            Py_DECREF(items);
-            return NULL;
-        }
-        *data += shx_list_slot(&value);
+        sum += shx_value_slot(&value);
     }
+    *data = sum;
     return items;
 }
+
+PyDoc_STRVAR(
+    measure_doc,
+    "_measure($self, sequence, /)\n--\n\n"
+    "Return (items, length, bytes of data, bytes of segment) for the\n"
+    "list of these items, which nobody but _fill() can get at.");
 
 static PyObject *
 list_measure(PyObject *Py_UNUSED(op), PyObject *sequence)
 {
-    size_t data = 0, size;
-    PyObject *items;
-    if (are_plain_numbers(sequence)) {
-        items = Py_NewRef(sequence);
-        data = 8 * (size_t)PySequence_Fast_GET_SIZE(sequence);
-    }
-    else {
-        items = plain_items(sequence, &data);
-    }
+    uint64_t data;
+    size_t size;
+    PyObject *items = plain_items(sequence, &data);
     if (items == NULL) {
         return NULL;
     }
-    shx_err err =
-        shx_list_size((size_t)PySequence_Fast_GET_SIZE(items), data, &size);
+    Py_ssize_t length = PyList_GET_SIZE(items);
+    shx_err err = shx_list_size((size_t)length, data, &size);
     if (err != 0) {
         Py_DECREF(items);
         return shx_raise(err, NULL);
     }
-    return Py_BuildValue("(Nnn)", items, (Py_ssize_t)data, (Py_ssize_t)size);
+    PyObject *capsule = PyCapsule_New(items, items_name, items_free);
+    if (capsule == NULL) {
+        Py_DECREF(items);
+        return NULL;
+    }
+    return Py_BuildValue("(Nnnn)", capsule, length, (Py_ssize_t)data,
+                         (Py_ssize_t)size);
 }
 
 /* The items of _measure() into the list's memory, which nobody knows yet. */
@@ -93,7 +96,7 @@ fill_locked(PyObject *op, shx_mapping *mapping, PyObject *items,
             Py_ssize_t data)
 {
     shx_list *list = &LIST(op)->list;
-    Py_ssize_t length = PySequence_Fast_GET_SIZE(items);
+    Py_ssize_t length = PyList_GET_SIZE(items);
     size_t size, offset = 0;
     if (data < 0 || shx_list_size((size_t)length, (size_t)data, &size) != 0 ||
         size > mapping->segment.size) {
@@ -102,21 +105,24 @@ fill_locked(PyObject *op, shx_mapping *mapping, PyObject *items,
     }
     shx_list_create(mapping->segment.address, (size_t)length, (size_t)data,
                     list);
-    LIST(op)->size = mapping->segment.size;
+    LIST(op)->segment = mapping->segment;
     if (list->marks > shx_os_page_size()) { /* marks are seldom written */
         (void)shx_os_populate(list->memory, list->marks, true);
     }
-    for (Py_ssize_t i = 0; i < length; i++) {
+    Py_ssize_t i = 0;
+    for (; i < length; i++) {
         shx_value value;
-        PyObject *item = PySequence_Fast_GET_ITEM(items, i);
-        if (shx_value_from_python(item, &value) < 0) {
+        if (shx_value_from_python(PyList_GET_ITEM(items, i), &value) < 0) {
             return -1;
         }
-        if (offset + shx_list_slot(&value) > (size_t)data) {
-            shx_raise(SHX_CORRUPT, NULL);
-            return -1;
+        if (shx_value_slot(&value) > (size_t)data - offset) {
+            break;
         }
         shx_list_append(list, (size_t)i, &offset, &value);
+    }
+    if (i < length || offset != (size_t)data) {
+        shx_raise(SHX_CORRUPT, NULL);
+        return -1;
     }
     return 0;
 }
@@ -127,13 +133,13 @@ PyDoc_STRVAR(fill_doc, "_fill($self, items, data, /)\n--\n\n"
 static PyObject *
 list_fill(PyObject *op, PyObject *args)
 {
-    PyObject *items;
+    PyObject *capsule;
     Py_ssize_t data;
-    if (!PyArg_ParseTuple(args, "On:_fill", &items, &data)) {
+    if (!PyArg_ParseTuple(args, "On:_fill", &capsule, &data)) {
         return NULL;
     }
-    if (!PyList_Check(items) && !PyTuple_Check(items)) {
-        PyErr_SetString(PyExc_TypeError, "items come from _measure()");
+    PyObject *items = PyCapsule_GetPointer(capsule, items_name);
+    if (items == NULL) {
         return NULL;
     }
     shx_mapping *mapping = shx_list_acquire_writable(op);

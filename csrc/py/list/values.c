@@ -71,24 +71,17 @@ type_error(PyObject *item)
 static PyObject *
 plain_number(PyObject *item)
 {
-    PyNumberMethods *methods = Py_TYPE(item)->tp_as_number;
-    if (methods == NULL) {
-        return type_error(item);
-    }
     const char *dot = strrchr(Py_TYPE(item)->tp_name, '.');
     if (dot != NULL && strncmp(dot, ".bool", 5) == 0) {
         int truth = PyObject_IsTrue(item);
         return truth < 0 ? NULL : PyBool_FromLong(truth);
     }
-    if (methods->nb_index != NULL) {
+    if (PyIndex_Check(item)) {
         PyObject *index = PyNumber_Index(item);
         if (index != NULL || !PyErr_ExceptionMatches(PyExc_TypeError)) {
             return index;
         }
         PyErr_Clear(); /* an array of several, for example */
-    }
-    if (methods->nb_float == NULL) {
-        return type_error(item);
     }
     double number = PyFloat_AsDouble(item);
     if (number == -1.0 && PyErr_Occurred()) {
@@ -114,9 +107,7 @@ plain_number(PyObject *item)
 PyObject *
 shx_plain_item(PyObject *item)
 {
-    if (PyLong_CheckExact(item) || PyFloat_CheckExact(item) ||
-        PyBool_Check(item) || PyUnicode_CheckExact(item) ||
-        PyBytes_CheckExact(item) || item == Py_None) {
+    if (shx_is_plain(item)) {
         return Py_NewRef(item);
     }
     if (PyUnicode_Check(item)) {
@@ -156,11 +147,11 @@ text_value(shx_kind kind, const char *text, Py_ssize_t length,
     if (text == NULL) {
         return -1;
     }
-    if ((size_t)length > shx_list_text_max) {
+    if ((size_t)length > shx_value_text_max) {
         PyErr_Format(PyExc_AssertionError,
                      "a text of %zd bytes is too long for a ShareableList: "
                      "%zu is the most",
-                     length, shx_list_text_max);
+                     length, shx_value_text_max);
         return -1;
     }
     *out = (shx_value){.kind = kind};
@@ -171,13 +162,14 @@ text_value(shx_kind kind, const char *text, Py_ssize_t length,
 }
 
 int
-shx_value_from_python(PyObject *plain, shx_value *out)
+shx_value_from_other(PyObject *plain, shx_value *out)
 {
     Py_ssize_t length = 0;
-    if (PyLong_CheckExact(plain)) { /* first: lists are long and of these */
-        *out =
-            (shx_value){.kind = SHX_INT, .integer = PyLong_AsLongLong(plain)};
-        return out->integer == -1 && PyErr_Occurred() ? overflow(plain) : 0;
+    if (PyLong_CheckExact(plain)) {
+        int beyond = 0;
+        *out = (shx_value){.kind = SHX_INT};
+        out->integer = PyLong_AsLongLongAndOverflow(plain, &beyond);
+        return beyond == 0 ? 0 : overflow(plain);
     }
     if (plain == Py_None) {
         *out = (shx_value){.kind = SHX_NONE};

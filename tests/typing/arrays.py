@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: MIT
+"""numpy, and what else takes or gives a buffer."""
+
+import hashlib
+import io
+import socket
+import struct
+import sys
+from typing import TYPE_CHECKING, assert_type
+
+import numpy as np
+import numpy.typing as npt
+
+from shmemext import (
+    AnonymousMemory,
+    MappedFile,
+    Memory,
+    ShareableList,
+    SharedMemory,
+)
+
+
+def view(memory: Memory, count: int) -> npt.NDArray[np.float64]:
+    return np.ndarray(count, dtype=np.float64, buffer=memory.buf)
+
+
+if __name__ == "__main__":
+    shm = SharedMemory(create=True, size=80)
+    array = view(shm, 10)
+    array[:] = np.arange(10)
+    print(array.sum(), np.frombuffer(shm.buf, dtype="f8")[9])
+    if sys.version_info >= (3, 12):  # where numpy's stubs know of buffers
+        print(np.frombuffer(shm, dtype=np.float64)[9])
+        print(np.ndarray(10, dtype="f8", buffer=shm)[9])
+
+    shm.write(np.ones(10))
+    shm.write(array, offset=0)
+    shm.readinto(np.zeros(10))
+    shm.readinto(bytearray(10), offset=5)
+    shm.write(b"bytes")
+    shm.write(memoryview(b"view"))
+    print(bytes(shm)[:5], memoryview(shm).nbytes)
+    print(hashlib.sha256(shm).hexdigest()[:8])
+    print(struct.unpack_from("q", shm, 8))
+    struct.pack_into("q", shm, 0, 7)
+    print(io.BytesIO(b"from a file").readinto(shm))
+    print(int.from_bytes(shm.buf[:4], "little"))
+    here, there = socket.socketpair()
+    here.sendall(shm)
+    print(there.recv_into(shm))
+    here.close()
+    there.close()
+    shm.unlink()
+
+    anonymous = AnonymousMemory(100)
+    with anonymous as memory:
+        assert_type(memory, AnonymousMemory)
+        memory.write(shm)
+    whole = ShareableList(list(np.arange(3)))
+    assert_type(whole[0], int)
+    singles = ShareableList([np.float32(0.5)])
+    assert_type(singles[0], float)
+    print(list(whole), list(singles), type(whole[0]), type(singles[0]))
+    for sl in whole, singles:
+        sl.shm.unlink()
+
+if TYPE_CHECKING:
+    shm.write("text")  # E: arg-type
+    shm.write(5)  # E: arg-type
+    MappedFile(5)  # E: arg-type
