@@ -57,6 +57,8 @@ HARMLESS = {
     "sigemptyset",
     "sigfillset",
     "sigaction",
+    "sigaddset",
+    "sigismember",
     "snprintf",
     "strchr",
     "strcmp",

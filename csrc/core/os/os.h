@@ -168,4 +168,28 @@ void shx_os_now(struct timespec *now);
  * returned. A watch of -1 waits for a moment. */
 shx_err shx_os_await(int watch, const char *name, const struct timespec *end);
 
+/* The touch of a page that cannot be had, see os_linux_fault.c.
+ *
+ * A mender is asked in the handler of the signal, in the thread that touched
+ * the address: false if that is none of ours. */
+typedef bool (*shx_mender)(void *touched);
+
+/* Has it asked from now on. What is none of ours goes to whoever handled the
+ * signal until now, and that is looked at again at each call: for others take
+ * the signal too. One call at a time. ENOSPC: seven others were found before,
+ * and the one that is there now stays. */
+shx_err shx_os_catch_faults(shx_mender mend);
+
+/* Is it still asked? 0.1 us. */
+bool shx_os_catches_faults(void);
+
+/* From here on for use in a handler, too. Can the page be read? EFAULT: it is
+ * lost. Anything else: nobody can say. Makes it present. */
+shx_err shx_os_probe(void *page);
+
+/* Puts pages of this process alone in the place of some that are there: of
+ * zeros, or a writable one with the same bytes. EFAULT: it has lost them. */
+shx_err shx_os_put_zeros(void *page, size_t size, bool writable);
+shx_err shx_os_put_copy(void *page);
+
 #endif

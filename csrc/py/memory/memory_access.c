@@ -73,6 +73,7 @@ shx_memory_buf(PyObject *op)
     }
     shx_memory *self = MEMORY(op);
     PyObject *buf = NULL;
+    shx_guard_look(); /* a forked child may ask for nothing else */
     Py_BEGIN_CRITICAL_SECTION(op);
     if (self->buf == NULL && self->mmap != NULL &&
         Py_IS_TYPE(self->mmap, state->mapping_type)) {
