@@ -34,10 +34,9 @@ def compiler():
     pytest.skip("there is no C compiler")
 
 
-@pytest.fixture(scope="module")
-def program(tmp_path_factory):
+def link(source, directory):
+    """A C program of tests/core and the core: nothing else is in it."""
     words = compiler()
-    directory = tmp_path_factory.mktemp("core")
     probe = directory / "probe.c"
     probe.write_text("int main(void) { return 0; }\n")
     made = subprocess.run(
@@ -46,7 +45,7 @@ def program(tmp_path_factory):
     )
     if made.returncode != 0:
         pytest.skip(f"{words[0]} has no sanitizers")
-    path = directory / "test_core"
+    path = directory / source.removesuffix(".c")
     sources = [
         path
         for path in sorted(CORE.rglob("*.c"))
@@ -58,7 +57,7 @@ def program(tmp_path_factory):
             *FLAGS,
             *SANITIZERS,
             f"-I{CORE.parent}",
-            ROOT / "tests" / "core" / "test_core.c",
+            ROOT / "tests" / "core" / source,
             *sources,
             "-pthread",
             "-o",
@@ -69,18 +68,23 @@ def program(tmp_path_factory):
     return path
 
 
-def test_core_from_plain_c(program, name, tmp_path):
-    # The tests' own LD_PRELOAD would put another sanitizer before this one.
+def run(*words):
+    """The tests' own LD_PRELOAD would put another sanitizer before this."""
     env = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}
+    return subprocess.run(
+        words, capture_output=True, text=True, timeout=600, env=env
+    )
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    return link("test_core.c", tmp_path_factory.mktemp("core"))
+
+
+def test_core_from_plain_c(program, name, tmp_path):
     directory = tmp_path / "family"
     directory.mkdir(mode=0o700)
-    done = subprocess.run(
-        [program, directory, name],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env=env,
-    )
+    done = run(program, directory, name)
     assert (done.returncode, done.stdout) == (0, "all passed\n"), done.stderr
 
 

@@ -58,6 +58,8 @@ HARMLESS = {
     "sigemptyset",
     "sigfillset",
     "sigaction",
+    "sigaddset",
+    "sigismember",
     "snprintf",
     "strchr",
     "strcmp",

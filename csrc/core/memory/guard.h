@@ -2,19 +2,28 @@
 /* The guard keeps a touch of a segment from killing the process.
  *
  * A name in /dev/shm cannot be sealed: whoever may write a segment may also
- * cut it short, and then the kernel answers a touch of the lost pages with
- * SIGBUS. So does a hole that a full /dev/shm has no page for. While a segment
- * is guarded, such a touch gets a page of zeros that is this process's own:
+ * cut it short, and then the kernel answers a touch of the lost pages with a
+ * signal that kills. So does a hole that a full /dev/shm has no page for.
+ * While a segment is guarded, such a touch gets zeros that are this process's
+ * own:
  *
- *   before    |  page  |  page  |  page  |   all shared
- *   cut to 1  |  page  |  lost  |  lost  |
- *   touched   |  page  |  zeros |  lost  |   zeros: private, from now on
+ *   before     |  page  |  page  |  page  |  page  |   all shared
+ *   cut to 1   |  page  |  lost  |  lost  |  lost  |
+ *   touched    |  page  |  zeros |  lost  |  lost  |   zeros: private, from
+ *   and again  |  page  |  zeros |  zeros |  zeros |          now on
  *
- * What is written there reaches nobody: the owner of the guard is notified
- * and tells the user. Any other SIGBUS goes to whoever handled it before.
+ * The second touch gets two pages, the next one four: each piece is a mapping,
+ * of which a process has not many. What can be read, be it the segment's or
+ * our own, is never replaced.
+ *
+ * What is written to the zeros reaches nobody: the owner of the guard is
+ * notified and tells the user. Any other such signal goes to whoever handled
+ * it before.
  *
  * The handler runs in the thread that touched the memory, which therefore is
  * not in any function of this file: the lock that it takes is never its own.
+ * (A handler of another signal, in C, that touches a lost page while it
+ * interrupts one of these functions would wait for itself.)
  */
 #ifndef SHX_GUARD_H
 #define SHX_GUARD_H
@@ -28,26 +37,38 @@ enum { SHX_GUARD_NAME = 64 };
 
 /* Part of whatever owns a mapping; must not move while it is listed. */
 typedef struct shx_guard {
-    struct shx_guard *next;
-    struct shx_guard **self; /* where we are linked from; NULL: not listed */
-    char *address;
+    struct shx_guard *left; /* of the tree of all, see guard.c */
+    struct shx_guard *right;
+    struct shx_guard *untold; /* the next one that the user does not know of */
+    char *address;            /* NULL: not listed */
     size_t size;
-    unsigned tears; /* pages that were touched where they are lost */
-    bool told;      /* the user knows: once for each segment is enough */
+    unsigned tears; /* touches of what is lost */
+    bool writable;
     char name[SHX_GUARD_NAME]; /* for the message; long ones are cut */
 } shx_guard;
 
-/* Handles SIGBUS from now on, once per process. `notify` is called in the
- * handler when a segment is first torn, so it must be safe there. */
-shx_err shx_guard_install(void (*notify)(void));
+/* Catches touches of lost pages from now on, once per process. `notify` is
+ * called in the handler when a segment is first torn, so it must be safe
+ * there; never by two threads at once. False: it could not take note, and is
+ * called at the next tear. */
+shx_err shx_guard_install(bool (*notify)(void));
 
+/* Others take the signal too: whoever hands out memory calls this, so that we
+ * get it back. 0.1 us where it is ours. */
+void shx_guard_look(void);
+
+/* The same for who is asked in a loop: within some milliseconds it looks but
+ * once, and costs a few nanoseconds otherwise. */
+void shx_guard_glance(void);
+
+/* The memory may be touched from now on. Looks, too. */
 void shx_guard_add(shx_guard *guard, const char *name, void *address,
-                   size_t size);
+                   size_t size, bool writable);
 
 /* To be called before the memory is unmapped. */
 void shx_guard_remove(shx_guard *guard);
 
-/* How many pages of it are lost so far? */
+/* How often was a lost page of it touched so far? */
 unsigned shx_guard_tears(const shx_guard *guard);
 
 /* Is a segment of that name mapped here? */

@@ -161,6 +161,9 @@ shx_err shx_os_remap(int fd, void *address, size_t size, bool shared);
 shx_err shx_os_watch(int *watch);
 void shx_os_now(struct timespec *now);
 
+/* Another number every few milliseconds, for a few nanoseconds. */
+uint64_t shx_os_tick(void);
+
 /* Waits for a change of the name, at most until then. ETIMEDOUT. EINTR is
  * returned. A watch of -1 waits for a moment. */
 shx_err shx_os_await(int watch, const char *name, const struct timespec *end);
@@ -230,5 +233,29 @@ shx_err shx_os_start_detached(const char *program, const char *argument);
 /* Called by that program: ends every tie to whoever started it, terminal,
  * pipes, files, directory, umask, signals. */
 shx_err shx_os_detach(void);
+
+/* The touch of a page that cannot be had, see os_linux_fault.c.
+ *
+ * A mender is asked in the handler of the signal, in the thread that touched
+ * the address: false if that is none of ours. */
+typedef bool (*shx_mender)(void *touched);
+
+/* Has it asked from now on. What is none of ours goes to whoever handled the
+ * signal until now, and that is looked at again at each call: for others take
+ * the signal too. One call at a time. ENOSPC: seven others were found before,
+ * and the one that is there now stays. */
+shx_err shx_os_catch_faults(shx_mender mend);
+
+/* Is it still asked? 0.1 us. */
+bool shx_os_catches_faults(void);
+
+/* From here on for use in a handler, too. Can the page be read? EFAULT: it is
+ * lost. Anything else: nobody can say. Makes it present. */
+shx_err shx_os_probe(void *page);
+
+/* Puts pages of this process alone in the place of some that are there: of
+ * zeros, or a writable one with the same bytes. EFAULT: it has lost them. */
+shx_err shx_os_put_zeros(void *page, size_t size, bool writable);
+shx_err shx_os_put_copy(void *page);
 
 #endif

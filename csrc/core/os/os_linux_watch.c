@@ -35,6 +35,14 @@ shx_os_now(struct timespec *now)
     (void)clock_gettime(CLOCK_MONOTONIC, now);
 }
 
+uint64_t
+shx_os_tick(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
 /* What is left until then; false if it is past. */
 static bool
 left_until(const struct timespec *end, struct timespec *left)

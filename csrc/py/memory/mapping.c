@@ -1,4 +1,14 @@
 /* SPDX-License-Identifier: MIT */
+/* Caveat: the user is warned of lost bytes by Py_AddPendingCall(), called in
+ * the handler of the signal, since nothing else reaches the interpreter from
+ * there. It takes a lock. The thread that touched the memory never holds that,
+ * so it does not wait for itself, nor for another that is here: see guard.c.
+ * But since 3.13 a thread that waits for it lets go of the GIL, or may be
+ * stopped where there is none: in the middle of whatever C code touched the
+ * memory. It would have to meet, within some nanoseconds, somebody else's
+ * pending call that is added or, without a GIL, taken out. Once per segment
+ * that is torn, that is taken for better than a warning that comes late.
+ */
 #include "py/memory/mapping.h"
 
 /* A pending call: in the main thread, as soon as it runs Python code. */
@@ -18,11 +28,11 @@ warn_of_tears(void *Py_UNUSED(context))
     return status;
 }
 
-/* In the signal handler: only what is safe there. */
-static void
+/* In the signal handler. */
+static bool
 notify(void)
 {
-    (void)Py_AddPendingCall(warn_of_tears, NULL);
+    return Py_AddPendingCall(warn_of_tears, NULL) == 0;
 }
 
 shx_mapping *
@@ -31,7 +41,7 @@ shx_mapping_new(shx_state *state)
     shx_mapping *self = PyObject_New(shx_mapping, state->mapping_type);
     if (self != NULL) {
         self->segment = (shx_segment){.address = NULL};
-        self->guard = (shx_guard){.self = NULL};
+        self->guard = (shx_guard){.address = NULL};
         self->strips = (shx_strips){0};
         self->position = 0;
         self->closed = false;
@@ -44,7 +54,7 @@ void
 shx_mapping_guard(shx_mapping *self, const char *name)
 {
     shx_guard_add(&self->guard, name, self->segment.address,
-                  self->segment.size);
+                  self->segment.size, self->segment.writable);
 }
 
 /* Unmapping a large segment takes its page tables apart: others may run. A
@@ -92,6 +102,7 @@ static PyGetSetDef mapping_getset[] = {
 static int
 mapping_getbuffer(PyObject *op, Py_buffer *view, int flags)
 {
+    shx_guard_look();
     return PyBuffer_FillInfo(view, op, shx_mapping_byte(op, 0),
                              shx_mapping_size(op),
                              !MAPPING(op)->segment.writable, flags);

@@ -108,6 +108,7 @@ shx_memory_buf(PyObject *op)
     if (state == NULL) {
         return NULL;
     }
+    shx_guard_glance(); /* a forked child may ask for nothing else */
     for (;;) {
         PyObject *buf, *mapping;
         look_for_buf(op, state->mapping_type, &buf, &mapping);

@@ -131,6 +131,7 @@ copy_bytes(PyObject *op, shx_mapping *mapping, Py_ssize_t offset,
     const shx_copying copy = {&mapping->segment, &mapping->strips,
                               open_descriptor, &from};
     const void *data = in ? place_of(mapping, view) : NULL;
+    shx_guard_look();
     from.saved = PyEval_SaveThread();
     shx_err err =
         in ? shx_copy_in(&copy, (size_t)offset, data, (size_t)length)
