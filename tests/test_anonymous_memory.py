@@ -875,3 +875,98 @@ def test_seal_of_memory_that_a_peer_has_grown():
     assert (memory.size, len(memory.buf)) == (4096, 4096)
     assert memory.refresh()
     assert (memory.size, len(memory.buf)) == (8192, 8192)
+
+
+# --- on its way
+
+
+@pytest.mark.parametrize("way", ["Pipe", "SimpleQueue", "Process"])
+def test_sending_what_is_closed_is_an_error_for_who_sends(way):
+    memory = AnonymousMemory(1000)
+    memory.close()
+    context = multiprocessing.get_context("spawn")
+    with pytest.raises(ValueError, match=r"cannot send.*is closed"):
+        if way == "Pipe":
+            ours, theirs = context.Pipe()
+            with ours, theirs:
+                ours.send(memory)
+        elif way == "SimpleQueue":
+            queue = context.SimpleQueue()
+            try:
+                queue.put(memory)
+            finally:
+                queue.close()
+        else:
+            context.Process(target=print, args=(memory,)).start()
+
+
+QUEUE = """
+import multiprocessing, resource, time
+from shmemext import AnonymousMemory
+
+COUNT = 200
+
+def receive(queue, results):
+    time.sleep(0.5)  # until the sender has come to its limit
+    received = [memory.buf[0] for memory in iter(queue.get, None)]
+    results.put(received == [i % 256 for i in range(COUNT)])
+
+def create(i):
+    refused = 0
+    while True:
+        try:
+            memory = AnonymousMemory(1000)
+        except OSError as error:
+            assert error.errno == 24 and "ulimit -n" in str(error), error
+            refused += 1
+            time.sleep(0.01)
+        else:
+            memory.buf[0] = i % 256
+            return memory, refused
+
+if __name__ == "__main__":
+    queue, results = multiprocessing.Queue(), multiprocessing.Queue()
+    receiver = multiprocessing.Process(target=receive, args=(queue, results))
+    receiver.start()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    refused = 0
+    for i in range(COUNT):
+        memory, times = create(i)
+        queue.put(memory)
+        del memory
+        refused += times
+    queue.put(None)
+    assert results.get(timeout=60)
+    receiver.join()
+    assert refused > 0
+"""
+
+
+def test_queue_loses_nothing_where_descriptors_run_out():
+    """Neither an item nor the mark at the end. Whoever makes more of them
+    than there may be is told."""
+    done = python(QUEUE)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_pipe_refuses_where_descriptors_run_out():
+    python("""
+import multiprocessing, resource
+from shmemext import AnonymousMemory
+
+memory = AnonymousMemory(1000)
+ours, theirs = multiprocessing.Pipe()
+resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+sent = 0
+try:
+    while sent < 100:
+        ours.send(memory)
+        sent += 1
+except OSError as error:
+    assert error.errno == 24 and "ulimit -n" in str(error), error
+assert 0 < sent < 40
+for _ in range(sent):  # all of them can be received
+    theirs.recv().close()
+ours.send(memory)
+theirs.recv().close()
+""")

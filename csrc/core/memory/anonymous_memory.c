@@ -4,6 +4,22 @@
 #include <errno.h>
 #include <fcntl.h> /* O_RDONLY */
 
+/* Descriptors that a create leaves alone. Sending takes half of them, see
+ * shmemext/_descriptors.py, and receiving takes some of the others: else what
+ * waits to be sent could take all there are, and wait for ever. */
+enum { SPARE = 32 };
+
+static shx_err
+create_file(int *fd)
+{
+    shx_err err = shx_os_create_anonymous(fd);
+    if (err == 0 && *fd >= shx_os_descriptors() - SPARE) {
+        shx_os_close(*fd);
+        err = EMFILE;
+    }
+    return err;
+}
+
 shx_err
 shx_anonymous_memory_create(size_t size, const shx_space *space,
                             shx_segment *out, int *fd)
@@ -11,7 +27,7 @@ shx_anonymous_memory_create(size_t size, const shx_space *space,
     int created;
     shx_file file;
     void *address = NULL;
-    shx_err err = shx_os_create_anonymous(&created);
+    shx_err err = create_file(&created);
     if (err != 0) {
         return err;
     }

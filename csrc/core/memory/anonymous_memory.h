@@ -22,7 +22,8 @@
 
 #include "core/memory/segment.h"
 
-/* ENOSPC: there is not so much memory. *fd belongs to the caller. */
+/* ENOSPC: there is not so much memory. EMFILE: few descriptors are left, which
+ * passing memory on takes. *fd belongs to the caller. */
 shx_err shx_anonymous_memory_create(size_t size, const shx_space *space,
                                     shx_segment *out, int *fd);
 

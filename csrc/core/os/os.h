@@ -95,6 +95,9 @@ uint64_t shx_os_free_memory(void);
 /* Returns when content and length are on the disk. */
 shx_err shx_os_sync(int fd);
 
+/* How many descriptors a process may have. */
+int shx_os_descriptors(void);
+
 /* The effective user of the process. */
 unsigned shx_os_user(void);
 

@@ -7,9 +7,11 @@
 #define _GNU_SOURCE
 
 #include <errno.h>
-#include <fcntl.h>  /* open, fcntl, O_TMPFILE, AT_EMPTY_PATH */
-#include <stdio.h>  /* snprintf */
-#include <unistd.h> /* linkat, unlink, fsync, pread, pwrite */
+#include <fcntl.h>        /* open, fcntl, O_TMPFILE, AT_EMPTY_PATH */
+#include <limits.h>       /* INT_MAX */
+#include <stdio.h>        /* snprintf */
+#include <sys/resource.h> /* getrlimit */
+#include <unistd.h>       /* linkat, unlink, fsync, pread, pwrite */
 
 #include "core/os/os.h"
 
@@ -82,6 +84,16 @@ shx_os_reopen(int fd, int flags, int *out)
     char link[LINK_SIZE];
     link_of(fd, link);
     return open_retrying(link, flags, 0, out);
+}
+
+int
+shx_os_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > INT_MAX) {
+        return INT_MAX;
+    }
+    return (int)limit.rlim_cur;
 }
 
 bool

@@ -91,6 +91,14 @@ create_memory(PyObject *op, shx_state *state, size_t size, bool reserve)
     if (err == ENOSPC) {
         shx_raise_full(&kind.words, NULL, size, shx_os_free_memory());
     }
+    else if (err == EMFILE) {
+        shx_raise_unsupported(
+            err,
+            "too many open files: an AnonymousMemory holds a descriptor, and "
+            "one more until it is received where it was sent. close() some, "
+            "or raise the limit (ulimit -n)",
+            NULL);
+    }
     else if (err == ENOSYS) {
         shx_raise_unsupported(
             err, "the kernel has no anonymous memory (memfd_create(2))", NULL);
@@ -285,7 +293,8 @@ PyDoc_STRVAR(
     "fileno() over a socket. It cannot be made smaller, so no peer can take\n"
     "pages away. reserve=False reserves none. It holds one descriptor.\n\n"
     "ValueError: of the size. OSError ENOSPC: there is not so much memory.\n"
-    "OSError ENOSYS: a kernel without memfd_create(2).\n"
+    "OSError EMFILE: few descriptors are left (ulimit -n). OSError ENOSYS: a\n"
+    "kernel without memfd_create(2).\n"
     "Audit event: shmemext.create with None and size, before.");
 
 static PyType_Slot anonymous_memory_slots[] = {
