@@ -91,7 +91,7 @@ class _Surface:  # its precise types are in _shmemext.pyi
 
     @property
     def _allocated_offsets(self: Any) -> list[int]:
-        return [self._offset_at(i) for i in range(self._list_len + 1)]
+        return list(map(self._offset_at, range(self._list_len + 1)))
 
     def _get_packing_format(self: Any, position: int) -> Any:
         if position < 0:

@@ -14,7 +14,12 @@ from pathlib import Path
 import operations
 from operations import NEW, NEW_FILE, OLD, OLD_FILE, OPERATIONS, SIZE
 
-from shmemext import AnonymousMemory, MappedFile, SharedMemory
+from shmemext import (
+    AnonymousMemory,
+    MappedFile,
+    ShareableList,
+    SharedMemory,
+)
 
 ROUNDS = 1000
 TRIES = 8
@@ -34,6 +39,7 @@ def counts():
         SharedMemory,
         MappedFile,
         AnonymousMemory,
+        ShareableList,
         type(spare._mmap),
         spare._name,
         spare.size,

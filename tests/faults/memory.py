@@ -19,6 +19,10 @@ PASSED = 10
 # pickle has one word for whatever goes wrong when it looks a class up.
 EXPECTED = (MemoryError, PicklingError)
 
+# A list's constructor is in Python, and CPython loses an exception when it
+# gets no memory for the traceback, anybody's: 3.11 to 3.13.
+IN_PYTHON = (*EXPECTED, SystemError)
+
 if not getattr(sys, "_is_gil_enabled", lambda: True)():
     # Without a GIL, pickle itself crashes when it gets no memory: CPython
     # 3.13, with a class of nobody's.
@@ -27,13 +31,14 @@ if not getattr(sys, "_is_gil_enabled", lambda: True)():
 
 count = 0
 for name, operation in operations.OPERATIONS.items():
+    expected = IN_PYTHON if "list" in name else EXPECTED
     k = successes = 0
     while successes < PASSED:
         try:
             error = operations.attempt(
                 operation, partial(set_nomemory, k, k + 1), remove_mem_hooks
             )
-            assert error is None or isinstance(error, EXPECTED), error
+            assert error is None or isinstance(error, expected), error
         except BaseException:
             print(f"{name}: allocation {k}")
             raise

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Every operation of the three kinds, and what must balance after each.
+"""Every operation of the three kinds and of lists, and what must balance after
+each.
 
 Used by scripts that run in a process of their own, because they make calls
 and allocations fail.
@@ -9,14 +10,17 @@ import gc
 import os
 import pickle
 import shutil
+import struct
 from atexit import register
 from contextlib import suppress
+from fractions import Fraction
 from multiprocessing import resource_tracker
 from pathlib import Path
 
 from shmemext import (
     AnonymousMemory,
     MappedFile,
+    ShareableList,
     SharedMemory,
     shared_memory,
 )
@@ -174,6 +178,60 @@ def seal(shm):
     assert memory.readonly and memory.buf.readonly
 
 
+ITEMS = [1, 1 << 40, 0.5, True, None, "text" * 50, b"bytes\0", "é"]
+
+
+def list_in(shm):
+    """That is no more to be made: its operations are tried, not the create."""
+    shm.buf[: len(LAYOUT)] = LAYOUT
+    return ShareableList(name=OLD)
+
+
+def create_list_taken(shm):
+    with suppress(FileExistsError):
+        ShareableList(ITEMS, name=OLD)
+
+
+def create_list_wrong(shm):
+    for wrong in [], 1j, 1 << 63, "\ud800":
+        with suppress(TypeError, struct.error, UnicodeEncodeError):
+            ShareableList([*ITEMS, wrong], name=NEW)
+
+
+def attach_no_list(shm):
+    shm.buf[:8] = b"\xff" * 8
+    with suppress(ValueError):
+        ShareableList(name=OLD)
+
+
+def set_items(shm):
+    """What does not fit changes nothing, whatever else goes wrong."""
+    sl = list_in(shm)
+    sl[0], sl[5], sl[6] = Fraction(1, 2), ITEMS[5][1:], b"\0"
+    for wrong in [], 1 << 63, "x" * 300, "\ud800":
+        with suppress(TypeError, struct.error, ValueError):
+            sl[1] = wrong
+    with suppress(IndexError):
+        sl[99] = 1
+    assert sl[1] == ITEMS[1]
+
+
+def search_list(shm):
+    sl = list_in(shm)
+    assert sl.count(1) == 2 and sl.index(ITEMS[5]) == 5
+    with suppress(ValueError):
+        sl.index(7)
+
+
+def look_into_list(shm):
+    sl = list_in(shm)
+    assert sl._get_packing_format(2) == "d"
+    assert len(sl._allocated_offsets) == len(ITEMS) + 1 == sl._list_len + 1
+    sl._set_packing_format_and_transform(0, "q", 1)
+    with suppress(IndexError):
+        sl._get_packing_format(99)
+
+
 def seal_with_a_view(shm):
     memory = AnonymousMemory(SIZE)
     view = memory.buf[1:]
@@ -310,6 +368,22 @@ OPERATIONS = {
     "grow anonymous": grow_anonymous,
     "from_fd": take_over,
     "from_fd, wrong": take_over_what_cannot_be,
+    "create a list": lambda shm: ShareableList(ITEMS, name=NEW),
+    "create a long list": lambda shm: ShareableList([7] * 5000, name=NEW),
+    "create a list of other numbers": lambda shm: ShareableList(
+        (Fraction(1, 2), *ITEMS), name=NEW
+    ),
+    "create a list, taken": create_list_taken,
+    "create a list, wrong": create_list_wrong,
+    "attach to a list": list_in,
+    "attach to no list": attach_no_list,
+    "items of a list": lambda shm: list(list_in(shm)),
+    "items of a list, set": set_items,
+    "search a list": search_list,
+    "format of a list": lambda shm: list_in(shm).format,
+    "repr of a list": lambda shm: repr(list_in(shm)),
+    "private names of a list": look_into_list,
+    "pickle a list": lambda shm: pickle.loads(pickle.dumps(list_in(shm))),
     "seal": seal,
     "seal with a view": seal_with_a_view,
     "seal with a peer": seal_with_a_peer,
@@ -321,6 +395,7 @@ OPERATIONS = {
 EXPECTING = {
     attach_or_create,
     create_file_taken,
+    create_list_taken,
     create_taken,
     exist_ok_smaller,
     seal_with_a_peer,
@@ -434,6 +509,10 @@ shared_memory._make_filename = f"/{NEW}".__str__
 resource_tracker.register = str.removeprefix
 resource_tracker.unregister = str.removeprefix
 
+made = ShareableList(ITEMS)
+LAYOUT = bytes(made.shm.buf)
+made.shm.close()
+made.shm.unlink()
 DIRECTORY.mkdir()
 register(shutil.rmtree, DIRECTORY)
 OLD_FILE.write_bytes(bytes(SIZE))

@@ -158,7 +158,6 @@ in_range(const shx_list *list, Py_ssize_t *position)
     return *position >= 0 && *position < length;
 }
 
-/* The item at a position from the front, or from the back if negative. */
 PyObject *
 shx_list_item_at(PyObject *op, Py_ssize_t position)
 {
