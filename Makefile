@@ -142,3 +142,6 @@ clean:  ## remove what was built
 
 consumers: build $(VENV)/.test $(VENV)/.consumers  ## memory stays for torch, pyarrow, Qt and others that take it without a copy
 	$(BIN)/python -m pytest tests/consumers/consumers.py $(ARGS)
+
+downstream: build  ## the suites of other packages, on the standard library and over install()
+	$(BIN)/python tests/downstream/run.py $(ARGS)
