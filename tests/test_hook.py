@@ -50,7 +50,7 @@ def interpreter(tmp_path_factory):
 
 def test_the_docs_have_the_line():
     docs = Path(__file__).parent.parent / "docs" / "moving-over.md"
-    assert f"```python\n{LINE}\n```" in docs.read_text()
+    assert f"```text\n{LINE}\n```" in docs.read_text()
 
 
 def test_nothing_is_imported_until_somebody_asks(interpreter):
