@@ -18,7 +18,7 @@ EDITABLE := SHMEMEXT_WERROR=1 PYTHONWARNINGS=ignore $(BIN)/python -m pip --disab
 # One file or two for each promise that would hurt most: what the standard
 # library does, no crash, names that go and stay, lists, other processes.
 QUICK := shared_memory cpython crash guard full lifetime shareable_list processes
-GROUPS := test lint docs moving-on release
+GROUPS := test lint docs moving-on release consumers
 
 define PYTHON_IS_MISSING
 shmemext needs CPython 3.11 or later, and there is no $(PYTHON): apt install python3-venv (Debian, Ubuntu), dnf install python3 (Fedora) or apk add python3 (Alpine), or name one, make PYTHON=python3.13.
@@ -137,3 +137,11 @@ clean:  ## remove what was built
 	rm -rf build dist *.egg-info $(VENV) .venv-address-* .venv-thread-* .mypy_cache .ruff_cache .hypothesis
 	rm -f shmemext/*.so shmemext/shmemext-reaper
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: consumers downstream
+
+consumers: build $(VENV)/.test $(VENV)/.consumers  ## memory stays for torch, pyarrow, Qt and others that take it without a copy
+	$(BIN)/python -m pytest tests/consumers/consumers.py $(ARGS)
+
+downstream: build  ## the suites of other packages, on the standard library and over install()
+	$(BIN)/python tests/downstream/run.py $(ARGS)

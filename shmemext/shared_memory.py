@@ -6,6 +6,7 @@ what the stdlib's module imports is imported here when it is asked for.
 """
 
 import os
+from functools import wraps
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,28 @@ _O_CREX = os.O_CREAT | os.O_EXCL
 _SHM_SAFE_NAME_LENGTH = 14
 _SHM_NAME_PREFIX = "/psm_"
 _encoding = "utf8"
+
+_init: Any = SharedMemory.__init__
+_init_unreserved: Any = wraps(_init)(
+    lambda self, *args, **kwargs: _init(
+        self, *args, **{"reserve": False, **kwargs}
+    )
+)
+
+
+def _reserve_by_default(reserve: bool | None) -> None:
+    """What reserve= is where nobody says it. None: as the environment has
+    it. The C code has True; it is left alone where that is meant."""
+    if reserve is None:
+        reserve = os.environ.get("SHMEMEXT_RESERVE") != "0"
+    kind: Any = SharedMemory
+    if not reserve:
+        kind.__init__ = _init_unreserved
+    elif kind.__init__ is _init_unreserved:
+        kind.__init__ = _init
+
+
+_reserve_by_default(None)
 
 _STDLIB_IMPORTS = {
     "_posixshmem",

@@ -96,6 +96,7 @@ def test_sdist_installs_and_passes_its_tests(unpacked, tmp_path):
         tests = ["tests"]
     # The tests of a package that is installed do not look at its sources.
     shutil.rmtree(unpacked / "shmemext")
+    (unpacked / "shmemext_hook.py").unlink()
     print(run(python, "-m", "pytest", "-q", *tests, cwd=unpacked))
     run(python, "tests/release_smoke.py", cwd=unpacked)
 
@@ -139,7 +140,7 @@ def test_wheel_has_the_package_and_no_more(wheel):
         for path in (ROOT / "shmemext").glob(pattern)
     }
     (extension,) = [name for name in names if name.endswith(".so")]
-    assert package == sources | {REAPER, extension}
+    assert package == sources | {"shmemext_hook.py", REAPER, extension}
 
 
 def test_wheel_works_where_it_is_installed(wheel, tmp_path):

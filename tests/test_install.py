@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from test_managers import wait_until_gone
 
 import shmemext
 
@@ -17,16 +18,17 @@ import shmemext
 """
 
 
-def run(tmp_path, code, *args):
+def run(tmp_path, code, *args, **env):
     """As a file, since spawn imports the main module."""
     file = tmp_path / "program.py"
     file.write_text(MAIN + code)
+    quiet = {"PYTHONWARNINGS": "ignore::DeprecationWarning"}
     done = subprocess.run(
         [sys.executable, str(file), *map(str, args)],
         capture_output=True,
         text=True,
         timeout=300,
-        env={**os.environ, "PYTHONWARNINGS": "ignore::DeprecationWarning"},
+        env={**os.environ, **quiet, **env},
     )
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
@@ -88,6 +90,43 @@ if __name__ == "__main__":
     run(tmp_path, code, method)
 
 
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_child_is_of_its_parents_family(tmp_path, method):
+    """It keeps the parent's names, whoever kills the parent."""
+    code = """
+import os, signal, time
+
+def child(name, parent):
+    from multiprocessing.shared_memory import SharedMemory
+    SharedMemory(name).buf[0] = 7
+    while SharedMemory(name).buf[0] == 7:
+        time.sleep(0.01)
+    os.kill(parent, signal.SIGKILL)
+    while os.getppid() == parent and sys.argv[1] == "spawn":
+        time.sleep(0.01)
+    time.sleep(0.5)  # the reaper's time, if it were not ours
+    print(SharedMemory(name).buf[0], flush=True)
+
+if __name__ == "__main__":
+    if len(sys.argv) == 2:
+        import subprocess
+        command = [sys.executable, __file__, sys.argv[1], "parent"]
+        print(subprocess.run(command, capture_output=True, text=True).stdout)
+    else:
+        shmemext.install()
+        from multiprocessing.shared_memory import SharedMemory
+        shm = SharedMemory(create=True, size=10)
+        get_context(sys.argv[1]).Process(
+            target=child, args=(shm.name, os.getpid())
+        ).start()
+        while shm.buf[0] != 7:
+            time.sleep(0.01)
+        shm.buf[0] = 8
+        time.sleep(300)
+"""
+    assert run(tmp_path, code, method).strip() == "8"
+
+
 def test_managers_of_multiprocessing_use_it(tmp_path):
     run(
         tmp_path,
@@ -104,6 +143,68 @@ if __name__ == "__main__":
     )
 
 
+SERVER_IS_KILLED = """
+import os, signal, time
+from pathlib import Path
+how, order, method = sys.argv[1:]
+
+def gone(names):
+    return not any(Path("/dev/shm", name).exists() for name in names)
+
+if __name__ == "__main__":
+    if order == "before":
+        from multiprocessing.managers import SharedMemoryManager
+    if how == "shmemext":
+        shmemext.install()
+    if order == "after":
+        from multiprocessing.managers import SharedMemoryManager
+    with SharedMemoryManager(ctx=get_context(method)) as manager:
+        names = [manager.SharedMemory(10).name]
+        names.append(manager.ShareableList([1, 2]).shm.name)
+        server = manager._process
+        os.kill(server.pid, signal.SIGKILL)
+        server.join()
+        manager.shutdown = lambda: None  # of a server that is gone
+    if how == "shmemext":
+        while not gone(names):  # if they never are, run() says so
+            time.sleep(0.01)
+    else:
+        assert not gone(names)
+        from multiprocessing.shared_memory import SharedMemory
+        for name in names:
+            SharedMemory(name).unlink()
+"""
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("order", ["before", "after"])
+@pytest.mark.parametrize("how", ["shmemext", "multiprocessing"])
+def test_segments_go_when_a_managers_server_is_killed(
+    tmp_path, how, order, method
+):
+    """The standard library's stay as long as the client lives."""
+    run(tmp_path, SERVER_IS_KILLED, how, order, method)
+
+
+def test_server_of_the_stdlib_leaves_the_names_to_its_clients(tmp_path):
+    """Such a server does not own them, so a client's family goes on to."""
+    name = run(
+        tmp_path,
+        """
+import os, signal
+if __name__ == "__main__":
+    from multiprocessing.managers import SharedMemoryManager
+    manager = SharedMemoryManager(ctx=get_context("fork"))
+    manager.start()
+    shmemext.install()
+    print(manager.SharedMemory(10).name)
+    os.kill(manager._process.pid, signal.SIGKILL)
+    manager._process.join()
+""",
+    ).strip()
+    assert wait_until_gone(name)
+
+
 @pytest.mark.parametrize("imported", [True, False])
 def test_uninstall_puts_everything_back(tmp_path, imported):
     run(
@@ -115,9 +216,19 @@ before = (
     resource_tracker.unregister,
     multiprocessing.spawn.get_preparation_data,
 )
+def classes(managers):
+    return [
+        dict(vars(kind)) for kind in (
+            managers.SharedMemoryManager,
+            managers.SharedMemoryServer,
+            managers._SharedMemoryTracker,
+        )
+    ]
+path = list(sys.meta_path)
 if sys.argv[1] == "True":
     import multiprocessing.managers
     theirs = multiprocessing.managers.shared_memory
+    methods = classes(multiprocessing.managers)
 for _ in range(2):
     shmemext.install()
     shmemext.install()
@@ -132,6 +243,13 @@ assert multiprocessing.shared_memory is now
 assert multiprocessing.managers.shared_memory is now
 if sys.argv[1] == "True":
     assert now is theirs
+    assert classes(multiprocessing.managers) == methods
+assert sys.meta_path == path
+assert not any(
+    "shmemext" in vars(value).get("__module__", "")
+    for kind in classes(multiprocessing.managers)
+    for value in kind.values() if hasattr(value, "__dict__")
+)
 assert before == (
     resource_tracker.register,
     resource_tracker.unregister,
@@ -216,5 +334,132 @@ with mock.patch.object(
     resource_tracker.unregister("/shm", "shared_memory")
     shmemext.uninstall()
 assert calls == [("/sem", "semaphore")] * 2 + [("/shm", "shared_memory")] * 2
+""",
+    )
+
+
+# What a create takes at once is in the blocks of its file.
+BLOCKS = """
+import os
+
+def blocks(shm):
+    try:
+        return os.stat(f"/dev/shm/{shm.name}").st_blocks
+    finally:
+        shm.close()
+        shm.unlink()
+
+def report(queue=None, *, depth=1):
+    from multiprocessing.shared_memory import SharedMemory
+    seen = [
+        blocks(SharedMemory(create=True, size=1 << 20)) > 0,
+        blocks(shmemext.SharedMemory(create=True, size=1 << 20)) > 0,
+    ]
+    # What is said is what is done.
+    assert blocks(shmemext.SharedMemory(None, True, 1 << 20, reserve=True))
+    assert not blocks(shmemext.SharedMemory(None, True, 9999, reserve=False))
+    if queue is None:
+        return seen
+    queue.put(seen)
+    if depth:
+        in_child(sys.argv[1], queue)
+
+def in_child(method, queue):
+    process = get_context(method).Process(
+        target=report, args=(queue,), kwargs={"depth": 0}
+    )
+    process.start()
+    process.join()
+
+def of_two_generations(method):
+    context = get_context(method)
+    queue = context.SimpleQueue()
+    process = context.Process(target=report, args=(queue,))
+    process.start()
+    process.join()
+    return [queue.get(), queue.get()]
+"""
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_install_says_what_reserve_is_by_default(tmp_path, method):
+    code = """
+if __name__ == "__main__":
+    shmemext.install()
+    assert report() == [True, True]
+    shmemext.install(reserve=False)
+    shmemext.install()
+    assert report() == [False, False]
+    assert of_two_generations(sys.argv[1]) == [[False, False]] * 2
+    shmemext.install(reserve=True)
+    assert report() == [True, True]
+    shmemext.install(reserve=False)
+    shmemext.uninstall()
+    assert blocks(shmemext.SharedMemory(create=True, size=1 << 20))
+"""
+    run(tmp_path, BLOCKS + code, method)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_environment_says_what_reserve_is_by_default(tmp_path, method):
+    code = """
+if __name__ == "__main__":
+    assert not blocks(shmemext.SharedMemory(create=True, size=1 << 20))
+    shmemext.install()
+    assert report() == [False, False]
+    assert of_two_generations(sys.argv[1]) == [[False, False]] * 2
+    shmemext.install(reserve=True)
+    assert report() == [True, True]
+    shmemext.uninstall()
+    assert not blocks(shmemext.SharedMemory(create=True, size=1 << 20))
+"""
+    run(tmp_path, BLOCKS + code, method, SHMEMEXT_RESERVE="0")
+
+
+def test_unreserved_by_default_changes_nothing_else(tmp_path):
+    run(
+        tmp_path,
+        """
+before = shmemext.SharedMemory.__init__
+def complaint(*args, **kwargs):
+    try:
+        shmemext.SharedMemory(*args, **kwargs)
+    except TypeError as error:
+        return str(error)
+said = complaint(no_such_argument=1)
+shmemext.install(reserve=False)
+assert complaint(no_such_argument=1) == said, said
+
+class Mine(shmemext.SharedMemory):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.mine = True
+
+shm = Mine(None, True, 10)
+other = shmemext.SharedMemory(shm.name, readonly=True)
+shm.buf[0] = 7
+assert shm.mine and other.buf[0] == 7 and other.readonly
+items = shmemext.ShareableList(["one", 2])
+assert list(shmemext.ShareableList(name=items.shm.name)) == ["one", 2]
+items.shm.unlink()
+shm.unlink()
+shmemext.uninstall()
+assert shmemext.SharedMemory.__init__ is before
+""",
+    )
+
+
+def test_package_that_is_not_there_is_an_error_and_leaves_nothing(tmp_path):
+    run(
+        tmp_path,
+        """
+path = list(sys.meta_path)
+try:
+    shmemext.install("no_such_package")
+except ModuleNotFoundError as error:
+    assert error.name == "no_such_package"
+else:
+    raise AssertionError
+assert sys.meta_path == path
 """,
     )

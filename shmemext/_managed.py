@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: MIT
+"""What ours do otherwise than the classes of multiprocessing.managers, as
+methods for those classes: shmemext.managers inherits them, and install() puts
+them there.
+
+multiprocessing.managers is not imported here: it may be halfway through its
+own import.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from multiprocessing import util
+from types import FunctionType
+from typing import Any, TypeVar
+
+from . import _shmemext
+from .shared_memory import ShareableList, SharedMemory
+
+_Item = TypeVar("_Item", bound=float | str | bytes | None)
+
+
+class _SharedMemoryTracker:
+    segment_names: list[str]
+
+    def register_segment(self, segment_name: str) -> None:
+        util.debug(f"Register segment {segment_name!r} in pid {os.getpid()}")
+        family = vars(self).setdefault("_family", os.urandom(16).hex())
+        _shmemext._adopt(segment_name, family)
+        self.segment_names.append(segment_name)
+
+    def destroy_segment(self, segment_name: str) -> None:
+        util.debug(f"Destroy segment {segment_name!r} in pid {os.getpid()}")
+        self.segment_names.remove(segment_name)
+        with (
+            suppress(FileNotFoundError),
+            SharedMemory(segment_name) as segment,
+        ):
+            segment.unlink()
+        _shmemext._disown(segment_name)
+
+
+class SharedMemoryServer:
+    shared_memory_context: _SharedMemoryTracker
+
+    def track_segment(self, c: object, segment_name: str) -> bool:
+        """Add the name to those that this server removes. True, where the
+        stdlib's server has nothing to say: it owns the name by now."""
+        self.shared_memory_context.register_segment(segment_name)
+        return True
+
+
+class SharedMemoryManager:
+    def _hand_over(self, shm: SharedMemory) -> None:
+        from multiprocessing import managers
+
+        me: Any = self
+        dispatch: Any = vars(managers)["dispatch"]  # typeshed has it not
+        try:
+            with me._Client(me._address, authkey=me._authkey) as conn:
+                owned = dispatch(conn, None, "track_segment", (shm.name,))
+        except BaseException:
+            shm.close()
+            shm.unlink(missing_ok=True)
+            raise
+        if owned:
+            _shmemext._disown(shm.name)
+
+    def SharedMemory(self, size: int, name: str | None = None) -> SharedMemory:
+        """Return a new SharedMemory of size bytes, to be removed with the
+        manager. ConnectionError, FileNotFoundError: the manager is gone."""
+        shm = SharedMemory(name, create=True, size=size)
+        self._hand_over(shm)
+        return shm
+
+    def ShareableList(
+        self, sequence: Iterable[_Item] | None, name: str | None = None
+    ) -> ShareableList[_Item]:
+        """Return a new ShareableList of these items, to be removed with the
+        manager."""
+        items = ShareableList(sequence, name=name)
+        self._hand_over(items.shm)
+        return items
+
+
+KINDS: tuple[type, ...] = (
+    _SharedMemoryTracker,
+    SharedMemoryServer,
+    SharedMemoryManager,
+)
+
+
+def methods(kind: type) -> Iterator[tuple[str, Callable[..., Any]]]:
+    for name, value in vars(kind).items():
+        if isinstance(value, FunctionType):
+            yield name, value
