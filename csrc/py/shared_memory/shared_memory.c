@@ -90,7 +90,8 @@ static const shx_memory_kind kind = {
               .place = shx_os_place,
               .hint =
                   "containers give it 64 MB unless told otherwise: docker run "
-                  "--shm-size; reserve=False creates without reserving"},
+                  "--shm-size; reserve=False, or SHMEMEXT_RESERVE=0 in "
+                  "the environment, creates without reserving"},
     .slash = true,
     .clear = shared_memory_clear,
     .label = label_of,
