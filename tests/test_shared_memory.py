@@ -693,13 +693,28 @@ def test_attributes_of_an_open_object(block):
     assert view.obj is block._mmap
 
 
-def test_attributes_after_close_and_unlink(block):
+def test_attributes_after_close_and_unlink(both, block):
     name = block.name
     block.close()
     block.unlink()
     assert (block.name, block.size, block.buf) == (name, 100, None)
     assert (block._buf, block._mmap, block._fd) == (None, None, -1)
-    assert repr(block) == f"SharedMemory('{name}', size=100)"
+    end = ", closed, unlinked" if both.__name__ == MODULE else ""
+    assert repr(block) == f"SharedMemory('{name}', size=100{end})"
+
+
+def test_repr_says_what_has_ended(shm, name):
+    begin = f"SharedMemory({shm.name!r}, size=100"
+    assert repr(shm) == f"{begin})"
+    again = SharedMemory(shm.name)
+    again.close()
+    assert repr(again) == f"{begin}, closed)"
+    shm.unlink()
+    assert repr(shm) == f"{begin}, unlinked)"
+    shm.close()
+    assert repr(shm) == f"{begin}, closed, unlinked)"
+    shm.__init__(name, create=True, size=7)
+    assert repr(shm) == f"SharedMemory({name!r}, size=7)"
 
 
 @pytest.mark.parametrize("attribute", ["name", "size", "buf"])

@@ -12,12 +12,17 @@
 #define SHX_NAMES(X)                                                          \
     X(_SHM_NAME_PREFIX)                                                       \
     X(_SHM_SAFE_NAME_LENGTH)                                                  \
+    X(_buf)                                                                   \
     X(_config)                                                                \
     X(_current_process)                                                       \
+    X(_fd)                                                                    \
     X(_flags)                                                                 \
     X(_make_filename)                                                         \
+    X(_mmap)                                                                  \
     X(_mode)                                                                  \
+    X(_name)                                                                  \
     X(_prepend_leading_slash)                                                 \
+    X(_size)                                                                  \
     X(_track)                                                                 \
     X(authkey)                                                                \
     X(close)                                                                  \

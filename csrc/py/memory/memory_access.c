@@ -142,6 +142,7 @@ shx_memory_fd_locked(PyObject *op)
         Py_DECREF(label);
         return -1;
     }
+    self->fd_identity = self->identity;
     return self->fd = fd;
 }
 

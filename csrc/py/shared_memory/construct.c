@@ -14,9 +14,11 @@
 #include "py/shared_memory/arguments.h"
 #include "py/shared_memory/attributes.h"
 #include "py/shared_memory/filename.h"
+#include "py/shared_memory/hidden.h"
 #include "py/shared_memory/lifetime.h"
 #include "py/shared_memory/object.h"
 #include "py/shared_memory/tracker.h"
+#include "py/shared_memory/unlink.h"
 
 /* What a construction has got hold of. */
 typedef struct {
@@ -259,6 +261,7 @@ adopt(PyObject *op, PyObject *name, PyObject *size, const opened *segment)
     self->name = name;
     self->record = segment->record;
     self->created = segment->created;
+    self->unlinked = false;
     self->base.unreserved = segment->unreserved;
     Py_END_CRITICAL_SECTION();
     Py_XDECREF(old_name);
@@ -288,6 +291,20 @@ undo_create(PyObject *name, const opened *segment)
     }
 }
 
+/* The same when the object has it already. */
+static void
+undo(shx_state *state, PyObject *op, PyObject *name, bool created)
+{
+    PyObject *error = PyErr_GetRaisedException();
+    if (created && shx_unlink_name(state, op, name, true) < 0) {
+        PyErr_Clear();
+    }
+    if (shx_memory_close(state, op) < 0) {
+        PyErr_Clear();
+    }
+    PyErr_SetRaisedException(error);
+}
+
 static int
 construct(shx_state *state, PyObject *op, const shx_call *call, int create,
           opened *segment)
@@ -308,8 +325,13 @@ construct(shx_state *state, PyObject *op, const shx_call *call, int create,
         }
         goto failed;
     }
-    adopt(op, name, size, segment);
-    return 0;
+    adopt(op, Py_NewRef(name), size, segment);
+    int status = shx_hidden_fill(state, op);
+    if (status < 0) {
+        undo(state, op, name, segment->created);
+    }
+    Py_DECREF(name);
+    return status;
 failed:
     Py_XDECREF(size);
     Py_XDECREF(name);
