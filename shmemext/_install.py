@@ -5,6 +5,7 @@ that cannot be edited."""
 import multiprocessing
 import sys
 from collections.abc import Callable
+from functools import wraps
 from multiprocessing import resource_tracker, spawn
 from typing import Any
 
@@ -45,7 +46,7 @@ class _Installation:
             resource_tracker.unregister
         )
         self.put(spawn, "get_preparation_data", self.preparation_data)
-        self.put(resource_tracker, "register", self.on_register)
+        self.put(resource_tracker, "register", self.registering())
         self.put(resource_tracker, "unregister", self.on_unregister)
 
     def put(self, module: Any, name: str, value: Any) -> None:
@@ -73,6 +74,16 @@ class _Installation:
         data = self.prepare(name)
         path = data.get("sys_path", sys.path)
         return {"shmemext": _Installer(path), **data}
+
+    def registering(self) -> Callable[[str, str], Any]:
+        """In place of register(): a function, which can say whom it passes
+        calls on to. One that does not keeps names from their family."""
+
+        @wraps(self.register)
+        def register(name: str, rtype: str) -> Any:
+            return self.on_register(name, rtype)
+
+        return register
 
     def on_register(self, name: str, rtype: str) -> Any:
         if rtype == "shared_memory":

@@ -2,16 +2,31 @@
 """What programs in the wild do with SharedMemory beside calling it: each test
 runs on the standard library too, and wants the same of both."""
 
+import _posixshmem
+import copy
+import functools
 import gc
 import mmap
 import os
+import pickle
+import subprocess
+import sys
+import time
 from multiprocessing import resource_tracker
 
-import _posixshmem
+import numpy as np
 import pytest
-from conftest import DEV_SHM, descriptors
+from conftest import DEV_SHM, descriptors, python
 
 from shmemext import SharedMemory
+
+
+@pytest.fixture
+def shm():
+    shm = SharedMemory(create=True, size=100)
+    yield shm
+    shm.close()
+    shm.unlink()
 
 
 @pytest.fixture(params=["defaults", "bare"])
@@ -139,3 +154,174 @@ def test_descriptor_that_a_program_puts_there_is_closed(both, name):
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(fd)
     shm.unlink()
+
+
+# --- who owns the memory: google/grain asks isinstance(..., mmap.mmap)
+
+
+def test_mapping_passes_for_an_mmap(both, name):
+    shm = both.SharedMemory(name, create=True, size=64)
+    array = np.ndarray(8, "i8", shm.buf)
+    slice_ = np.ndarray(4, "i8", shm.buf[32:])
+    for owner in (shm._mmap, shm.buf.obj, array.base, slice_.base):
+        assert isinstance(owner, mmap.mmap)
+        assert not isinstance(owner, (bytes, np.ndarray, memoryview))
+    single = functools.singledispatch(lambda owner: "other")
+    single.register(mmap.mmap, lambda owner: "mmap")
+    assert single(shm._mmap) == "mmap"
+    del array, slice_, owner
+    shm.close()
+    shm.unlink()
+
+
+def test_mapping_stays_what_it_is(shm):
+    mapping = shm._mmap
+    assert type(mapping).__name__ == "Mapping"
+    assert isinstance(mapping, type(mapping))
+    assert not issubclass(type(mapping), mmap.mmap)
+    assert "Mapping" in repr(mapping)
+    assert set(dir(mapping)) == set(dir(type(mapping)))
+    assert not hasattr(mapping, "find")
+    with pytest.raises(TypeError, match="mmap"):
+        mmap.mmap.find(mapping, b"x")  # whoever asks for the real type
+    with pytest.raises(AttributeError):
+        mapping.__class__ = object
+    assert np.frombuffer(mapping, "u1").size == 100
+    assert memoryview(mapping).nbytes == 100
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_mapping_is_not_pickled_or_copied(both, name, protocol):
+    shm = both.SharedMemory(name, create=True, size=64)
+    with pytest.raises(TypeError, match="cannot pickle"):
+        pickle.dumps(shm._mmap, protocol)
+    for copier in (copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="cannot pickle"):
+            copier(shm._mmap)
+    shm.close()
+    shm.unlink()
+
+
+def test_mapping_without_mmap_is_its_type():
+    python("""
+import sys
+from shmemext import SharedMemory
+shm = SharedMemory(create=True, size=1)
+assert "mmap" not in sys.modules
+assert shm._mmap.__class__ is type(shm._mmap)
+import mmap
+assert shm._mmap.__class__ is mmap.mmap
+sys.modules["mmap"] = None
+assert shm._mmap.__class__ is type(shm._mmap)
+shm.unlink()
+""")
+
+
+# --- keeping a name from the resource tracker: what CPython's gh-82300 teaches
+
+AROUND = """
+register = resource_tracker.register
+resource_tracker.register = lambda *args, **kwargs: None
+try:
+    shm = SharedMemory(name, create=True, size=64)
+finally:
+    resource_tracker.register = register
+"""
+
+MOCKED = """
+from unittest.mock import patch
+with patch("multiprocessing.resource_tracker.register", lambda *args: None):
+    shm = SharedMemory(name, create=True, size=64)
+"""
+
+FOR_GOOD = """
+def fix_register(name, rtype):
+    if rtype == "shared_memory":
+        return
+    return resource_tracker._resource_tracker.register(name, rtype)
+resource_tracker.register = fix_register
+resource_tracker._CLEANUP_FUNCS.pop("shared_memory", None)
+shm = SharedMemory(name, create=True, size=64)
+"""
+
+SUBCLASS = """
+import threading
+class Untracked(SharedMemory):
+    __lock = threading.Lock()
+    def __init__(self, name=None, create=False, size=0, *, track=False):
+        self._track = track
+        with self.__lock:
+            register = resource_tracker.register
+            resource_tracker.register = self.__register
+            try:
+                super().__init__(name=name, create=create, size=size)
+            finally:
+                resource_tracker.register = register
+    @staticmethod
+    def __register(*args, **kwargs):
+        return
+shm = Untracked(name, create=True, size=64)
+"""
+
+
+@pytest.mark.parametrize(
+    "install", ["", "import shmemext\nshmemext.install()"]
+)
+@pytest.mark.parametrize("recipe", [AROUND, MOCKED, FOR_GOOD, SUBCLASS])
+def test_name_kept_from_the_tracker_stays(both, name, recipe, install):
+    done = python(
+        f"""
+import sys
+import time
+from multiprocessing import resource_tracker
+{install}
+from {both.__name__} import SharedMemory
+name = sys.argv[1]
+{recipe}
+shm.buf[0] = 5
+shm.close()
+""",
+        name,
+    )
+    wait_for_reaper()
+    assert (DEV_SHM / name).read_bytes()[0] == 5
+    assert done.stderr == ""
+
+
+def wait_for_reaper():
+    """A sweep finds what a family that has just ended has left, if its reaper
+    was not faster."""
+    subprocess.run([sys.executable, "-m", "shmemext", "gc"], check=True)
+
+
+@pytest.mark.parametrize(
+    "untouched",
+    [
+        "",
+        "from multiprocessing import resource_tracker",
+        "import shmemext\nshmemext.install()",
+        """
+import functools
+from multiprocessing import resource_tracker
+@functools.wraps(resource_tracker.register)
+def logged(name, rtype, register=resource_tracker.register):
+    return register(name, rtype)
+resource_tracker.register = logged
+""",
+    ],
+)
+def test_name_of_a_program_that_replaces_nothing_goes(both, name, untouched):
+    python(
+        f"""
+import sys
+{untouched}
+from {both.__name__} import SharedMemory
+SharedMemory(sys.argv[1], create=True, size=64)
+""",
+        name,
+    )
+    wait_for_reaper()
+    deadline = time.monotonic() + 60
+    while (DEV_SHM / name).exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not (DEV_SHM / name).exists()

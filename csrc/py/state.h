@@ -21,12 +21,15 @@
     X(_mmap)                                                                  \
     X(_mode)                                                                  \
     X(_name)                                                                  \
+    X(__wrapped__)                                                            \
     X(_prepend_leading_slash)                                                 \
+    X(_resource_tracker)                                                      \
     X(_size)                                                                  \
     X(_track)                                                                 \
     X(authkey)                                                                \
     X(close)                                                                  \
     X(current_process)                                                        \
+    X(mmap)                                                                   \
     X(name)                                                                   \
     X(path)                                                                   \
     X(readonly)                                                               \
@@ -55,6 +58,9 @@ typedef struct {
     PyObject *make_filename;  /* our own, to tell a patched one from it */
     PyObject *process_module; /* the name "multiprocessing.process" */
     PyObject *public_module;  /* the name "shmemext.shared_memory" */
+    PyObject *tracker_module; /* "multiprocessing.resource_tracker" */
+    PyObject *mmap_module;    /* "mmap" */
+    PyObject *register_name;  /* "register", a keyword of C */
     struct {
 #define X(n) PyObject *n;
         SHX_NAMES(X)

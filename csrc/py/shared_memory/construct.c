@@ -80,13 +80,16 @@ raise_create(PyObject *op, const shx_create *request, shx_err err,
     return -1;
 }
 
-/* track=None: the name is our process family's. */
+/* track=None: the name is our process family's, unless the program keeps its
+ * names from the stdlib's tracker. */
 static int
-find_owner(PyObject *op, const shx_call *call, shx_family **owner)
+find_owner(shx_state *state, PyObject *op, const shx_call *call,
+           shx_family **owner)
 {
-    if (call->track != Py_None) {
-        *owner = NULL;
-        return 0;
+    *owner = NULL;
+    int nobody = call->track != Py_None ? 1 : shx_tracker_is_replaced(state);
+    if (nobody != 0) {
+        return nobody < 0 ? -1 : 0;
     }
     PyObject *module = PyType_GetModuleByDef(Py_TYPE(op), &shx_module);
     return module == NULL ? -1 : shx_family_to_own(module, owner);
@@ -114,7 +117,7 @@ create_segment(shx_state *state, PyObject *op, const shx_call *call,
     if (reserve < 0 || shx_bare_name(name, "shm_open", &request.name) < 0 ||
         mode_of(state, op, call, &mode) < 0 ||
         size_as_number(call->size, request.name, name, &request.size) < 0 ||
-        find_owner(op, call, &owner.family) < 0) {
+        find_owner(state, op, call, &owner.family) < 0) {
         return -1;
     }
     request.mode = (unsigned)mode & 07777u;
