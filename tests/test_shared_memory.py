@@ -62,7 +62,8 @@ def block(both):
 
 
 def raises(error, message):
-    return pytest.raises(error, match=f"^{re.escape(message)}$")
+    # pytest looks at the notes too, which are ours alone.
+    return pytest.raises(error, match=f"^{re.escape(message)}(\n|$)")
 
 
 def left_behind(name):
@@ -1075,6 +1076,61 @@ def test_close_spares_a_descriptor_that_is_another_file_by_now(shm):
     shm.close()
     os.fstat(stranger)
     os.close(stranger)
+
+
+# --- what a failure says beside the stdlib's words
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "note"),
+    [
+        ({"size": 10}, FileNotFoundError, "create=True creates it"),
+        (
+            {"create": True, "size": 1 << 62},
+            OSError,
+            f"with {1 << 62} bytes is more than this process can map",
+        ),
+        (
+            {"create": True, "size": 1 << 63},
+            OverflowError,
+            f"size={1 << 63}, for .*: at most ",
+        ),
+    ],
+)
+def test_failure_has_a_way_out_beside_the_words(name, arguments, kind, note):
+    stdlib = import_module("multiprocessing.shared_memory")
+    with pytest.raises(kind) as caught:
+        SharedMemory(name, **arguments)
+    mine = caught.value
+    assert re.search(note, "\n".join(mine.__notes__))
+    assert name in f"{mine} {mine.__notes__}" or kind is FileNotFoundError
+    if arguments.get("size") != 1 << 62:  # which leaves a segment behind
+        with pytest.raises(kind) as caught:
+            stdlib.SharedMemory(name, **arguments)
+        assert str(mine) == str(caught.value)
+        assert mine.args == caught.value.args
+        (DEV_SHM / name).unlink(missing_ok=True)
+
+
+def test_failure_of_an_attach_has_a_way_out(name):
+    path = DEV_SHM / name
+    path.touch(0o400)
+    with pytest.raises(ValueError, match="empty file") as caught:
+        SharedMemory(name)
+    assert "timeout= waits" in caught.value.__notes__[0]
+    assert name in caught.value.__notes__[0]
+
+
+def test_failure_that_says_all_has_no_note(both, block, name):
+    failures = [
+        lambda: both.SharedMemory(name),
+        lambda: both.SharedMemory(block.name, create=True, size=10),
+        lambda: both.SharedMemory(create=True),
+    ]
+    for fail in failures:
+        with pytest.raises((OSError, ValueError)) as caught:
+            fail()
+        assert not hasattr(caught.value, "__notes__")
 
 
 # --- the object as a buffer

@@ -104,6 +104,9 @@ PyObject *shx_memory_maker(PyObject *op, PyObject *keywords);
 /* ValueError: "the <what> is closed<so>". Returns NULL. */
 PyObject *shx_closed_error(PyObject *op, const char *so);
 
+/* Has it no mapping? */
+bool shx_memory_is_closed(PyObject *op);
+
 /* The mapping in use: a new reference. NULL and ValueError if it is closed. */
 shx_mapping *shx_memory_mapping(PyObject *op);
 

@@ -13,6 +13,7 @@
 #include "core/name.h"
 #include "py/shared_memory/arguments.h"
 #include "py/shared_memory/attributes.h"
+#include "py/shared_memory/failure.h"
 #include "py/shared_memory/filename.h"
 #include "py/shared_memory/hidden.h"
 #include "py/shared_memory/lifetime.h"
@@ -46,38 +47,6 @@ with_slash(shx_state *state, PyObject *op, PyObject *name)
     PyObject *whole = slash == NULL ? NULL : PyNumber_Add(slash, name);
     Py_XDECREF(slash);
     return whole;
-}
-
-/* A size that cannot be converted is the second complaint: the stdlib opens
- * the name first, and says FileExistsError if it is taken. */
-static int
-size_as_number(PyObject *size, const char *bare, PyObject *name, size_t *out)
-{
-    long number = PyLong_AsLong(size);
-    if (number == -1 && PyErr_Occurred()) {
-        shx_file file;
-        if (shx_os_inspect_name(bare, &file) == 0) {
-            PyErr_Clear();
-            shx_raise(EEXIST, name);
-        }
-        return -1;
-    }
-    *out = (size_t)number;
-    return 0;
-}
-
-static int
-raise_create(PyObject *op, const shx_create *request, shx_err err,
-             PyObject *name)
-{
-    if (err == ENOSPC && request->step == SHX_STEP_RESERVE) {
-        shx_raise_full(&MEMORY(op)->kind->words, name, request->size,
-                       shx_os_room(-1));
-    }
-    else {
-        shx_raise(err, request->step == SHX_STEP_MAP ? NULL : name);
-    }
-    return -1;
 }
 
 /* track=None: the name is our process family's, unless the program keeps its
@@ -116,7 +85,8 @@ create_segment(shx_state *state, PyObject *op, const shx_call *call,
     int mode, reserve = PyObject_IsTrue(call->reserve);
     if (reserve < 0 || shx_bare_name(name, "shm_open", &request.name) < 0 ||
         mode_of(state, op, call, &mode) < 0 ||
-        size_as_number(call->size, request.name, name, &request.size) < 0 ||
+        shx_size_as_number(call->size, request.name, name, &request.size) <
+            0 ||
         find_owner(state, op, call, &owner.family) < 0) {
         return -1;
     }
@@ -138,7 +108,7 @@ create_segment(shx_state *state, PyObject *op, const shx_call *call,
         return 1;
     }
     if (err != 0) {
-        return raise_create(op, &request, err, name);
+        return shx_raise_create(op, &request, err, name);
     }
     out->record = owner.record;
     out->created = true;
@@ -192,8 +162,7 @@ attach_segment(const shx_call *call, int flags, PyObject *name, opened *out)
         return 1;
     }
     if (err != 0) {
-        shx_raise(err, request.step == SHX_STEP_MAP ? NULL : name);
-        return -1;
+        return shx_raise_attach(call, &request, err, name);
     }
     shx_mapping_guard(out->mapping, request.name);
     return PySys_Audit("shmemext.attach", "sn", request.name,
