@@ -16,7 +16,7 @@ from multiprocessing import resource_tracker
 
 import numpy as np
 import pytest
-from conftest import DEV_SHM, descriptors, python
+from conftest import DEV_SHM, descriptors, mappings, python
 
 from shmemext import SharedMemory
 
@@ -325,3 +325,21 @@ SharedMemory(sys.argv[1], create=True, size=64)
     while (DEV_SHM / name).exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not (DEV_SHM / name).exists()
+
+
+# --- what /proc says
+
+
+def test_creators_mapping_has_no_name_in_proc(both, name):
+    shm = both.SharedMemory(name, create=True, size=4096)
+    inode = (DEV_SHM / name).stat().st_ino
+    creators, attachers = f"/dev/shm/{name}", f"/dev/shm/{name}"
+    if both.__name__.startswith("shmemext"):
+        creators = f"/dev/shm/#{inode} (deleted)"
+    assert [line.split(None, 5)[5] for line in mappings()] == [creators]
+    again = both.SharedMemory(name)
+    assert attachers in [line.split(None, 5)[5] for line in mappings()]
+    assert all(int(line.split()[4]) == inode for line in mappings())
+    again.close()
+    shm.close()
+    shm.unlink()
