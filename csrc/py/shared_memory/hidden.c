@@ -115,6 +115,7 @@ static PyObject *
 member_of(PyObject *op, PyObject **member)
 {
     PyObject *value;
+    (void)op; /* a lock where there is no GIL */
     Py_BEGIN_CRITICAL_SECTION(op);
     value = Py_NewRef(*member == NULL ? Py_None : *member);
     Py_END_CRITICAL_SECTION();
