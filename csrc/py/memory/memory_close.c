@@ -72,14 +72,23 @@ end_use(PyObject *value, const char *method)
     return result == NULL ? -1 : 0;
 }
 
+/* Where views are not pinned, a release would take the memory from under who
+ * kept `buf`: there it lives on, like any other view of a Mapping. */
+static bool
+is_released(shx_state *state, PyObject *buf)
+{
+    if (SHX_PINS_VIEWS || buf == NULL || !PyMemoryView_Check(buf)) {
+        return true;
+    }
+    PyObject *base = PyMemoryView_GET_BASE(buf);
+    return base == NULL || !Py_IS_TYPE(base, state->mapping_type);
+}
+
 static int
 let_go(shx_state *state, shx_leftovers *taken)
 {
     int status = 0;
-    /* Where views are not pinned, a release would take the memory from under
-     * who kept `buf`: there it lives on, like any other view. */
-    if (SHX_PINS_VIEWS ||
-        (taken->buf != NULL && !PyMemoryView_Check(taken->buf))) {
+    if (is_released(state, taken->buf)) {
         status = end_use(taken->buf, "release");
     }
     if (taken->mmap != NULL && !Py_IS_TYPE(taken->mmap, state->mapping_type) &&
