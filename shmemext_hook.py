@@ -199,6 +199,9 @@ class _Installation:
                 return None
             return before[1](name, rtype)
 
+        # It passes all calls on, and says so: one that does not would mean
+        # that nobody is to remove the names.
+        setattr(register, "__wrapped__", before[0])  # noqa: B010
         self.put(tracker, "register", register)
         self.put(tracker, "unregister", unregister)
 

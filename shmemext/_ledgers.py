@@ -52,6 +52,9 @@ class Families:
 
     def __init__(self, names: dict[str, os.stat_result]) -> None:
         self.unreadable: set[int] = set()  # uids with a directory that is
+        # What inodes were called that have lost their name: the creator's
+        # mapping does not say.
+        self.gone: dict[int, str] = {}
         self._owners: dict[tuple[str, int], Family] = {}
         authkey = _process.current_process().authkey
         self._own = family_id(authkey, os.geteuid())
@@ -79,14 +82,14 @@ class Families:
             return
         try:
             uid = os.fstat(directory).st_uid
-            owned = [
-                (name, inode)
-                for name, inode in _records(directory)
-                if name in names
-                and names[name].st_ino == inode
+            owned = []
+            for name, inode in _records(directory):
                 # What another user's family claims need not be true.
-                and uid in (0, names[name].st_uid)
-            ]
+                if name in names and names[name].st_ino == inode:
+                    if uid in (0, names[name].st_uid):
+                        owned.append((name, inode))
+                elif uid in (0, os.geteuid()):
+                    self.gone[inode] = name
             if owned:
                 family = self._family(entry.name, uid, directory)
                 self._owners.update(dict.fromkeys(owned, family))

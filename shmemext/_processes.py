@@ -72,11 +72,12 @@ class Users:
             for pid, use in sorted(self._uses.get(inode, {}).items())
         )
 
-    def deleted(self, named: set[int]) -> list[Deleted]:
-        """What has no name, but for those inodes."""
+    def deleted(self, named: set[int], gone: dict[int, str]) -> list[Deleted]:
+        """What has no name, but for those inodes. `gone` is what others than
+        /proc know of their names."""
         return [
             Deleted(
-                min(nameless.names, default=f"#{inode}"),
+                min(nameless.names, default=gone.get(inode, f"#{inode}")),
                 nameless.size,
                 self.of(inode),
             )

@@ -167,7 +167,8 @@ def survey() -> Survey:
     }
     users = Users(device, {status.st_ino for status in names.values()})
     # Who had no name may have been given one since.
-    deleted = users.deleted({status.st_ino for _, status in _names()})
+    named = {status.st_ino for _, status in _names()}
+    deleted = users.deleted(named, families.gone)
     now = time.time()
     found = [
         _segment(name, status, families, users, now)

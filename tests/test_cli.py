@@ -233,6 +233,17 @@ def test_ls_shows_memory_that_lost_its_name(machine, name):
         assert len(one["processes"]) == 2
 
 
+def test_ls_knows_by_inode_what_its_creator_maps(machine, name):
+    """To /proc the creator's mapping is # and an inode from its first day."""
+    with machine.creator(name, size=8192) as (creator, _):
+        creator_pid = str(creator.pid)
+        assert creator_pid in row(machine, name)
+        (machine.shm / name).unlink()
+        words = row(machine, name)
+        assert "deleted" in words
+        assert creator_pid in words
+
+
 def test_ls_of_another_user(two_users, name):
     machine = two_users
     mine = f"{name}-mine"

@@ -431,7 +431,9 @@ class World:
     def look(self, index):
         shm = self.of(index)
         is_same = shm.buf is shm.buf is shm._buf
-        return (shm.name, shm.size, repr(shm), is_same, shm.__reduce__()[1])
+        # Ours says of an object what of it has ended.
+        text = re.sub(r"(, closed)?(, unlinked)?\)$", ")", repr(shm))
+        return (shm.name, shm.size, text, is_same, shm.__reduce__()[1])
 
     def is_open(self, index):
         shm = self.of(index)

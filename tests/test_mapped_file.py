@@ -269,6 +269,7 @@ def test_path_may_be_str_or_path_like(path, of):
         assert type(file.path) is str
         assert file.path == str(path)
         assert repr(file) == f"MappedFile({str(path)!r}, size=10)"
+    assert repr(file) == f"MappedFile({str(path)!r}, size=10, closed)"
 
 
 def test_path_may_be_any_path_like(path):
@@ -565,3 +566,24 @@ def test_no_warning_at_the_end(path):
         file = MappedFile(path, create=True, size=10)
         file.fileno()
         del file
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "note"),
+    [
+        ({"size": 10}, FileNotFoundError, "create=True creates it"),
+        ({"create": True, "size": 1 << 62}, OSError, f"with {1 << 62} bytes"),
+        ({"create": True, "size": 1 << 63}, OverflowError, "is at most"),
+    ],
+)
+@pytest.mark.usefixtures("nothing_left")
+def test_failure_has_a_way_out(path, arguments, kind, note):
+    with pytest.raises(kind) as caught:
+        MappedFile(path, **arguments)
+    assert note in caught.value.__notes__[0]
+
+
+def test_failure_for_want_of_a_directory_says_so(path):
+    with pytest.raises(FileNotFoundError) as caught:
+        MappedFile(path.parent / "missing" / "x", create=True, size=10)
+    assert "directory is missing" in caught.value.__notes__[0]

@@ -21,7 +21,6 @@ import stat
 import struct
 import subprocess
 import sys
-import sysconfig
 import time
 import weakref
 from contextlib import suppress
@@ -35,8 +34,6 @@ from conftest import DEV_SHM, descriptors, mappings, python
 import shmemext
 from shmemext import SharedMemory
 from shmemext.shared_memory import __name__ as MODULE
-
-FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 
 
 def discard(shm):
@@ -62,7 +59,8 @@ def block(both):
 
 
 def raises(error, message):
-    return pytest.raises(error, match=f"^{re.escape(message)}$")
+    # pytest looks at the notes too, which are ours alone.
+    return pytest.raises(error, match=f"^{re.escape(message)}(\n|$)")
 
 
 def left_behind(name):
@@ -693,13 +691,28 @@ def test_attributes_of_an_open_object(block):
     assert view.obj is block._mmap
 
 
-def test_attributes_after_close_and_unlink(block):
+def test_attributes_after_close_and_unlink(both, block):
     name = block.name
     block.close()
     block.unlink()
     assert (block.name, block.size, block.buf) == (name, 100, None)
     assert (block._buf, block._mmap, block._fd) == (None, None, -1)
-    assert repr(block) == f"SharedMemory('{name}', size=100)"
+    end = ", closed, unlinked" if both.__name__ == MODULE else ""
+    assert repr(block) == f"SharedMemory('{name}', size=100{end})"
+
+
+def test_repr_says_what_has_ended(shm, name):
+    begin = f"SharedMemory({shm.name!r}, size=100"
+    assert repr(shm) == f"{begin})"
+    again = SharedMemory(shm.name)
+    again.close()
+    assert repr(again) == f"{begin}, closed)"
+    shm.unlink()
+    assert repr(shm) == f"{begin}, unlinked)"
+    shm.close()
+    assert repr(shm) == f"{begin}, closed, unlinked)"
+    shm.__init__(name, create=True, size=7)
+    assert repr(shm) == f"SharedMemory({name!r}, size=7)"
 
 
 @pytest.mark.parametrize("attribute", ["name", "size", "buf"])
@@ -876,8 +889,8 @@ def test_close_unmaps_and_keeps_the_name(shm):
 def test_close_releases_buf_itself(both, block):
     view = block.buf
     block.close()
-    if FREE_THREADED and both.__name__ == MODULE:
-        view[0] = 1  # a release could race another thread's use of it
+    if "SHMEMEXT_SANITIZER" in os.environ and both.__name__ == MODULE:
+        view[0] = 1  # built with assertions, it cannot pin views
         assert view[0] == 1
         return
     with raises(
@@ -1060,6 +1073,61 @@ def test_close_spares_a_descriptor_that_is_another_file_by_now(shm):
     shm.close()
     os.fstat(stranger)
     os.close(stranger)
+
+
+# --- what a failure says beside the stdlib's words
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "note"),
+    [
+        ({"size": 10}, FileNotFoundError, "create=True creates it"),
+        (
+            {"create": True, "size": 1 << 62},
+            OSError,
+            f"with {1 << 62} bytes is more than this process can map",
+        ),
+        (
+            {"create": True, "size": 1 << 63},
+            OverflowError,
+            f"size={1 << 63}, for .*: at most ",
+        ),
+    ],
+)
+def test_failure_has_a_way_out_beside_the_words(name, arguments, kind, note):
+    stdlib = import_module("multiprocessing.shared_memory")
+    with pytest.raises(kind) as caught:
+        SharedMemory(name, **arguments)
+    mine = caught.value
+    assert re.search(note, "\n".join(mine.__notes__))
+    assert name in f"{mine} {mine.__notes__}" or kind is FileNotFoundError
+    if arguments.get("size") != 1 << 62:  # which leaves a segment behind
+        with pytest.raises(kind) as caught:
+            stdlib.SharedMemory(name, **arguments)
+        assert str(mine) == str(caught.value)
+        assert mine.args == caught.value.args
+        (DEV_SHM / name).unlink(missing_ok=True)
+
+
+def test_failure_of_an_attach_has_a_way_out(name):
+    path = DEV_SHM / name
+    path.touch(0o400)
+    with pytest.raises(ValueError, match="empty file") as caught:
+        SharedMemory(name)
+    assert "timeout= waits" in caught.value.__notes__[0]
+    assert name in caught.value.__notes__[0]
+
+
+def test_failure_that_says_all_has_no_note(both, block, name):
+    failures = [
+        lambda: both.SharedMemory(name),
+        lambda: both.SharedMemory(block.name, create=True, size=10),
+        lambda: both.SharedMemory(create=True),
+    ]
+    for fail in failures:
+        with pytest.raises((OSError, ValueError)) as caught:
+            fail()
+        assert not hasattr(caught.value, "__notes__")
 
 
 # --- the object as a buffer

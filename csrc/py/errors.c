@@ -94,3 +94,21 @@ shx_raise_cannot_grow(const shx_words *words, PyObject *label, size_t size,
         PyUnicode_FromFormat("cannot grow %s to %zu bytes", words->what, size);
     return raise_no_room(words, label, begin, room);
 }
+
+void
+shx_note(const char *format, ...)
+{
+    PyObject *error = PyErr_GetRaisedException();
+    va_list arguments;
+    va_start(arguments, format);
+    PyObject *text = PyUnicode_FromFormatV(format, arguments);
+    va_end(arguments);
+    PyObject *done = NULL;
+    if (error != NULL && text != NULL) {
+        done = PyObject_CallMethod(error, "add_note", "O", text);
+    }
+    Py_XDECREF(text);
+    Py_XDECREF(done);
+    PyErr_Clear(); /* without it, then */
+    PyErr_SetRaisedException(error);
+}

@@ -35,4 +35,8 @@ PyObject *shx_raise_full(const shx_words *words, PyObject *label, size_t asked,
 PyObject *shx_raise_cannot_grow(const shx_words *words, PyObject *label,
                                 size_t size, uint64_t room);
 
+/* Adds to the exception that is set a note, PEP 678's: what the stdlib's
+ * words, which programs may look at, leave unsaid. */
+void shx_note(const char *format, ...);
+
 #endif

@@ -15,8 +15,14 @@ shx_state_init(PyObject *module)
     state->zero = PyLong_FromLong(0);
     state->process_module = PyUnicode_FromString("multiprocessing.process");
     state->public_module = PyUnicode_FromString("shmemext.shared_memory");
+    state->tracker_module =
+        PyUnicode_FromString("multiprocessing.resource_tracker");
+    state->mmap_module = PyUnicode_FromString("mmap");
+    state->register_name = PyUnicode_InternFromString("register");
     return state->zero == NULL || state->public_module == NULL ||
-                   state->process_module == NULL
+                   state->process_module == NULL ||
+                   state->tracker_module == NULL ||
+                   state->mmap_module == NULL || state->register_name == NULL
                ? -1
                : 0;
 }
@@ -73,6 +79,9 @@ module_clear(PyObject *module)
     Py_CLEAR(state->zero);
     Py_CLEAR(state->process_module);
     Py_CLEAR(state->public_module);
+    Py_CLEAR(state->tracker_module);
+    Py_CLEAR(state->mmap_module);
+    Py_CLEAR(state->register_name);
     Py_CLEAR(state->authkey);
     Py_CLEAR(state->make_filename);
 #define X(n) Py_CLEAR(state->str.n);

@@ -12,16 +12,24 @@
 #define SHX_NAMES(X)                                                          \
     X(_SHM_NAME_PREFIX)                                                       \
     X(_SHM_SAFE_NAME_LENGTH)                                                  \
+    X(_buf)                                                                   \
     X(_config)                                                                \
     X(_current_process)                                                       \
+    X(_fd)                                                                    \
     X(_flags)                                                                 \
     X(_make_filename)                                                         \
+    X(_mmap)                                                                  \
     X(_mode)                                                                  \
+    X(_name)                                                                  \
+    X(__wrapped__)                                                            \
     X(_prepend_leading_slash)                                                 \
+    X(_resource_tracker)                                                      \
+    X(_size)                                                                  \
     X(_track)                                                                 \
     X(authkey)                                                                \
     X(close)                                                                  \
     X(current_process)                                                        \
+    X(mmap)                                                                   \
     X(name)                                                                   \
     X(path)                                                                   \
     X(readonly)                                                               \
@@ -50,6 +58,9 @@ typedef struct {
     PyObject *make_filename;  /* our own, to tell a patched one from it */
     PyObject *process_module; /* the name "multiprocessing.process" */
     PyObject *public_module;  /* the name "shmemext.shared_memory" */
+    PyObject *tracker_module; /* "multiprocessing.resource_tracker" */
+    PyObject *mmap_module;    /* "mmap" */
+    PyObject *register_name;  /* "register", a keyword of C */
     struct {
 #define X(n) PyObject *n;
         SHX_NAMES(X)

@@ -146,6 +146,9 @@ parse(PyObject *args, PyObject *kwargs, call *with)
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|pn$pip:MappedFile",
                                      keywords, &given, &with->create, &size,
                                      &readonly, &mode, &reserve)) {
+        if (PyErr_ExceptionMatches(PyExc_OverflowError)) {
+            shx_note("'size' is at most %zd bytes", (Py_ssize_t)PTRDIFF_MAX);
+        }
         return -1;
     }
     if (size < 0) {
@@ -192,6 +195,32 @@ encode(call *with)
     return 0;
 }
 
+/* The way out, where there is one. */
+static void
+note(const call *with, shx_err err)
+{
+    if (err == ENOENT && with->create) {
+        shx_note("its directory is missing");
+    }
+    else if (err == ENOENT && with->request.size > 0) {
+        shx_note("a size is given, and nothing is there: create=True creates "
+                 "it");
+    }
+    else if (err == EACCES && !with->create && !with->request.readonly) {
+        shx_note("readonly=True opens it for reading, if its mode permits "
+                 "that");
+    }
+    else if (err == ENOMEM && with->create) {
+        shx_note("%R with %zu bytes is more than this process can map: ask "
+                 "for less, or see ulimit -v",
+                 with->path, with->request.size);
+    }
+    else if (err == ENOMEM) {
+        shx_note("%R is more than this process can map: see ulimit -v",
+                 with->path);
+    }
+}
+
 static PyObject *
 raise_attach(const call *with, shx_err err)
 {
@@ -214,7 +243,9 @@ raise_attach(const call *with, shx_err err)
                             with->path, (unsigned long long)found->size,
                             with->request.size);
     default:
-        return shx_raise(err, with->path);
+        shx_raise(err, with->path);
+        note(with, err);
+        return NULL;
     }
 }
 
@@ -240,7 +271,9 @@ raise_create(const call *with, shx_err err)
             "reserve=False creates without",
             with->path);
     }
-    return shx_raise(err, with->path);
+    shx_raise(err, with->path);
+    note(with, err);
+    return NULL;
 }
 
 /* Creates or attaches: the mapping is guarded afterwards. */
@@ -392,8 +425,9 @@ mapped_file_repr(PyObject *op)
         path == NULL ? NULL : PyObject_GetAttr(op, state->str.size);
     PyObject *repr = NULL;
     if (size != NULL) {
-        repr = PyUnicode_FromFormat("%s(%R, size=%S)", Py_TYPE(op)->tp_name,
-                                    path, size);
+        repr = PyUnicode_FromFormat(
+            "%s(%R, size=%S%s)", Py_TYPE(op)->tp_name, path, size,
+            shx_memory_is_closed(op) ? ", closed" : "");
     }
     Py_XDECREF(path);
     Py_XDECREF(size);

@@ -94,7 +94,32 @@ mapping_get_closed(PyObject *op, void *Py_UNUSED(closure))
     return PyBool_FromLong(closed);
 }
 
+/* Programs tell by isinstance(shm.buf.obj, mmap.mmap) who owns the memory.
+ * They get the answer that they would in the stdlib, by what isinstance() asks
+ * beside the type: an mmap.mmap cannot be, it counts its exports and unmaps in
+ * close(). Nobody asks who has not imported mmap. */
+static PyObject *
+mapping_get_class(PyObject *op, void *Py_UNUSED(closure))
+{
+    PyObject *class = NULL;
+    shx_state *state = PyType_GetModuleState(Py_TYPE(op));
+    PyObject *module = PyImport_GetModule(state->mmap_module);
+    if (module != NULL) {
+        class = PyObject_GetAttr(module, state->str.mmap);
+        Py_DECREF(module);
+    }
+    if (class != NULL && PyType_Check(class)) {
+        return class;
+    }
+    PyErr_Clear();
+    Py_XDECREF(class);
+    return Py_NewRef((PyObject *)Py_TYPE(op));
+}
+
 static PyGetSetDef mapping_getset[] = {
+    {"__class__", mapping_get_class, NULL,
+     PyDoc_STR("mmap.mmap, which it stands for; type() tells what it is."),
+     NULL},
     {"closed", mapping_get_closed, NULL, "True after close().", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

@@ -261,7 +261,17 @@ mapping_close(PyObject *op, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(mapping_dir_doc, "__dir__($self, /)\n--\n\n"
+                              "What there is: less than __class__ has.");
+
+static PyObject *
+mapping_dir(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return PyObject_Dir((PyObject *)Py_TYPE(op));
+}
+
 PyMethodDef shx_mapping_methods[] = {
+    {"__dir__", mapping_dir, METH_NOARGS, mapping_dir_doc},
     {"size", mapping_size, METH_NOARGS, mapping_size_doc},
     {"tell", mapping_tell, METH_NOARGS, mapping_tell_doc},
     {"seek", mapping_seek, METH_VARARGS, mapping_seek_doc},

@@ -92,8 +92,7 @@ memory_close(PyObject *op, PyObject *Py_UNUSED(ignored))
     if (state == NULL) {
         return NULL;
     }
-    shx_leftovers taken = shx_take(op);
-    if (shx_let_go(state, &taken) < 0) {
+    if (shx_memory_close(state, op) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;

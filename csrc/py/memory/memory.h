@@ -19,6 +19,15 @@
 /* Values of `fd` that are no descriptors. */
 enum { SHX_FD_NONE = -1, SHX_FD_UNASKED = -2 };
 
+/* What an object lets go of, taken out under the lock and dropped after it:
+ * releasing runs other code. */
+typedef struct {
+    PyObject *buf;
+    PyObject *mmap;
+    PyObject *size;
+    int fd; /* ours to close, or < 0 */
+} shx_leftovers;
+
 /* What differs between the kinds. The functions are called with the lock. */
 typedef struct {
     shx_words words;
@@ -31,6 +40,9 @@ typedef struct {
     shx_err (*open)(PyObject *op, int flags, int *fd);
     /* What is to be known of the file: SHX_GONE if it cannot be found. */
     shx_err (*inspect)(PyObject *op, shx_file *out);
+    /* Without the lock: what close() ends beside the members, of attributes
+     * that a subclass has instead of ours. NULL if there are none. */
+    int (*take_hidden)(PyObject *op, shx_leftovers *out);
 } shx_memory_kind;
 
 typedef struct {
@@ -44,6 +56,7 @@ typedef struct {
     PyObject *dict;
     PyObject *weakrefs;
     int fd;
+    shx_identity fd_identity; /* of the file that it was opened of */
     bool readonly;
     bool unreserved;       /* as it was created: so it grows */
     shx_identity identity; /* of the file: it stays after close */
@@ -56,6 +69,14 @@ PyObject *shx_memory_new(PyTypeObject *type, const shx_memory_kind *kind);
 int shx_memory_traverse(PyObject *op, visitproc visit, void *arg);
 int shx_memory_clear(PyObject *op);
 void shx_memory_dealloc(PyObject *op);
+
+/* Is it one of our types, and no class made in Python? That one is ended by
+ * Python first. */
+static inline bool
+shx_memory_is_plain(PyTypeObject *type)
+{
+    return type->tp_dealloc == shx_memory_dealloc;
+}
 
 /* memory_access.c, from here to the tables of methods. */
 
@@ -83,6 +104,9 @@ PyObject *shx_memory_maker(PyObject *op, PyObject *keywords);
 /* ValueError: "the <what> is closed<so>". Returns NULL. */
 PyObject *shx_closed_error(PyObject *op, const char *so);
 
+/* Has it no mapping? */
+bool shx_memory_is_closed(PyObject *op);
+
 /* The mapping in use: a new reference. NULL and ValueError if it is closed. */
 shx_mapping *shx_memory_mapping(PyObject *op);
 
@@ -104,19 +128,11 @@ int shx_memory_add(PyObject *module);
 extern PyMethodDef shx_memory_grow_methods[];
 extern PyMethodDef shx_memory_copy_methods[];
 
-/* memory_close.c: what an object lets go of, taken out under the lock and
- * dropped after it: releasing runs other code. */
-typedef struct {
-    PyObject *buf;
-    PyObject *mmap;
-    PyObject *size;
-    int fd; /* ours to close, or < 0 */
-} shx_leftovers;
-
+/* memory_close.c: how an object lets go. */
 shx_leftovers shx_take(PyObject *op);
 shx_leftovers shx_take_locked(PyObject *op);
 void shx_drop(shx_leftovers *taken);
-int shx_let_go(shx_state *state, shx_leftovers *taken);
+int shx_memory_close(shx_state *state, PyObject *op);
 void shx_memory_finalize(PyObject *op);
 
 /* The object takes over a mapping, its size and a descriptor or SHX_FD_*:

@@ -13,6 +13,16 @@ shx_closed_error(PyObject *op, const char *so)
     return NULL;
 }
 
+bool
+shx_memory_is_closed(PyObject *op)
+{
+    bool closed;
+    Py_BEGIN_CRITICAL_SECTION(op);
+    closed = MEMORY(op)->mmap == NULL;
+    Py_END_CRITICAL_SECTION();
+    return closed;
+}
+
 shx_mapping *
 shx_memory_mapping_if_any(PyObject *op, PyTypeObject *type)
 {
@@ -143,6 +153,7 @@ shx_memory_fd_locked(PyObject *op)
         Py_DECREF(label);
         return -1;
     }
+    self->fd_identity = self->identity;
     return self->fd = fd;
 }
 

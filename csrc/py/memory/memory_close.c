@@ -9,7 +9,7 @@ shx_take_locked(PyObject *op)
     shx_leftovers taken = {self->buf, self->mmap, NULL, self->fd};
     /* Programs that close every descriptor reuse the numbers: close what is
      * still ours. */
-    if (self->fd >= 0 && !shx_segment_owns_fd(&self->identity, self->fd)) {
+    if (self->fd >= 0 && !shx_segment_owns_fd(&self->fd_identity, self->fd)) {
         taken.fd = SHX_FD_NONE;
     }
     self->buf = NULL;
@@ -40,6 +40,7 @@ shx_take_over_locked(PyObject *op, shx_mapping *mapping, PyObject *size,
     self->fd = fd;
     self->readonly = !mapping->segment.writable;
     self->identity = mapping->segment.identity;
+    self->fd_identity = self->identity;
     return taken;
 }
 
@@ -71,14 +72,23 @@ end_use(PyObject *value, const char *method)
     return result == NULL ? -1 : 0;
 }
 
-int
-shx_let_go(shx_state *state, shx_leftovers *taken)
+/* Where views are not pinned, a release would take the memory from under who
+ * kept `buf`: there it lives on, like any other view of a Mapping. */
+static bool
+is_released(shx_state *state, PyObject *buf)
+{
+    if (SHX_PINS_VIEWS || buf == NULL || !PyMemoryView_Check(buf)) {
+        return true;
+    }
+    PyObject *base = PyMemoryView_GET_BASE(buf);
+    return base == NULL || !Py_IS_TYPE(base, state->mapping_type);
+}
+
+static int
+let_go(shx_state *state, shx_leftovers *taken)
 {
     int status = 0;
-    /* Where views are not pinned, a release would take the memory from under
-     * who kept `buf`: there it lives on, like any other view. */
-    if (SHX_PINS_VIEWS ||
-        (taken->buf != NULL && !PyMemoryView_Check(taken->buf))) {
+    if (is_released(state, taken->buf)) {
         status = end_use(taken->buf, "release");
     }
     if (taken->mmap != NULL && !Py_IS_TYPE(taken->mmap, state->mapping_type) &&
@@ -89,12 +99,35 @@ shx_let_go(shx_state *state, shx_leftovers *taken)
     return status;
 }
 
-/* Does a subclass have a close() of its own? Our types end as this file says;
- * a class made in Python is ended by Python first. */
+/* What a subclass has in attributes of its own ends likewise. */
+static int
+close_hidden(shx_state *state, PyObject *op)
+{
+    const shx_memory_kind *kind = MEMORY(op)->kind;
+    if (kind->take_hidden == NULL || shx_memory_is_plain(Py_TYPE(op))) {
+        return 0;
+    }
+    shx_leftovers hidden;
+    if (kind->take_hidden(op, &hidden) < 0) {
+        shx_drop(&hidden);
+        return -1;
+    }
+    return let_go(state, &hidden);
+}
+
+int
+shx_memory_close(shx_state *state, PyObject *op)
+{
+    shx_leftovers taken = shx_take(op);
+    int status = let_go(state, &taken);
+    return status < 0 ? status : close_hidden(state, op);
+}
+
+/* Does a subclass have a close() of its own? */
 static int
 overrides_close(shx_state *state, PyTypeObject *type)
 {
-    if (type->tp_dealloc == shx_memory_dealloc) {
+    if (shx_memory_is_plain(type)) {
         return 0;
     }
     PyObject *ours =
@@ -119,6 +152,9 @@ shx_memory_finalize(PyObject *op)
         PyObject *result = PyObject_CallMethodNoArgs(op, state->str.close);
         status = result == NULL ? -1 : 0;
         Py_XDECREF(result);
+    }
+    else if (status == 0) {
+        status = close_hidden(state, op);
     }
     if (status < 0 && PyErr_ExceptionMatches(PyExc_OSError)) {
         PyErr_Clear();

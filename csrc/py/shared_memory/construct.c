@@ -13,10 +13,13 @@
 #include "core/name.h"
 #include "py/shared_memory/arguments.h"
 #include "py/shared_memory/attributes.h"
+#include "py/shared_memory/failure.h"
 #include "py/shared_memory/filename.h"
+#include "py/shared_memory/hidden.h"
 #include "py/shared_memory/lifetime.h"
 #include "py/shared_memory/object.h"
 #include "py/shared_memory/tracker.h"
+#include "py/shared_memory/unlink.h"
 
 /* What a construction has got hold of. */
 typedef struct {
@@ -46,45 +49,16 @@ with_slash(shx_state *state, PyObject *op, PyObject *name)
     return whole;
 }
 
-/* A size that cannot be converted is the second complaint: the stdlib opens
- * the name first, and says FileExistsError if it is taken. */
+/* track=None: the name is our process family's, unless the program keeps its
+ * names from the stdlib's tracker. */
 static int
-size_as_number(PyObject *size, const char *bare, PyObject *name, size_t *out)
+find_owner(shx_state *state, PyObject *op, const shx_call *call,
+           shx_family **owner)
 {
-    long number = PyLong_AsLong(size);
-    if (number == -1 && PyErr_Occurred()) {
-        shx_file file;
-        if (shx_os_inspect_name(bare, &file) == 0) {
-            PyErr_Clear();
-            shx_raise(EEXIST, name);
-        }
-        return -1;
-    }
-    *out = (size_t)number;
-    return 0;
-}
-
-static int
-raise_create(PyObject *op, const shx_create *request, shx_err err,
-             PyObject *name)
-{
-    if (err == ENOSPC && request->step == SHX_STEP_RESERVE) {
-        shx_raise_full(&MEMORY(op)->kind->words, name, request->size,
-                       shx_os_room(-1));
-    }
-    else {
-        shx_raise(err, request->step == SHX_STEP_MAP ? NULL : name);
-    }
-    return -1;
-}
-
-/* track=None: the name is our process family's. */
-static int
-find_owner(PyObject *op, const shx_call *call, shx_family **owner)
-{
-    if (call->track != Py_None) {
-        *owner = NULL;
-        return 0;
+    *owner = NULL;
+    int nobody = call->track != Py_None ? 1 : shx_tracker_is_replaced(state);
+    if (nobody != 0) {
+        return nobody < 0 ? -1 : 0;
     }
     PyObject *module = PyType_GetModuleByDef(Py_TYPE(op), &shx_module);
     return module == NULL ? -1 : shx_family_to_own(module, owner);
@@ -111,8 +85,9 @@ create_segment(shx_state *state, PyObject *op, const shx_call *call,
     int mode, reserve = PyObject_IsTrue(call->reserve);
     if (reserve < 0 || shx_bare_name(name, "shm_open", &request.name) < 0 ||
         mode_of(state, op, call, &mode) < 0 ||
-        size_as_number(call->size, request.name, name, &request.size) < 0 ||
-        find_owner(op, call, &owner.family) < 0) {
+        shx_size_as_number(call->size, request.name, name, &request.size) <
+            0 ||
+        find_owner(state, op, call, &owner.family) < 0) {
         return -1;
     }
     request.mode = (unsigned)mode & 07777u;
@@ -133,7 +108,7 @@ create_segment(shx_state *state, PyObject *op, const shx_call *call,
         return 1;
     }
     if (err != 0) {
-        return raise_create(op, &request, err, name);
+        return shx_raise_create(op, &request, err, name);
     }
     out->record = owner.record;
     out->created = true;
@@ -187,8 +162,7 @@ attach_segment(const shx_call *call, int flags, PyObject *name, opened *out)
         return 1;
     }
     if (err != 0) {
-        shx_raise(err, request.step == SHX_STEP_MAP ? NULL : name);
-        return -1;
+        return shx_raise_attach(call, &request, err, name);
     }
     shx_mapping_guard(out->mapping, request.name);
     return PySys_Audit("shmemext.attach", "sn", request.name,
@@ -259,6 +233,7 @@ adopt(PyObject *op, PyObject *name, PyObject *size, const opened *segment)
     self->name = name;
     self->record = segment->record;
     self->created = segment->created;
+    self->unlinked = false;
     self->base.unreserved = segment->unreserved;
     Py_END_CRITICAL_SECTION();
     Py_XDECREF(old_name);
@@ -288,6 +263,20 @@ undo_create(PyObject *name, const opened *segment)
     }
 }
 
+/* The same when the object has it already. */
+static void
+undo(shx_state *state, PyObject *op, PyObject *name, bool created)
+{
+    PyObject *error = PyErr_GetRaisedException();
+    if (created && shx_unlink_name(state, op, name, true) < 0) {
+        PyErr_Clear();
+    }
+    if (shx_memory_close(state, op) < 0) {
+        PyErr_Clear();
+    }
+    PyErr_SetRaisedException(error);
+}
+
 static int
 construct(shx_state *state, PyObject *op, const shx_call *call, int create,
           opened *segment)
@@ -308,8 +297,13 @@ construct(shx_state *state, PyObject *op, const shx_call *call, int create,
         }
         goto failed;
     }
-    adopt(op, name, size, segment);
-    return 0;
+    adopt(op, Py_NewRef(name), size, segment);
+    int status = shx_hidden_fill(state, op);
+    if (status < 0) {
+        undo(state, op, name, segment->created);
+    }
+    Py_DECREF(name);
+    return status;
 failed:
     Py_XDECREF(size);
     Py_XDECREF(name);

@@ -9,18 +9,6 @@
 #include "py/shared_memory/field.h"
 #include "py/shared_memory/object.h"
 
-/* What `_name` holds, None if unset. New reference. */
-static PyObject *
-stored_name(PyObject *op)
-{
-    shx_shared_memory *self = SHARED_MEMORY(op);
-    PyObject *name;
-    Py_BEGIN_CRITICAL_SECTION(op);
-    name = Py_NewRef(self->name == NULL ? Py_None : self->name);
-    Py_END_CRITICAL_SECTION();
-    return name;
-}
-
 static int
 set_buf(PyObject *op, PyObject *value)
 {
@@ -44,19 +32,25 @@ get_fd(PyObject *op)
 }
 
 /* As in the stdlib, what was there is the program's own affair from now on:
- * it is how a descriptor is taken out of an object before it closes. */
+ * it is how a descriptor is taken out of an object before it closes. What is
+ * put there, close() closes. */
 static int
 set_fd(PyObject *op, PyObject *value)
 {
     int fd = SHX_FD_NONE;
+    shx_file file = {.size = 0};
     if (value != NULL) {
         fd = PyLong_AsInt(value);
         if (fd == -1 && PyErr_Occurred()) {
             return -1;
         }
     }
+    if (fd >= 0) {
+        (void)shx_os_inspect(fd, &file); /* nothing that is open: no file */
+    }
     Py_BEGIN_CRITICAL_SECTION(op);
     MEMORY(op)->fd = fd < 0 ? SHX_FD_NONE : fd;
+    MEMORY(op)->fd_identity = file.identity;
     Py_END_CRITICAL_SECTION();
     return 0;
 }
@@ -107,8 +101,8 @@ get_name(PyObject *op, void *Py_UNUSED(closure))
     if (prepend < 0) {
         return NULL;
     }
-    PyObject *name = stored_name(op);
-    if (!prepend) {
+    PyObject *name = PyObject_GetAttr(op, state->str._name);
+    if (name == NULL || !prepend) {
         return name;
     }
     if (!PyUnicode_Check(name)) {
@@ -127,10 +121,38 @@ get_name(PyObject *op, void *Py_UNUSED(closure))
     return bare;
 }
 
+/* What the field has, read without it. NULL without an exception: ask it. */
+static PyObject *
+plain_size(PyObject *op)
+{
+    PyObject *size = NULL;
+    if (shx_memory_is_plain(Py_TYPE(op))) {
+        Py_BEGIN_CRITICAL_SECTION(op);
+        size = Py_XNewRef(MEMORY(op)->size);
+        Py_END_CRITICAL_SECTION();
+    }
+    return size;
+}
+
 static PyObject *
 get_size(PyObject *op, void *Py_UNUSED(closure))
 {
-    return PyObject_GetAttrString(op, "_size");
+    PyObject *size = plain_size(op);
+    if (size != NULL) {
+        return size;
+    }
+    shx_state *state = shx_state_of(Py_TYPE(op));
+    return state == NULL ? NULL : PyObject_GetAttr(op, state->str._size);
+}
+
+static PyObject *
+get_buf(PyObject *op, void *Py_UNUSED(closure))
+{
+    if (shx_memory_is_plain(Py_TYPE(op))) {
+        return shx_memory_buf(op);
+    }
+    shx_state *state = shx_state_of(Py_TYPE(op));
+    return state == NULL ? NULL : PyObject_GetAttr(op, state->str._buf);
 }
 
 static PyObject *
@@ -144,6 +166,11 @@ get_created(PyObject *op, void *Py_UNUSED(closure))
 }
 
 PyGetSetDef shx_shared_memory_getset[] = {
+    {"buf", get_buf, shx_memory_refuse,
+     PyDoc_STR("The memory: a memoryview of size bytes, format 'B', the same\n"
+               "object until grow() or refresh(). Writable unless readonly.\n"
+               "None after close()."),
+     "buf"},
     {"name", get_name, shx_memory_refuse,
      PyDoc_STR("Unique name that identifies the shared memory block, without\n"
                "a leading slash. Stays after close() and unlink()."),

@@ -19,6 +19,7 @@ typedef struct {
     PyObject *track;
     shx_record *record; /* our family's, of this segment; or NULL */
     bool created;       /* by this very object */
+    bool unlinked;      /* likewise: the name is not its any more */
 } shx_shared_memory;
 
 #define SHARED_MEMORY(op) ((shx_shared_memory *)(op))

@@ -9,6 +9,7 @@
 #include "py/shared_memory/field.h"
 #include "py/shared_memory/fields.h"
 #include "py/shared_memory/filename.h"
+#include "py/shared_memory/hidden.h"
 #include "py/shared_memory/object.h"
 #include "py/shared_memory/unlink.h"
 
@@ -97,6 +98,7 @@ static const shx_memory_kind kind = {
     .label = label_of,
     .open = open_segment,
     .inspect = inspect_segment,
+    .take_hidden = shx_hidden_take,
 };
 
 static PyObject *
@@ -104,6 +106,14 @@ shared_memory_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
                   PyObject *Py_UNUSED(kwargs))
 {
     return shx_memory_new(type, &kind);
+}
+
+static void
+mark_unlinked(PyObject *op, bool unlinked)
+{
+    Py_BEGIN_CRITICAL_SECTION(op);
+    SHARED_MEMORY(op)->unlinked = SHARED_MEMORY(op)->unlinked || unlinked;
+    Py_END_CRITICAL_SECTION();
 }
 
 PyDoc_STRVAR(
@@ -126,13 +136,11 @@ shared_memory_unlink(PyObject *op, PyObject *args, PyObject *kwargs)
                                      &missing_ok)) {
         return NULL;
     }
-    PyObject *name;
-    Py_BEGIN_CRITICAL_SECTION(op);
-    name = Py_XNewRef(SHARED_MEMORY(op)->name);
-    Py_END_CRITICAL_SECTION();
-    int named = name == NULL ? 0 : PyObject_IsTrue(name);
+    PyObject *name = PyObject_GetAttr(op, state->str._name);
+    int named = name == NULL ? -1 : PyObject_IsTrue(name);
     if (named > 0) {
         named = shx_unlink_name(state, op, name, missing_ok);
+        mark_unlinked(op, named == 0);
     }
     Py_XDECREF(name);
     if (named < 0) {
@@ -186,6 +194,25 @@ static PyMethodDef shared_memory_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
+/* What is not to be seen of name and size. NULL with an exception. */
+static const char *
+ended(shx_state *state, PyObject *op)
+{
+    PyObject *mapping = PyObject_GetAttr(op, state->str._mmap);
+    if (mapping == NULL) {
+        return NULL;
+    }
+    bool closed = mapping == Py_None, unlinked;
+    Py_DECREF(mapping);
+    Py_BEGIN_CRITICAL_SECTION(op);
+    unlinked = SHARED_MEMORY(op)->unlinked;
+    Py_END_CRITICAL_SECTION();
+    return closed && unlinked ? ", closed, unlinked"
+           : closed           ? ", closed"
+           : unlinked         ? ", unlinked"
+                              : "";
+}
+
 static PyObject *
 shared_memory_repr(PyObject *op)
 {
@@ -194,10 +221,11 @@ shared_memory_repr(PyObject *op)
         state == NULL ? NULL : PyObject_GetAttr(op, state->str.name);
     PyObject *size =
         name == NULL ? NULL : PyObject_GetAttr(op, state->str.size);
+    const char *end = size == NULL ? NULL : ended(state, op);
     PyObject *repr = NULL;
-    if (size != NULL) {
-        repr = PyUnicode_FromFormat("%s(%R, size=%S)", Py_TYPE(op)->tp_name,
-                                    name, size);
+    if (end != NULL) {
+        repr = PyUnicode_FromFormat("%s(%R, size=%S%s)", Py_TYPE(op)->tp_name,
+                                    name, size, end);
     }
     Py_XDECREF(name);
     Py_XDECREF(size);

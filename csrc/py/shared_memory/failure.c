@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+#include "py/shared_memory/failure.h"
+
+#include <errno.h>
+
+#include "py/memory/memory.h"
+
+int
+shx_size_as_number(PyObject *size, const char *bare, PyObject *name,
+                   size_t *out)
+{
+    long number = PyLong_AsLong(size);
+    if (number == -1 && PyErr_Occurred()) {
+        if (PyErr_ExceptionMatches(PyExc_OverflowError)) {
+            shx_note("size=%R, for %R: at most %zd bytes", size, name,
+                     (Py_ssize_t)PTRDIFF_MAX);
+        }
+        shx_file file;
+        if (shx_os_inspect_name(bare, &file) == 0) {
+            PyErr_Clear();
+            shx_raise(EEXIST, name);
+        }
+        return -1;
+    }
+    *out = (size_t)number;
+    return 0;
+}
+
+int
+shx_raise_create(PyObject *op, const shx_create *request, shx_err err,
+                 PyObject *name)
+{
+    if (err == ENOSPC && request->step == SHX_STEP_RESERVE) {
+        shx_raise_full(&MEMORY(op)->kind->words, name, request->size,
+                       shx_os_room(-1));
+    }
+    else if (request->step == SHX_STEP_MAP) {
+        shx_raise(err, NULL);
+    }
+    else {
+        shx_raise(err, name);
+    }
+    if (err == ENOMEM) {
+        shx_note("%R with %zu bytes is more than this process can map: ask "
+                 "for less, or see ulimit -v",
+                 name, request->size);
+    }
+    return -1;
+}
+
+int
+shx_raise_attach(const shx_call *call, const shx_attach *request, shx_err err,
+                 PyObject *name)
+{
+    bool mapping = request->step == SHX_STEP_MAP;
+    int sized = err == ENOENT ? PyObject_IsTrue(call->size) : 0;
+    if (sized < 0) {
+        PyErr_Clear();
+    }
+    shx_raise(err, mapping ? NULL : name);
+    if (err == ENOENT && sized > 0) {
+        shx_note("a size is given, and nothing has that name: create=True "
+                 "creates it");
+    }
+    else if (err == SHX_EMPTY) {
+        shx_note("%R has no bytes: timeout= waits until whoever makes it has "
+                 "given it a size",
+                 name);
+    }
+    else if (err == EACCES && !request->readonly) {
+        shx_note("readonly=True attaches for reading, if its mode permits "
+                 "that");
+    }
+    else if (mapping && err == ENOMEM) {
+        shx_note("%R is more than this process can map: see ulimit -v", name);
+    }
+    return -1;
+}
