@@ -46,6 +46,8 @@ HARMLESS = {
     "getrlimit",  # no limit is known then
     "getpid",
     "getuid",
+    "lseek",
+    "lseek64",
     "memchr",
     "memcmp",
     "memcpy",

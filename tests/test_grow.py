@@ -6,7 +6,6 @@ import fcntl
 import multiprocessing
 import os
 import pickle
-import signal
 import struct
 import threading
 
@@ -360,15 +359,18 @@ def test_child_grows(kind, memory, method):
 
 
 @pytest.mark.parametrize("name_of_kind", kinds.KINDS)
-def test_processes_grow_at_once(name_of_kind, tmp_path):
+@pytest.mark.parametrize("how", ["reserved", "some sparse", "under a lockf"])
+def test_processes_grow_at_once(name_of_kind, how, tmp_path):
     """The larger one wins, and nobody's bytes are lost."""
     python(
         """
-import multiprocessing as mp, sys
+import fcntl, multiprocessing as mp, sys
 import kinds
 WORKERS, STEPS = 4, 15
 
 def work(me, memory, barrier):
+    if me % 2:
+        memory = kind.again(memory)  # which reserves
     barrier.wait(60)
     for step in range(STEPS):
         size = 5000 + (step * WORKERS + (me * 3 + step) % WORKERS + 1) * 1500
@@ -382,8 +384,11 @@ def work(me, memory, barrier):
 
 context = mp.get_context("fork")
 with kinds.kind_of(sys.argv[1], sys.argv[2]) as kind:
-    memory = kind.create(5000)
+    how = sys.argv[3]
+    memory = kind.create(5000, reserve=how != "some sparse")
     memory.buf[:] = b"x" * 5000
+    if how == "under a lockf":
+        fcntl.lockf(memory.fileno(), fcntl.LOCK_EX)
     barrier = context.Barrier(WORKERS)
     processes = [
         context.Process(target=work, args=(me, memory, barrier))
@@ -404,6 +409,7 @@ with kinds.kind_of(sys.argv[1], sys.argv[2]) as kind:
 """,
         name_of_kind,
         tmp_path,
+        how,
         env=kinds.HERE,
         timeout=120,
     )
@@ -448,27 +454,178 @@ def test_threads_grow_one_object(kind, memory):
 READ_LOCK = struct.pack("hhqqi4x", fcntl.F_RDLCK, 0, 0, 0, 0)  # all of it
 
 
-def test_lock_of_a_reader_is_waited_for_and_ctrl_c_ends_it(kind, memory):
-    """Who may read may lock. grow() then waits, and nothing has changed when
-    it gives up."""
+def test_lock_of_a_reader_keeps_nobody_from_growing(kind, memory):
+    """Who may read may lock all of it."""
     reader = kind.again(memory, readonly=True)
-    before = descriptors() | {str(reader.fileno())}
     fcntl.fcntl(reader.fileno(), F_OFD_SETLK, READ_LOCK)
-    main = threading.get_ident()
-    timer = threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGINT))
-    timer.start()
-    try:
-        with pytest.raises((KeyboardInterrupt, OSError)) as caught:
-            memory.grow(10_000)
-            signal.pause()
-    finally:
-        timer.join()
-    assert caught.type is KeyboardInterrupt
-    assert memory.size == kind.stat(memory).st_size == 5000
-    assert descriptors() == before
-    reader.close()
     memory.grow(10_000)
-    assert memory.size == 10_000
+    assert memory.size == kind.stat(memory).st_size == 10_000
+
+
+@pytest.mark.parametrize("how", [fcntl.LOCK_EX, fcntl.LOCK_SH])
+@pytest.mark.parametrize("reserve", [True, False])
+def test_grow_under_ones_own_lockf(kind, how, reserve):
+    """All of the file is locked, and grow() does not wait for that."""
+    memory = kind.create(5000, reserve=reserve)
+    fcntl.lockf(memory.fileno(), how)
+    memory.grow(9000)
+    memory.grow(2 << 20)
+    assert memory.size == kind.stat(memory).st_size == 2 << 20
+    if reserve:
+        assert kind.stat(memory).st_blocks * 512 >= 2 << 20
+
+
+# A signal handler that runs while grow() reserves: it sees space that is taken
+# and not used yet.
+IN_THE_MIDDLE = """
+import os, signal, sys, tempfile, time
+import kinds
+MIDDLE, END = 16 << 20, 128 << 20
+TICK = 0.0003
+seen = []
+slow = tempfile.TemporaryDirectory("", "shmemext-test-", "/dev/shm")  # no disk
+
+def handle(*_):
+    status = kind.stat(memory)
+    if not seen and status.st_size < END and status.st_blocks * 512 > MIDDLE:
+        seen.append(True)
+        act()
+
+signal.signal(signal.SIGALRM, handle)
+
+def grow_interrupted(size):
+    signal.setitimer(signal.ITIMER_REAL, TICK, TICK)
+    peer.grow(size)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+
+def make(**options):
+    global memory, peer
+    memory = kind.create(5000, **options)
+    memory.buf[:] = b"x" * 5000
+    peer = kind.again(memory)  # which reserves
+"""
+
+
+@pytest.mark.parametrize("name_of_kind", kinds.KINDS)
+@pytest.mark.parametrize("size", ["MIDDLE // 2", "END + 5000"])
+@pytest.mark.parametrize("reserve", [True, False])
+def test_signal_handler_grows_the_same_memory(name_of_kind, size, reserve):
+    """It waits for nobody, and nobody for it."""
+    python(
+        IN_THE_MIDDLE
+        + f"""
+def act():
+    memory.grow({size})
+    memory.buf[-1] = 7
+    peer.grow({size})
+
+for attempt in range(100):
+    with kinds.kind_of(sys.argv[1], slow.name) as kind:
+        make(reserve={reserve})
+        grow_interrupted(END)
+        if not seen:
+            continue
+        most = max({size}, END)
+        assert peer.size == kind.stat(memory).st_size == most, peer.size
+        assert kind.stat(memory).st_blocks * 512 >= END
+        assert peer.buf[{size} - 1] == 7
+        assert bytes(peer.buf[:5000]) == b"x" * 5000
+        break
+else:
+    sys.exit("never in the middle")
+""",
+        name_of_kind,
+        env=kinds.HERE,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("name_of_kind", kinds.KINDS)
+def test_killed_in_grow_while_a_child_lives(name_of_kind):
+    """The child that was forked meanwhile has all that its parent had open.
+    The others grow, and in the end give back what the dead one had
+    reserved."""
+    python(
+        IN_THE_MIDDLE
+        + """
+def act():
+    if os.fork() == 0:
+        os.close(gone[1])
+        os.read(gone[0], 1)
+        os._exit(0)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+for attempt in range(100):
+    with kinds.kind_of(sys.argv[1], slow.name) as kind:
+        make()
+        gone = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            grow_interrupted(END)
+            os._exit(0)
+        if os.waitpid(pid, 0)[1] == 0:
+            continue
+        status = kind.stat(memory)
+        assert status.st_size == 5000 and status.st_blocks * 512 > MIDDLE
+        memory.grow(10_000)
+        assert memory.size == 10_000
+        os.close(gone[1])  # now the child ends
+        deadline = time.monotonic() + kinds.PATIENCE
+        size = 10_000
+        while kind.stat(memory).st_blocks * 512 > 5 << 20:
+            size += 1
+            memory.grow(size)
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert bytes(memory.buf[:5000]) == b"x" * 5000
+        break
+else:
+    sys.exit("never in the middle")
+""",
+        name_of_kind,
+        env=kinds.HERE,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("name_of_kind", kinds.KINDS)
+def test_grow_that_is_given_up_takes_nothing_from_another(name_of_kind):
+    """One grows while another has space beyond the end, which goes back when
+    that one gives up; but not while somebody else may want it."""
+    python(
+        IN_THE_MIDDLE
+        + """
+def act():
+    memory.grow(10_000)
+    memory.buf[-1] = 7
+    before = kind.stat(memory).st_blocks
+    try:
+        memory.grow(1 << 40)  # more than there is
+    except OSError:
+        pass
+    assert kind.stat(memory).st_blocks == before
+    raise KeyboardInterrupt
+
+for attempt in range(100):
+    with kinds.kind_of(sys.argv[1], slow.name) as kind:
+        make()
+        try:
+            grow_interrupted(END)
+        except KeyboardInterrupt:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            status = kind.stat(memory)
+            assert status.st_size == memory.size == 10_000
+            assert 10_000 <= status.st_blocks * 512 < 1 << 20
+            assert peer.size == 5000 and peer.refresh()
+            assert (peer.size, peer.buf[9_999]) == (10_000, 7)
+            break
+else:
+    sys.exit("never in the middle")
+""",
+        name_of_kind,
+        env=kinds.HERE,
+        timeout=60,
+    )
 
 
 # --- closed and cut short
@@ -560,18 +717,6 @@ def test_reused_descriptor_number_is_not_written_to(kind, memory, tmp_path):
         assert stranger.read_bytes() == b"somebody else's"
     finally:
         os.close(number)
-
-
-def test_grow_under_ones_own_lockf_is_an_error(memory):
-    """All of the file is locked, with the byte that growers lock: it would
-    wait for itself."""
-    fcntl.lockf(memory.fileno(), fcntl.LOCK_EX)
-    with pytest.raises(OSError, match="lock a part") as caught:
-        memory.grow(9000)
-    assert caught.value.errno == errno.EDEADLK
-    fcntl.lockf(memory.fileno(), fcntl.LOCK_UN)
-    memory.grow(9000)
-    assert memory.size == 9000
 
 
 def test_write_to_pages_that_were_lost_before_is_an_error(name):

@@ -230,6 +230,76 @@ test_segment_grows_and_others_refresh(void)
     shx_segment_detach(&longer);
 }
 
+enum { STEPS = 20000, STEP = 100, FOLLOWERS = 3 };
+
+typedef struct {
+    pthread_t thread;
+    shx_segment first;
+    int fd, place;
+    size_t seen[STEPS + 1], count;
+} follower;
+
+/* Writes one byte near the end as soon as that is somewhere else. */
+static void *
+follow(void *context)
+{
+    follower *self = context;
+    shx_segment last = self->first, now;
+    while (last.size < (STEPS + 1) * STEP) {
+        CHECK(shx_segment_refresh(&last, self->fd, &now) == 0);
+        if (now.address != NULL) {
+            ((char *)now.address)[now.size - (size_t)self->place] = 'x';
+            self->seen[self->count++] = now.size;
+            if (last.address != self->first.address) {
+                shx_segment_detach(&last);
+            }
+            last = now;
+        }
+    }
+    return NULL;
+}
+
+/* On a disk too: see shx_os_settle(). */
+static void
+test_what_is_written_at_a_new_end_stays(void)
+{
+    static follower followers[FOLLOWERS];
+    char files[] = "/tmp/shmemext-core-XXXXXX", path[64];
+    CHECK(mkdtemp(files) != NULL);
+    (void)snprintf(path, sizeof path, "%s/file", files);
+    shx_file_request request = {
+        .path = path, .directory = files, .size = STEP, .mode = 0600};
+    const shx_space space = {.reserve = true};
+    shx_segment made, longer;
+    CHECK(shx_mapped_file_create(&request, &made) == 0);
+    for (int i = 0; i < FOLLOWERS; i++) {
+        follower *each = &followers[i];
+        *each = (follower){.first = made, .place = i + 1};
+        CHECK(shx_mapped_file_open(path, &made.identity, O_RDWR, &each->fd) ==
+              0);
+        CHECK(pthread_create(&each->thread, NULL, follow, each) == 0);
+    }
+    for (size_t size = STEP; size <= (STEPS + 1) * STEP; size += STEP) {
+        int fd;
+        CHECK(shx_mapped_file_open(path, &made.identity, O_RDWR, &fd) == 0);
+        CHECK(shx_segment_grow(&made, fd, size, &space, &longer) == 0);
+        shx_os_close(fd);
+        shx_segment_detach(&longer);
+    }
+    CHECK(shx_mapped_file_attach(&request, &longer) == 0);
+    for (int i = 0; i < FOLLOWERS; i++) {
+        follower *each = &followers[i];
+        CHECK(pthread_join(each->thread, NULL) == 0);
+        for (size_t seen = 0; seen < each->count; seen++) {
+            size_t at = each->seen[seen] - (size_t)each->place;
+            CHECK(((char *)longer.address)[at] == 'x');
+        }
+        shx_os_close(each->fd);
+    }
+    CHECK(shx_os_remove_path(path) == 0);
+    CHECK(rmdir(files) == 0);
+}
+
 static void
 test_await_finds_what_is_there_and_gives_up(void)
 {
@@ -597,6 +667,7 @@ main(int argc, char **argv)
     test_segment_is_shared_and_outlives_its_name();
     test_segment_errors_leave_everything_as_it_was();
     test_segment_grows_and_others_refresh();
+    test_what_is_written_at_a_new_end_stays();
     test_await_finds_what_is_there_and_gives_up();
     test_anonymous_memory_and_its_seals();
     test_mapped_file_appears_whole();

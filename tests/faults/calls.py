@@ -48,6 +48,7 @@ RETRIED = {
 # memory is free tries. A lock that cannot be given back goes with the
 # descriptor, a descriptor that does not say how it may be used is read, and
 # one that does not say whose it is has been somebody else's: there is a name.
+# Nobody looks for what others left beyond the end of what has grown.
 OTHER_WAYS = {
     ("open", "copy"),
     ("pread", "copy"),
@@ -60,6 +61,7 @@ OTHER_WAYS = {
     ("fcntl", "handle"),
     ("open", "anonymous"),
     ("fstat", "with a descriptor"),
+    ("fstat", "grow"),
 }
 
 libc = ctypes.CDLL(None)

@@ -98,6 +98,7 @@ shx_mapped_file_attach(shx_file_request *request, shx_segment *out)
                   ? SHX_TOO_SMALL
                   : shx_segment_map(fd, &request->found, !request->readonly,
                                     out);
+        shx_os_settle(fd, request->found.size);
     }
     shx_os_close(fd);
     return err;

@@ -172,22 +172,10 @@ map_longer(const shx_segment *old, int fd, size_t size, void **address)
     return err;
 }
 
-static shx_err
-lock_file(int fd, const shx_space *space)
-{
-    shx_err err;
-    while ((err = shx_os_lock(fd)) == EINTR) {
-        if (shx_space_ask(space) != 0) {
-            return SHX_INTERRUPTED;
-        }
-    }
-    return err;
-}
-
-/* With the lock. Mapped first, so that a file which has grown is in use. */
-static shx_err
-grow_locked(const shx_segment *old, int fd, size_t size,
-            const shx_space *space, shx_segment *out)
+/* Mapped first, so that a file which has grown is in use. */
+shx_err
+shx_segment_grow(const shx_segment *old, int fd, size_t size,
+                 const shx_space *space, shx_segment *out)
 {
     shx_file file;
     void *address;
@@ -202,9 +190,7 @@ grow_locked(const shx_segment *old, int fd, size_t size,
     if (err != 0) {
         return err;
     }
-    if (file.size < size) {
-        err = shx_space_grow(space, fd, file.size, size);
-    }
+    err = shx_space_grow(space, fd, size);
     if (err != 0) {
         shx_os_unmap(address, size);
         return err;
@@ -212,18 +198,6 @@ grow_locked(const shx_segment *old, int fd, size_t size,
     *out = (shx_segment){address, size, old->identity, old->writable,
                          old->sparse || !space->reserve};
     return 0;
-}
-
-shx_err
-shx_segment_grow(const shx_segment *old, int fd, size_t size,
-                 const shx_space *space, shx_segment *out)
-{
-    shx_err err = lock_file(fd, space);
-    if (err == 0) {
-        err = grow_locked(old, fd, size, space, out);
-        shx_os_unlock(fd);
-    }
-    return err;
 }
 
 shx_err
@@ -237,6 +211,7 @@ shx_segment_refresh(const shx_segment *old, int fd, shx_segment *out)
               : file.size > PTRDIFF_MAX
                   ? ENOMEM
                   : map_longer(old, fd, (size_t)file.size, &address);
+        shx_os_settle(fd, file.size);
     }
     if (err == 0) {
         *out = (shx_segment){address, (size_t)file.size, old->identity,

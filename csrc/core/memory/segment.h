@@ -89,7 +89,7 @@ shx_err shx_segment_map(int fd, const shx_file *file, bool writable,
 
 /* Lengthens the file of a descriptor that is nobody else's, and maps it anew.
  * `old` stays as it is. Where somebody else was faster and wanted more, the
- * result is longer than asked. */
+ * result is longer than asked. Nobody waits for anybody, see space.h. */
 shx_err shx_segment_grow(const shx_segment *old, int fd, size_t size,
                          const shx_space *space, shx_segment *out);
 

@@ -56,7 +56,7 @@ shx_space_fill(const shx_space *space, int fd, uint64_t size)
 }
 
 /* The last byte's space is there by now, so this only sets the length: never
- * back, should somebody have lengthened the file without the lock. */
+ * back, should somebody else have made the file longer still. */
 static shx_err
 lengthen(int fd, uint64_t size)
 {
@@ -67,19 +67,98 @@ lengthen(int fd, uint64_t size)
     return err;
 }
 
-shx_err
-shx_space_grow(const shx_space *space, int fd, uint64_t size, uint64_t wanted)
+/* Not shared: somebody has locked all of the file, who knows nothing of us. So
+ * has nobody of us the lock alone. */
+static shx_err
+share(const shx_space *space, int fd, bool *shared)
 {
     shx_err err;
-    if (space->reserve) {
-        err = reserve(space, shx_os_reserve_beyond, fd, size, wanted);
+    while ((err = shx_os_lock(fd, false)) == EAGAIN) {
+        if (shx_space_ask(space) != 0) {
+            return SHX_INTERRUPTED;
+        }
+        shx_os_pause();
+    }
+    *shared = err == 0;
+    return err == EBUSY ? 0 : err;
+}
+
+static shx_err
+grow_shared(const shx_space *space, int fd, uint64_t wanted)
+{
+    bool shared;
+    shx_file file;
+    shx_err err = share(space, fd, &shared);
+    if (err != 0) {
+        return err;
+    }
+    err = shx_os_inspect(fd, &file);
+    if (err == 0 && file.size < wanted) {
+        uint64_t from = space->reserve ? file.size : wanted - 1;
+        err = reserve(space, shx_os_reserve_beyond, fd, from, wanted);
         err = err == 0 ? lengthen(fd, wanted) : err;
-        if (err != 0) {
-            shx_os_release_beyond(fd, size, wanted - size);
+        if (err == 0 && !shared) {
+            /* Who looked at the length before and works alone has done so by
+             * the time that this returns, and may have taken ours. */
+            err = share(space, fd, &shared);
+            err = err != 0 ? err
+                           : reserve(space, shx_os_reserve, fd, from, wanted);
         }
     }
-    else {
+    shx_os_unlock(fd);
+    return err;
+}
+
+/* To set a length without reserving could set it back, if somebody else came
+ * between the look and that: so it is done alone. Who is not alone reserves
+ * the last byte; where that cannot be done, nobody has the lock for long. */
+static shx_err
+grow_sparse(const shx_space *space, int fd, uint64_t wanted)
+{
+    shx_file file;
+    shx_err busy, err;
+    while ((busy = shx_os_lock(fd, true)) == EAGAIN || busy == EBUSY) {
+        err = grow_shared(space, fd, wanted);
+        if (err != EOPNOTSUPP || busy == EBUSY) {
+            return err;
+        }
+        if (shx_space_ask(space) != 0) {
+            return SHX_INTERRUPTED;
+        }
+        shx_os_pause();
+    }
+    if (busy != 0) {
+        return busy;
+    }
+    err = shx_os_inspect(fd, &file);
+    if (err == 0 && file.size < wanted) {
         err = shx_os_resize(fd, wanted);
     }
-    return err == 0 && space->durable ? shx_os_sync(fd) : err;
+    shx_os_unlock(fd);
+    return err;
+}
+
+/* A file system may hold some more for itself. */
+static bool
+is_anything_beyond(int fd)
+{
+    const uint64_t little = 4u << 20; /* huge pages */
+    shx_file file;
+    return shx_os_inspect(fd, &file) == 0 && file.held > file.size + little;
+}
+
+shx_err
+shx_space_grow(const shx_space *space, int fd, uint64_t wanted)
+{
+    shx_err err = space->reserve ? grow_shared(space, fd, wanted)
+                                 : grow_sparse(space, fd, wanted);
+    if ((err != 0 || is_anything_beyond(fd)) && shx_os_lock(fd, true) == 0) {
+        shx_os_release_beyond(fd);
+        shx_os_unlock(fd);
+    }
+    if (err == 0 && space->durable) {
+        shx_os_settle(fd, wanted);
+        err = shx_os_sync(fd);
+    }
+    return err;
 }

@@ -8,7 +8,8 @@
  *   |   reserved                        |       until all of it is there
  *
  * A file grows in that order, so whoever looks at its length sees the old or
- * the new one, and a process that is killed half way leaves the old.
+ * the new one, and a process that is killed half way leaves the old; what it
+ * had reserved, the next one uses or gives back.
  */
 #ifndef SHX_SPACE_H
 #define SHX_SPACE_H
@@ -36,10 +37,16 @@ int shx_space_ask(const shx_space *space);
  * room, and part of the space may be taken. */
 shx_err shx_space_fill(const shx_space *space, int fd, uint64_t size);
 
-/* Makes the file longer, from `size` to `wanted`: whoever calls this holds
- * shx_os_lock(). On error the file is as it was; only where it was durable,
- * and the disk failed to say that it is done, it may be longer. */
-shx_err shx_space_grow(const shx_space *space, int fd, uint64_t size,
-                       uint64_t wanted);
+/* Makes the file longer, if it is not by then. Any number of processes may do
+ * so at once, each to its own length: it never gets shorter. `fd` is nobody
+ * else's. On error the file is as it was; only where it was durable, and the
+ * disk failed to say that it is done, it may be longer.
+ *
+ * What lies beyond the end belongs to all who lengthen the file: they share a
+ * lock, and never wait for each other. The last of them gives back what
+ * others had reserved there and did not come to use, because they failed or
+ * were killed. It has the lock alone, so that nobody gets that space while it
+ * is given back; the next one waits for that moment, and for nothing else. */
+shx_err shx_space_grow(const shx_space *space, int fd, uint64_t wanted);
 
 #endif

@@ -83,9 +83,15 @@ shx_err shx_os_resize(int fd, uint64_t size);
  * as long as that. EINTR is returned, not retried: the caller decides. */
 shx_err shx_os_reserve(int fd, uint64_t offset, uint64_t length);
 
-/* The same beyond the end of the file, whose length stays; and back. */
+/* The same beyond the end of the file, whose length stays; and all that is
+ * there given back. */
 shx_err shx_os_reserve_beyond(int fd, uint64_t offset, uint64_t length);
-void shx_os_release_beyond(int fd, uint64_t offset, uint64_t length);
+void shx_os_release_beyond(int fd);
+
+/* Returns when whoever is making the file so long at this moment is done with
+ * that. Its length is seen before; and then some file systems clear the rest
+ * of what was the last page, with all that others have written there since. */
+void shx_os_settle(int fd, uint64_t size);
 
 /* Bytes that the file, or with -1 a named segment, could still take:
  * UINT64_MAX where nobody can say. */
@@ -182,11 +188,15 @@ shx_err shx_os_flock(int fd, bool alone, bool wait);
 shx_err shx_os_claim(int fd);
 bool shx_os_is_claimed(int fd);
 
-/* Waits for the lock that all who lengthen the file take. flock() never meets
- * it, nor does lockf(), unless that is of the whole file: EDEADLK if this
- * process has done so. EINTR is returned. */
-shx_err shx_os_lock(int fd);
+/* Those who lengthen a file share a lock, and who gives back what lies beyond
+ * its end has it alone. Nobody waits. EAGAIN: not now. EBUSY: somebody has
+ * locked all of the file, see lockf(3), and nobody can have it alone; flock(2)
+ * does not meet it. */
+shx_err shx_os_lock(int fd, bool alone);
 void shx_os_unlock(int fd);
+
+/* Lets others do what takes a moment. */
+void shx_os_pause(void);
 
 /* Keeps the open file, and so its locks, without a descriptor: by a mapping
  * that cannot be touched. fork() inherits it, exec drops it. */

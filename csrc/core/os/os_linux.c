@@ -217,26 +217,33 @@ shx_os_reserve_beyond(int fd, uint64_t offset, uint64_t length)
                : errno;
 }
 
-/* From the next page on: the one that the file ends in is in use. Some file
- * systems make no holes beyond the end, and have something to give back when
- * they are told the length that they know. */
+/* From the next page on: the one that the file ends in is in use. What was
+ * reserved begins there and has no gaps, so it is no longer than all that the
+ * file holds. Some file systems make no holes beyond the end, and have
+ * something to give back when they are told the length that they know. */
 void
-shx_os_release_beyond(int fd, uint64_t offset, uint64_t length)
+shx_os_release_beyond(int fd)
 {
     uint64_t page = shx_os_page_size();
-    uint64_t from = (offset + page - 1) / page * page;
-    struct stat status;
-    if (fstat(fd, &status) != 0 || (uint64_t)status.st_size != offset) {
-        return; /* lengthened without the lock: it may be in use */
+    shx_file file = {.held = 0}, after = {.held = 0};
+    if (shx_os_inspect(fd, &file) != 0 || file.held == 0) {
+        return;
     }
-    if (from < offset + length) {
-        (void)fallocate(fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE,
-                        (off_t)from, (off_t)(offset + length - from));
+    uint64_t from = (file.size + page - 1) / page * page;
+    (void)fallocate(fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE,
+                    (off_t)from, (off_t)file.held);
+    if (shx_os_inspect(fd, &after) == 0 && after.size == file.size &&
+        after.held > from) {
+        (void)ftruncate(fd, (off_t)file.size);
     }
-    if (fstat(fd, &status) == 0 && (uint64_t)status.st_size == offset &&
-        (uint64_t)status.st_blocks * 512 > from) {
-        (void)ftruncate(fd, status.st_size);
-    }
+}
+
+/* ext4 does that to what fallocate() lengthens. The lock that it holds until
+ * then is taken by who looks for a hole, as on other file systems. */
+void
+shx_os_settle(int fd, uint64_t size)
+{
+    (void)lseek(fd, (off_t)size - 1, SEEK_HOLE);
 }
 
 /* A tmpfs that was mounted without a limit has no blocks at all, and neither

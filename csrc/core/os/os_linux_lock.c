@@ -7,10 +7,10 @@
 #define _GNU_SOURCE
 
 #include <errno.h>
-#include <fcntl.h>    /* F_OFD_SETLK, F_OFD_SETLKW, F_OFD_GETLK */
+#include <fcntl.h>    /* F_OFD_SETLK, F_OFD_GETLK */
 #include <sys/file.h> /* flock */
 #include <sys/mman.h> /* mmap: what holds a lock */
-#include <unistd.h>   /* getpid */
+#include <unistd.h>   /* usleep */
 
 #include "core/os/os.h"
 
@@ -42,41 +42,46 @@ shx_os_is_claimed(int fd)
 /* A lock of the open file, not of the process; on the last byte that a file
  * could have, which nobody locks but with all of the file. */
 static int
-set_lock(int fd, short type)
+set_lock(int fd, int how, short type, struct flock *lock)
 {
-    struct flock lock = {.l_type = type,
-                         .l_whence = SEEK_SET,
-                         .l_start = (off_t)(INT64_MAX - 1),
-                         .l_len = 1};
-    return fcntl(fd, F_OFD_SETLKW, &lock);
-}
-
-/* lockf() of a whole file locks that byte too: who has done so would wait for
- * itself, since no process owns our lock. */
-static bool
-would_wait_for_itself(int fd)
-{
-    struct flock lock = {.l_type = F_WRLCK,
-                         .l_whence = SEEK_SET,
-                         .l_start = (off_t)(INT64_MAX - 1),
-                         .l_len = 1};
-    return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK &&
-           lock.l_pid == getpid();
+    *lock = (struct flock){.l_type = type,
+                           .l_whence = SEEK_SET,
+                           .l_start = (off_t)(INT64_MAX - 1),
+                           .l_len = 1};
+    return fcntl(fd, how, lock);
 }
 
 shx_err
-shx_os_lock(int fd)
+shx_os_lock(int fd, bool alone)
 {
-    if (would_wait_for_itself(fd)) {
-        return EDEADLK;
+    short type = alone ? F_WRLCK : F_RDLCK;
+    struct flock lock;
+    if (set_lock(fd, F_OFD_SETLK, type, &lock) == 0) {
+        return 0;
     }
-    return set_lock(fd, F_WRLCK) == 0 ? 0 : errno;
+    if (errno != EAGAIN && errno != EACCES) {
+        return errno;
+    }
+    /* Whose is it? One of ours begins at that byte. */
+    if (set_lock(fd, F_OFD_GETLK, type, &lock) != 0) {
+        return errno;
+    }
+    return lock.l_type == F_UNLCK || lock.l_start == (off_t)(INT64_MAX - 1)
+               ? EAGAIN
+               : EBUSY;
 }
 
 void
 shx_os_unlock(int fd)
 {
-    (void)set_lock(fd, F_UNLCK);
+    struct flock lock;
+    (void)set_lock(fd, F_OFD_SETLK, F_UNLCK, &lock);
+}
+
+void
+shx_os_pause(void)
+{
+    (void)usleep(100);
 }
 
 shx_err

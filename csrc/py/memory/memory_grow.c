@@ -119,13 +119,6 @@ raise_grow(PyObject *op, shx_err err, const held *use, Py_ssize_t wanted)
             "made with reserve=False grows without",
             use->label);
     }
-    else if (err == EDEADLK) {
-        shx_raise_unsupported(
-            err,
-            "cannot grow: this process has locked all of the memory with "
-            "lockf(), and would wait for itself: lock a part, or use flock()",
-            use->label);
-    }
     else if (err == EPERM) {
         shx_raise_unsupported(
             err, "cannot grow: somebody has sealed the memory against it",
