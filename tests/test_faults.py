@@ -11,13 +11,11 @@ import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
+from preload import FAULTS, build, environment
 
 from shmemext import _shmemext
-
-FAULTS = Path(__file__).parent / "faults"
 
 # Functions that cannot fail, or whose failure has no effect.
 HARMLESS = {
@@ -99,28 +97,13 @@ def run(script, *args, **env):
 @pytest.fixture(scope="module")
 def failing(tmp_path_factory):
     """The preloaded library, built."""
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        pytest.skip("no C compiler to build tests/faults/failing.c with")
-    library = tmp_path_factory.mktemp("faults") / "failing.so"
-    source = FAULTS / "failing.c"
-    options = ["-O1", "-shared", "-fPIC", "-fno-builtin", "-Wall", "-Werror"]
-    options += ["-DNO_MALLOC"] if SANITIZED else []
-    subprocess.run(
-        [compiler, *options, "-o", library, source, "-ldl"], check=True
-    )
-    return library
+    options = ["-DNO_MALLOC"] if SANITIZED else []
+    return build("failing", tmp_path_factory.mktemp("faults"), *options)
 
 
 @pytest.fixture
 def preload(failing):
-    """The environment that puts it in front of libc and a sanitizer."""
-    libraries = [str(failing), os.environ.get("LD_PRELOAD", "")]
-    options = os.environ.get("ASAN_OPTIONS", "")
-    return {
-        "LD_PRELOAD": ":".join(filter(None, libraries)),
-        "ASAN_OPTIONS": f"{options}:verify_asan_link_order=0",
-    }
+    return environment(failing)
 
 
 def symbols(library, which):

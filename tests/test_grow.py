@@ -426,8 +426,7 @@ def test_threads_grow_one_object(kind, memory):
             try:
                 memory.grow(size)
             except ValueError as error:
-                if "cannot shrink" not in str(error):
-                    errors.append(error)
+                errors.append(error)
             if memory.size < size or len(memory.buf) < size:
                 errors.append((memory.size, size))
             memory.buf[size - 1] = 1
@@ -449,6 +448,37 @@ def test_threads_grow_one_object(kind, memory):
     assert memory.size == kind.stat(memory).st_size == max(sizes)
     assert all(memory.buf[size - 1] == 1 for size in sizes)
     assert bytes(memory.buf[:5000]) == pattern()
+
+
+def test_shrink_is_refused_to_who_knows_the_size(memory):
+    """What another thread has made of it meanwhile is no error: it is as long
+    as was asked, and longer."""
+
+    def in_a_thread(call, *args):
+        outcome = []
+
+        def run():
+            try:
+                outcome.append(call(*args))
+            except ValueError as error:
+                outcome.append(str(error))
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+        return outcome[0]
+
+    assert in_a_thread(memory.grow, 20_000) is None
+    memory.grow(10_000)
+    assert memory.size == 20_000
+    with pytest.raises(ValueError, match="cannot shrink"):
+        memory.grow(0)
+    memory.grow(30_000)
+    with pytest.raises(ValueError, match="cannot shrink"):
+        memory.grow(20_000)
+    assert in_a_thread(memory.grow, 25_000) is None
+    assert in_a_thread(memory.grow, 35_000) is None
+    assert memory.size == 35_000
 
 
 READ_LOCK = struct.pack("hhqqi4x", fcntl.F_RDLCK, 0, 0, 0, 0)  # all of it

@@ -949,10 +949,24 @@ def test_views_outlive_the_object(name, how):
     assert not is_mapped(inode)
 
 
-def test_close_after_the_user_released_buf(block):
-    block.buf.release()
+def test_buf_that_somebody_released_is_so_for_all(block):
+    """There is one, and who releases it says that nobody uses it any more."""
+    buf = block.buf
+    buf.release()
+    assert block.buf is buf
+    with raises(
+        ValueError, "operation forbidden on released memoryview object"
+    ):
+        block.buf[0]
     block.close()
     assert block.buf is None
+
+
+def test_released_buf_leaves_the_object_alone(shm):
+    shm.buf.release()
+    memoryview(shm)[0] = 7
+    shm.grow(200)
+    assert (len(shm.buf), shm.buf[0]) == (200, 7)
 
 
 def test_with_closes_and_does_not_unlink(name):

@@ -7,7 +7,7 @@
 
 #include "py/memory/anonymous_memory.h"
 
-/* The kind's functions: called with the lock. */
+/* The kind's functions. */
 
 static PyObject *
 label_of(PyObject *Py_UNUSED(op))
@@ -15,17 +15,12 @@ label_of(PyObject *Py_UNUSED(op))
     return Py_NewRef(Py_None);
 }
 
+/* By its descriptor, or not at all. */
 static shx_err
-open_memory(PyObject *op, int flags, int *fd)
+find_memory(PyObject *Py_UNUSED(op), PyObject **Py_UNUSED(text),
+            const char **Py_UNUSED(path))
 {
-    return shx_memory_has_fd(op) ? shx_os_reopen(MEMORY(op)->fd, flags, fd)
-                                 : EBADF;
-}
-
-static shx_err
-inspect_memory(PyObject *op, shx_file *out)
-{
-    return shx_os_inspect(MEMORY(op)->fd, out);
+    return EBADF;
 }
 
 static const shx_memory_kind kind = {
@@ -34,8 +29,7 @@ static const shx_memory_kind kind = {
               .hint = "reserve=False creates without reserving"},
     .clear = shx_memory_clear,
     .label = label_of,
-    .open = open_memory,
-    .inspect = inspect_memory,
+    .find = find_memory,
 };
 
 static PyObject *

@@ -33,7 +33,7 @@ mapped_file_clear(PyObject *op)
     return shx_memory_clear(op);
 }
 
-/* The kind's functions: called with the lock. */
+/* The kind's functions. */
 
 static PyObject *
 label_of(PyObject *op)
@@ -43,30 +43,15 @@ label_of(PyObject *op)
 }
 
 static shx_err
-open_file(PyObject *op, int flags, int *fd)
+find_file(PyObject *op, PyObject **text, const char **path)
 {
-    if (shx_memory_has_fd(op)) {
-        return shx_os_reopen(MEMORY(op)->fd, flags, fd);
-    }
-    if (MAPPED_FILE(op)->encoded == NULL) {
+    PyObject *encoded = MAPPED_FILE(op)->encoded;
+    if (encoded == NULL) {
         return SHX_GONE;
     }
-    return shx_mapped_file_open(PyBytes_AS_STRING(MAPPED_FILE(op)->encoded),
-                                &MEMORY(op)->identity, flags, fd);
-}
-
-static shx_err
-inspect_file(PyObject *op, shx_file *out)
-{
-    if (shx_memory_has_fd(op)) {
-        return shx_os_inspect(MEMORY(op)->fd, out);
-    }
-    if (MAPPED_FILE(op)->encoded == NULL) {
-        return SHX_GONE;
-    }
-    shx_err err =
-        shx_os_inspect_path(PyBytes_AS_STRING(MAPPED_FILE(op)->encoded), out);
-    return err == ENOENT ? SHX_GONE : err;
+    *text = Py_NewRef(encoded);
+    *path = PyBytes_AS_STRING(encoded);
+    return 0;
 }
 
 static const shx_memory_kind kind = {
@@ -76,8 +61,9 @@ static const shx_memory_kind kind = {
     .durable = true,
     .clear = mapped_file_clear,
     .label = label_of,
-    .open = open_file,
-    .inspect = inspect_file,
+    .find = find_file,
+    .open = shx_mapped_file_open,
+    .inspect = shx_os_inspect_path,
 };
 
 static PyObject *

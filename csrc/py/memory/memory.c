@@ -109,10 +109,7 @@ PyDoc_STRVAR(
 static PyObject *
 memory_fileno(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    int fd;
-    Py_BEGIN_CRITICAL_SECTION(op);
-    fd = shx_memory_fd_locked(op);
-    Py_END_CRITICAL_SECTION();
+    int fd = shx_memory_fd(op);
     if (fd >= 0) {
         return PyLong_FromLong(fd);
     }
@@ -169,12 +166,7 @@ memory_flush(PyObject *op, PyObject *args, PyObject *kwargs)
     Py_END_ALLOW_THREADS
     Py_DECREF(mapping);
     if (err != 0) {
-        PyObject *label;
-        Py_BEGIN_CRITICAL_SECTION(op);
-        label = MEMORY(op)->kind->label(op);
-        Py_END_CRITICAL_SECTION();
-        shx_raise(err, label);
-        Py_DECREF(label);
+        shx_memory_raise(op, err);
         return NULL;
     }
     Py_RETURN_NONE;

@@ -28,18 +28,23 @@ typedef struct {
     int fd; /* ours to close, or < 0 */
 } shx_leftovers;
 
-/* What differs between the kinds. The functions are called with the lock. */
+/* What differs between the kinds. */
 typedef struct {
     shx_words words;
     bool slash;    /* the label has one before the name */
     bool durable;  /* what is there survives a power failure */
     inquiry clear; /* the type's own tp_clear */
-    /* How messages call it: its name or path. New reference, never NULL. */
+    /* How messages call it: its name or path. New reference, never NULL. With
+     * the lock. */
     PyObject *(*label)(PyObject *op);
-    /* Opens a descriptor, which becomes the caller's. */
-    shx_err (*open)(PyObject *op, int flags, int *fd);
-    /* What is to be known of the file: SHX_GONE if it cannot be found. */
-    shx_err (*inspect)(PyObject *op, shx_file *out);
+    /* The path that its file has: in *text, a new reference. With the lock.
+     * What it says instead is for who asks for a file. */
+    shx_err (*find)(PyObject *op, PyObject **text, const char **path);
+    /* The very file, by that path: SHX_GONE if it is another by now. Without
+     * the lock, and where it is durable without the GIL. */
+    shx_err (*open)(const char *path, const shx_identity *identity, int flags,
+                    int *fd);
+    shx_err (*inspect)(const char *path, shx_file *out);
     /* Without the lock: what close() ends beside the members, of attributes
      * that a subclass has instead of ours. NULL if there are none. */
     int (*take_hidden)(PyObject *op, shx_leftovers *out);
@@ -60,6 +65,8 @@ typedef struct {
     bool readonly;
     bool unreserved;       /* as it was created: so it grows */
     shx_identity identity; /* of the file: it stays after close */
+    unsigned long grower;  /* the thread that replaced the mapping, or 0 */
+    Py_ssize_t asked;      /* how long that one asked it to be */
 } shx_memory;
 
 #define MEMORY(op) ((shx_memory *)(op))
@@ -83,13 +90,8 @@ shx_memory_is_plain(PyTypeObject *type)
 /* `buf`, made when it is first asked for. New reference. */
 PyObject *shx_memory_buf(PyObject *op);
 
-/* The descriptor that fileno() returns: opened the first time it is asked for.
- * -1 without an exception where there is none. */
-int shx_memory_fd_locked(PyObject *op);
-
-/* Is there one that still is the memory's? A program that closes every
- * descriptor and opens others reuses the numbers. With the lock. */
-bool shx_memory_has_fd(PyObject *op);
+/* Raises what `err` stands for, of this memory. */
+void shx_memory_raise(PyObject *op, shx_err err);
 
 /* A property's words when it is set or deleted: `name` is a const char *. */
 int shx_memory_refuse(PyObject *op, PyObject *value, void *name);
@@ -119,6 +121,34 @@ int shx_check_mode(int mode);
 /* Called without the GIL, between the pieces of long work: `context` is the
  * PyThreadState ** of who released it. */
 int shx_poll_signals(void *context);
+
+/* memory_place.c: how the file is found, taken with the lock to be used
+ * without it, by who holds a mapping and so knows which file is meant. */
+typedef struct {
+    const shx_memory_kind *kind;
+    PyObject *name;   /* what `path` lies in: a new reference, or NULL */
+    const char *path; /* its name or path, unless there is an err */
+    shx_err err;
+    int fd; /* that is kept, or < 0 */
+} shx_place;
+
+void shx_place_take_locked(PyObject *op, shx_place *out);
+void shx_place_leave(shx_place *place);
+
+/* With the GIL, which they let go of where a disk may be waited for. SHX_GONE:
+ * the file is not to be found any more. */
+shx_err shx_place_open(const shx_place *place, const shx_identity *identity,
+                       int flags, int *fd);
+shx_err shx_place_inspect(const shx_place *place, const shx_identity *identity,
+                          shx_file *out);
+
+/* The descriptor that fileno() returns: opened the first time it is asked for.
+ * -1 without an exception where there is none. */
+int shx_memory_fd(PyObject *op);
+
+/* Is there one that still is the memory's? A program that closes every
+ * descriptor and opens others reuses the numbers. With the lock. */
+bool shx_memory_has_fd(PyObject *op);
 
 /* Makes the type; it is state->memory_type. */
 int shx_memory_add(PyObject *module);

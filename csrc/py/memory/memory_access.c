@@ -3,8 +3,6 @@
  * descriptor; and what they tell its user. */
 #include "py/memory/memory.h"
 
-#include <fcntl.h> /* O_RDWR, O_RDONLY */
-
 PyObject *
 shx_closed_error(PyObject *op, const char *so)
 {
@@ -21,6 +19,17 @@ shx_memory_is_closed(PyObject *op)
     closed = MEMORY(op)->mmap == NULL;
     Py_END_CRITICAL_SECTION();
     return closed;
+}
+
+void
+shx_memory_raise(PyObject *op, shx_err err)
+{
+    PyObject *label;
+    Py_BEGIN_CRITICAL_SECTION(op);
+    label = MEMORY(op)->kind->label(op);
+    Py_END_CRITICAL_SECTION();
+    shx_raise(err, label);
+    Py_DECREF(label);
 }
 
 shx_mapping *
@@ -135,33 +144,6 @@ shx_memory_buf(PyObject *op)
             return NULL;
         }
     }
-}
-
-int
-shx_memory_fd_locked(PyObject *op)
-{
-    shx_memory *self = MEMORY(op);
-    if (self->fd != SHX_FD_UNASKED) {
-        return self->fd;
-    }
-    int fd = SHX_FD_NONE;
-    shx_err err =
-        self->kind->open(op, self->readonly ? O_RDONLY : O_RDWR, &fd);
-    if (err != 0) {
-        PyObject *label = self->kind->label(op);
-        shx_raise(err, label);
-        Py_DECREF(label);
-        return -1;
-    }
-    self->fd_identity = self->identity;
-    return self->fd = fd;
-}
-
-bool
-shx_memory_has_fd(PyObject *op)
-{
-    return MEMORY(op)->fd >= 0 &&
-           shx_segment_owns_fd(&MEMORY(op)->identity, MEMORY(op)->fd);
 }
 
 /* functools.partial(type(op), **keywords) */

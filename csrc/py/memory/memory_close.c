@@ -41,6 +41,7 @@ shx_take_over_locked(PyObject *op, shx_mapping *mapping, PyObject *size,
     self->readonly = !mapping->segment.writable;
     self->identity = mapping->segment.identity;
     self->fd_identity = self->identity;
+    self->grower = 0;
     return taken;
 }
 

@@ -11,6 +11,7 @@
 typedef struct {
     PyThreadState *saved; /* first: shx_poll_signals() wants its address */
     PyObject *op;
+    const shx_segment *segment; /* that is copied: the object's may change */
     int flags;
 } caller;
 
@@ -19,10 +20,13 @@ open_descriptor(void *context, int *fd)
 {
     caller *from = context;
     PyEval_RestoreThread(from->saved);
-    shx_err err;
+    shx_place place;
     Py_BEGIN_CRITICAL_SECTION(from->op);
-    err = MEMORY(from->op)->kind->open(from->op, from->flags, fd);
+    shx_place_take_locked(from->op, &place);
     Py_END_CRITICAL_SECTION();
+    shx_err err =
+        shx_place_open(&place, &from->segment->identity, from->flags, fd);
+    shx_place_leave(&place);
     from->saved = PyEval_SaveThread();
     return err;
 }
@@ -127,7 +131,9 @@ static PyObject *
 copy_bytes(PyObject *op, shx_mapping *mapping, Py_ssize_t offset,
            Py_buffer *view, Py_ssize_t length, bool in)
 {
-    caller from = {.op = op, .flags = in ? O_RDWR : O_RDONLY};
+    caller from = {.op = op,
+                   .segment = &mapping->segment,
+                   .flags = in ? O_RDWR : O_RDONLY};
     const shx_copying copy = {&mapping->segment, &mapping->strips,
                               open_descriptor, &from};
     const void *data = in ? place_of(mapping, view) : NULL;

@@ -6,12 +6,14 @@
 #include <errno.h>
 #include <fcntl.h> /* O_RDWR, O_RDONLY */
 
-/* What is taken under the lock, to work without it. */
+/* What is taken under the lock, in one moment, to work without it. */
 typedef struct {
     shx_mapping *mapping; /* new reference */
     PyObject *label;      /* new reference */
-    int fd;               /* ours to close */
+    shx_place place;
+    Py_ssize_t least; /* the size that this thread knows of */
     bool reserve;
+    int fd; /* ours to close */
 } held;
 
 static void
@@ -20,39 +22,66 @@ let_go(held *use)
     if (use->fd >= 0) {
         shx_os_close(use->fd);
     }
+    shx_place_leave(&use->place);
     Py_CLEAR(use->label);
     Py_CLEAR(use->mapping);
 }
 
-/* A mapping in use, and a descriptor of its file. */
-static int
-hold(PyObject *op, int flags, held *use)
+/* Another thread, or process, may have made it longer. */
+static Py_ssize_t
+least_size_locked(const shx_memory *self, const shx_mapping *mapping)
 {
-    const shx_memory_kind *kind = MEMORY(op)->kind;
-    *use = (held){.mapping = shx_memory_mapping(op), .fd = -1};
-    if (use->mapping == NULL) {
-        return -1;
+    if (self->grower == 0) {
+        return (Py_ssize_t)mapping->segment.size;
     }
-    shx_err err;
-    bool closed;
+    return self->grower == PyThread_get_thread_ident() ? self->asked : 1;
+}
+
+/* A mapping in use, and where its file is. ValueError: closed. */
+static int
+hold(PyObject *op, shx_state *state, held *use)
+{
+    shx_memory *self = MEMORY(op);
+    *use = (held){.fd = -1};
     Py_BEGIN_CRITICAL_SECTION(op);
-    use->label = kind->label(op);
-    use->reserve = !MEMORY(op)->unreserved;
-    err = kind->open(op, flags, &use->fd);
-    closed = MEMORY(op)->mmap == NULL; /* by another thread, meanwhile */
+    if (self->mmap != NULL && Py_IS_TYPE(self->mmap, state->mapping_type)) {
+        use->mapping = (shx_mapping *)Py_NewRef(self->mmap);
+        use->label = self->kind->label(op);
+        use->reserve = !self->unreserved;
+        use->least = least_size_locked(self, use->mapping);
+        shx_place_take_locked(op, &use->place);
+    }
     Py_END_CRITICAL_SECTION();
-    if (err != 0) {
-        (void)(closed ? shx_closed_error(op, "") : shx_raise(err, use->label));
-        let_go(use);
+    if (use->mapping == NULL) {
+        shx_closed_error(op, "");
         return -1;
     }
     return 0;
 }
 
+static int
+raise_missing(PyObject *op, shx_err err, const held *use)
+{
+    /* By another thread, meanwhile? */
+    (void)(shx_memory_is_closed(op) ? shx_closed_error(op, "")
+                                    : shx_raise(err, use->label));
+    return -1;
+}
+
+/* A descriptor of the very file that is mapped. */
+static int
+open_file(PyObject *op, held *use, int flags)
+{
+    shx_err err = shx_place_open(&use->place, &use->mapping->segment.identity,
+                                 flags, &use->fd);
+    return err == 0 ? 0 : raise_missing(op, err, use);
+}
+
 /* Puts the new mapping into the object, unless that was closed meanwhile or
  * got one that is as good. Steals `mapping` and `size`. 1: it is in use. */
 static int
-replace(PyObject *op, shx_mapping *old, shx_mapping *mapping, PyObject *size)
+replace(PyObject *op, shx_mapping *old, shx_mapping *mapping, PyObject *size,
+        Py_ssize_t asked)
 {
     shx_mapping_guard(mapping, old->guard.name);
     PyObject *buf = NULL, *unused = (PyObject *)mapping, *old_size = size;
@@ -71,6 +100,8 @@ replace(PyObject *op, shx_mapping *old, shx_mapping *mapping, PyObject *size)
         self->mmap = (PyObject *)mapping;
         self->buf = NULL;
         self->size = size;
+        self->grower = PyThread_get_thread_ident();
+        self->asked = asked;
         used = 1;
     }
     Py_END_CRITICAL_SECTION();
@@ -82,20 +113,19 @@ replace(PyObject *op, shx_mapping *old, shx_mapping *mapping, PyObject *size)
 
 /* 1: there is something to do. */
 static int
-check_size(PyObject *op, PyObject *arg, const shx_mapping *mapping,
-           Py_ssize_t *wanted)
+check_size(PyObject *op, PyObject *arg, const held *use, Py_ssize_t *wanted)
 {
-    Py_ssize_t size = (Py_ssize_t)mapping->segment.size;
+    Py_ssize_t size = (Py_ssize_t)use->mapping->segment.size;
     *wanted = PyNumber_AsSsize_t(arg, PyExc_OverflowError);
     if (*wanted == -1 && PyErr_Occurred()) {
         return -1;
     }
-    if (!mapping->segment.writable) {
+    if (!use->mapping->segment.writable) {
         PyErr_Format(PyExc_TypeError, "cannot grow: the %s is read-only here",
                      MEMORY(op)->kind->words.what);
         return -1;
     }
-    if (*wanted < size) {
+    if (*wanted < use->least) {
         PyErr_Format(PyExc_ValueError,
                      "cannot shrink from %zd to %zd bytes: whoever uses the "
                      "rest would fault",
@@ -156,7 +186,7 @@ grow_to(PyObject *op, shx_state *state, const held *use, Py_ssize_t wanted)
         Py_XDECREF(size);
         return err != 0 ? raise_grow(op, err, use, wanted) : -1;
     }
-    return replace(op, use->mapping, mapping, size);
+    return replace(op, use->mapping, mapping, size, wanted);
 }
 
 static int
@@ -180,7 +210,8 @@ PyDoc_STRVAR(
     "buf is a new memoryview from then on; older views stay valid, and see\n"
     "the same bytes. Other processes see the new size when they refresh().\n"
     "If somebody else has made it longer still, that is its size.\n\n"
-    "ValueError: smaller than now, or closed. TypeError: it is readonly.\n"
+    "ValueError: smaller than this thread knows it to be, or closed. "
+    "TypeError: it is readonly.\n"
     "OSError ENOSPC: the new pages do not fit, and nothing has changed.\n"
     "FileNotFoundError: the name is gone, or names another file, and\n"
     "fileno() was not called before. Audit event: shmemext.grow with name\n"
@@ -189,25 +220,19 @@ PyDoc_STRVAR(
 static PyObject *
 memory_grow(PyObject *op, PyObject *arg)
 {
+    held use;
+    Py_ssize_t wanted;
     shx_state *state = shx_state_of(Py_TYPE(op));
-    shx_mapping *mapping = state == NULL ? NULL : shx_memory_mapping(op);
-    if (mapping == NULL) {
+    if (state == NULL || hold(op, state, &use) < 0) {
         return NULL;
     }
-    Py_ssize_t wanted;
-    int status = check_size(op, arg, mapping, &wanted);
-    Py_DECREF(mapping);
-    held use;
+    int status = check_size(op, arg, &use, &wanted);
     if (status > 0) {
-        status = hold(op, O_RDWR, &use);
-        if (status == 0) {
-            status = audit(op, use.label, wanted);
-            if (status == 0) {
-                status = grow_to(op, state, &use, wanted);
-            }
-            let_go(&use);
-        }
+        status = open_file(op, &use, O_RDWR);
+        status = status < 0 ? status : audit(op, use.label, wanted);
+        status = status < 0 ? status : grow_to(op, state, &use, wanted);
     }
+    let_go(&use);
     if (status < 0) {
         return NULL;
     }
@@ -216,61 +241,40 @@ memory_grow(PyObject *op, PyObject *arg)
 
 /* Is the file still as long as it is mapped here? 0: it is. */
 static int
-has_changed(PyObject *op)
+has_changed(PyObject *op, const held *use)
 {
-    shx_mapping *mapping = shx_memory_mapping(op);
-    if (mapping == NULL) {
-        return -1;
-    }
     shx_file file;
-    PyObject *label = NULL;
-    Py_BEGIN_CRITICAL_SECTION(op);
-    shx_err err = MEMORY(op)->kind->inspect(op, &file);
-    if (err == 0 && !shx_same_file(&file.identity, &MEMORY(op)->identity)) {
-        err = SHX_GONE;
-    }
-    if (err != 0) {
-        label = MEMORY(op)->kind->label(op);
-        (void)(MEMORY(op)->mmap == NULL ? shx_closed_error(op, "")
-                                        : shx_raise(err, label));
-    }
-    Py_END_CRITICAL_SECTION();
-    int changed = label != NULL ? -1 : file.size != mapping->segment.size;
-    Py_XDECREF(label);
-    Py_DECREF(mapping);
-    return changed;
+    const shx_segment *segment = &use->mapping->segment;
+    shx_err err = shx_place_inspect(&use->place, &segment->identity, &file);
+    return err == 0 ? file.size != segment->size : raise_missing(op, err, use);
 }
 
 static int
-map_anew(PyObject *op, shx_state *state)
+map_anew(PyObject *op, shx_state *state, held *use)
 {
-    held use;
     shx_mapping *mapping = shx_mapping_new(state);
-    int flags = shx_memory_is_readonly(op) ? O_RDONLY : O_RDWR;
-    if (mapping == NULL || hold(op, flags, &use) < 0) {
+    int flags = use->mapping->segment.writable ? O_RDWR : O_RDONLY;
+    if (mapping == NULL || open_file(op, use, flags) < 0) {
         Py_XDECREF(mapping);
         return -1;
     }
-    int status = 0;
     shx_err err;
     Py_BEGIN_ALLOW_THREADS
-    err =
-        shx_segment_refresh(&use.mapping->segment, use.fd, &mapping->segment);
+    err = shx_segment_refresh(&use->mapping->segment, use->fd,
+                              &mapping->segment);
     Py_END_ALLOW_THREADS
     PyObject *size = PyLong_FromSize_t(mapping->segment.size);
     if (err == 0 && mapping->segment.address != NULL && size != NULL) {
-        status = replace(op, use.mapping, mapping, size);
+        return replace(op, use->mapping, mapping, size,
+                       (Py_ssize_t)mapping->segment.size);
     }
-    else {
-        status = size == NULL ? -1 : 0;
-        Py_XDECREF(size);
-        Py_DECREF(mapping);
-    }
+    int status = size == NULL ? -1 : 0;
+    Py_XDECREF(size);
+    Py_DECREF(mapping);
     if (err != 0) {
-        shx_raise(err, use.label);
+        shx_raise(err, use->label);
         status = -1;
     }
-    let_go(&use);
     return status;
 }
 
@@ -286,11 +290,16 @@ PyDoc_STRVAR(
 static PyObject *
 memory_refresh(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
+    held use;
     shx_state *state = shx_state_of(Py_TYPE(op));
-    int changed = state == NULL ? -1 : has_changed(op);
-    if (changed > 0) {
-        changed = map_anew(op, state);
+    if (state == NULL || hold(op, state, &use) < 0) {
+        return NULL;
     }
+    int changed = has_changed(op, &use);
+    if (changed > 0) {
+        changed = map_anew(op, state, &use);
+    }
+    let_go(&use);
     return changed < 0 ? NULL : PyBool_FromLong(changed);
 }
 

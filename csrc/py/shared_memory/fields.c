@@ -24,10 +24,7 @@ set_buf(PyObject *op, PyObject *value)
 static PyObject *
 get_fd(PyObject *op)
 {
-    int fd;
-    Py_BEGIN_CRITICAL_SECTION(op);
-    fd = shx_memory_fd_locked(op);
-    Py_END_CRITICAL_SECTION();
+    int fd = shx_memory_fd(op);
     return fd == -1 && PyErr_Occurred() ? NULL : PyLong_FromLong(fd);
 }
 

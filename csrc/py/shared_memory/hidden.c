@@ -95,16 +95,20 @@ shx_hidden_take(PyObject *op, shx_leftovers *out)
 static PyObject *
 open_fd(PyObject *op)
 {
-    shx_memory *self = MEMORY(op);
-    PyObject *label;
-    int fd = SHX_FD_NONE;
-    shx_err err;
+    shx_place place;
+    shx_identity identity;
+    int flags, fd = SHX_FD_NONE;
     Py_BEGIN_CRITICAL_SECTION(op);
-    err = self->kind->open(op, self->readonly ? O_RDONLY : O_RDWR, &fd);
-    label = self->kind->label(op);
+    shx_place_take_locked(op, &place);
+    identity = MEMORY(op)->identity;
+    flags = MEMORY(op)->readonly ? O_RDONLY : O_RDWR;
     Py_END_CRITICAL_SECTION();
-    PyObject *value = err == 0 ? PyLong_FromLong(fd) : shx_raise(err, label);
-    Py_DECREF(label);
+    shx_err err = shx_place_open(&place, &identity, flags, &fd);
+    shx_place_leave(&place);
+    if (err != 0) {
+        shx_memory_raise(op, err);
+    }
+    PyObject *value = err == 0 ? PyLong_FromLong(fd) : NULL;
     if (value == NULL && err == 0) {
         shx_os_close(fd);
     }

@@ -2,8 +2,6 @@
 /* The type shmemext.SharedMemory: a Memory that is found by name. */
 #include "py/shared_memory/shared_memory.h"
 
-#include <errno.h> /* ENOENT */
-
 #include "core/name.h"
 #include "py/shared_memory/construct.h"
 #include "py/shared_memory/field.h"
@@ -37,7 +35,7 @@ shared_memory_clear(PyObject *op)
     return shx_memory_clear(op);
 }
 
-/* The kind's functions: called with the lock. */
+/* The kind's functions. */
 
 static PyObject *
 label_of(PyObject *op)
@@ -48,42 +46,22 @@ label_of(PyObject *op)
 
 /* Programs may have put anything into `_name`. */
 static shx_err
-bare_name_of(PyObject *op, const char **bare)
+find_segment(PyObject *op, PyObject **text, const char **path)
 {
     PyObject *name = SHARED_MEMORY(op)->name;
-    const char *text = NULL;
+    const char *whole = NULL;
     if (name != NULL && PyUnicode_Check(name)) {
-        text = PyUnicode_AsUTF8(name);
+        whole = PyUnicode_AsUTF8(name);
     }
-    if (text == NULL) {
+    if (whole == NULL) {
         PyErr_Clear();
         return SHX_GONE;
     }
-    return shx_name_bare(text, bare);
-}
-
-static shx_err
-open_segment(PyObject *op, int flags, int *fd)
-{
-    const char *bare;
-    if (shx_memory_has_fd(op)) {
-        return shx_os_reopen(MEMORY(op)->fd, flags, fd);
+    shx_err err = shx_name_bare(whole, path);
+    if (err == 0) {
+        *text = Py_NewRef(name);
     }
-    shx_err err = bare_name_of(op, &bare);
-    return err != 0 ? err
-                    : shx_segment_open(bare, &MEMORY(op)->identity, flags, fd);
-}
-
-static shx_err
-inspect_segment(PyObject *op, shx_file *out)
-{
-    const char *bare;
-    if (shx_memory_has_fd(op)) {
-        return shx_os_inspect(MEMORY(op)->fd, out);
-    }
-    shx_err err = bare_name_of(op, &bare);
-    err = err != 0 ? err : shx_os_inspect_name(bare, out);
-    return err == ENOENT ? SHX_GONE : err;
+    return err;
 }
 
 static const shx_memory_kind kind = {
@@ -96,8 +74,9 @@ static const shx_memory_kind kind = {
     .slash = true,
     .clear = shared_memory_clear,
     .label = label_of,
-    .open = open_segment,
-    .inspect = inspect_segment,
+    .find = find_segment,
+    .open = shx_segment_open,
+    .inspect = shx_os_inspect_name,
     .take_hidden = shx_hidden_take,
 };
 
