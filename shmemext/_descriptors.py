@@ -12,6 +12,7 @@ import os
 import resource
 import threading
 import time
+from contextlib import suppress
 from multiprocessing import reduction
 from typing import Any
 
@@ -66,8 +67,17 @@ def _is_a_queues() -> bool:
 
 def receive(kind: type[AnonymousMemory], passed: Any) -> AnonymousMemory:
     descriptor = passed.detach()
+    file = os.fstat(descriptor)
     try:
         return kind.from_fd(descriptor)
-    except Exception:  # a signal may come when the object has it already
-        os.close(descriptor)
+    except Exception:
+        _close(descriptor, file)
         raise
+
+
+def _close(descriptor: int, file: os.stat_result) -> None:
+    """A subclass may fail when an object has had it already, and closed it:
+    by now it may be somebody else's."""
+    with suppress(OSError):
+        if os.path.samestat(os.fstat(descriptor), file):
+            os.close(descriptor)

@@ -13,13 +13,15 @@ import sys
 import tempfile
 import threading
 import weakref
+from pathlib import Path
+from types import SimpleNamespace
 
 import kinds
 import numpy as np
 import pytest
 from conftest import descriptors, python, segments
 
-from shmemext import AnonymousMemory, SharedMemory
+from shmemext import AnonymousMemory, SharedMemory, _descriptors
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*multi-threaded, use of fork:DeprecationWarning"
@@ -266,6 +268,36 @@ os.pwrite(fd, b"still ours", 0)
 assert "memfd:test" not in open("/proc/self/maps").read()
 """
     )
+
+
+class Late(AnonymousMemory):
+    """Fails when an object has had the descriptor already, and closed it; its
+    number is somebody else's by then."""
+
+    @classmethod
+    def from_fd(cls, fd):
+        super().from_fd(fd).close()
+        null = os.open(os.devnull, os.O_RDONLY)
+        if null != fd:
+            os.dup2(null, fd, inheritable=False)
+            os.close(null)
+        raise LookupError(fd)
+
+
+@pytest.mark.parametrize("way", ["readonly_handle", "pickle"])
+def test_descriptor_is_closed_once(way):
+    memory = Late(100)
+    with pytest.raises(LookupError) as caught:
+        if way == "readonly_handle":
+            memory.readonly_handle()
+        else:
+            _descriptors.receive(
+                Late, SimpleNamespace(detach=lambda: os.dup(memory.fileno()))
+            )
+    (fd,) = caught.value.args
+    assert os.path.samestat(os.fstat(fd), Path(os.devnull).stat())
+    os.close(fd)
+    memory.close()
 
 
 def test_from_fd_of_a_subclass():

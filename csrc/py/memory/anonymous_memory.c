@@ -193,8 +193,10 @@ readonly_handle(PyObject *op, PyObject *Py_UNUSED(ignored))
     int fd = SHX_FD_NONE;
     bool closed;
     shx_err err = 0;
+    shx_identity identity;
     Py_BEGIN_CRITICAL_SECTION(op);
     closed = MEMORY(op)->mmap == NULL;
+    identity = MEMORY(op)->identity;
     if (!closed) {
         err = shx_memory_has_fd(op)
                   ? shx_anonymous_memory_share_readonly(MEMORY(op)->fd, &fd)
@@ -216,7 +218,8 @@ readonly_handle(PyObject *op, PyObject *Py_UNUSED(ignored))
     }
     PyObject *handle =
         PyObject_CallMethod((PyObject *)Py_TYPE(op), "from_fd", "i", fd);
-    if (handle == NULL) {
+    /* A subclass may fail when an object has had it already, and closed it. */
+    if (handle == NULL && shx_segment_owns_fd(&identity, fd)) {
         shx_os_close(fd);
     }
     return handle;
