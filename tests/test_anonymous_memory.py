@@ -957,6 +957,7 @@ def create(i):
             return memory, refused
 
 if __name__ == "__main__":
+    multiprocessing.set_start_method("fork")  # nothing to be imported
     queue, results = multiprocessing.Queue(), multiprocessing.Queue()
     receiver = multiprocessing.Process(target=receive, args=(queue, results))
     receiver.start()
