@@ -8,13 +8,14 @@ import os
 import pickle
 import struct
 import threading
+from pathlib import Path
 
 import kinds
 import numpy as np
 import pytest
 from conftest import DEV_SHM, descriptors, python
 
-from shmemext import MappedFile, SharedMemory
+from shmemext import AnonymousMemory, MappedFile, SharedMemory
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*multi-threaded, use of fork:DeprecationWarning"
@@ -677,7 +678,7 @@ def test_memory_that_a_peer_cut_short(tmp_path, name, call):
     done = python(
         """
 import os, sys, warnings
-from shmemext import MappedFile, SharedMemory
+from shmemext import AnonymousMemory, MappedFile, SharedMemory
 warnings.simplefilter("ignore")
 path, name, call = sys.argv[1:]
 for memory, where in (
@@ -772,3 +773,110 @@ shm.unlink()
 """,
         name,
     )
+
+
+# --- mappings that have to stay
+
+
+def areas(shm):
+    """The mappings of a segment in this process."""
+    inode = (DEV_SHM / shm.name).stat().st_ino
+    text = Path("/proc/self/maps").read_text()
+    return [
+        line for line in text.splitlines() if line.split()[4] == str(inode)
+    ]
+
+
+def test_growing_in_steps_takes_few_mappings(name):
+    """Whoever asks for the object's own buffer may keep its address and
+    nothing else, as numpy.ndarray(buffer=shm) does: each one stays."""
+    with SharedMemory(name, create=True, size=4096) as shm:
+        arrays = []
+        for step in range(1, 400):
+            shm.buf[(step - 1) * 4096] = step % 256
+            arrays.append(np.ndarray(shm.size, "u1", buffer=shm))
+            assert len(bytes(shm)) == shm.size
+            shm.grow(shm.size + 4096)
+        assert len(areas(shm)) < 20
+        shm.buf[0] = 9
+        for step, array in enumerate(arrays, 1):
+            assert array.size == step * 4096
+            assert array[0] == 9
+            assert array[-4096] == (step % 256 if step > 1 else 9)
+        shm.unlink()
+
+
+def test_growing_without_views_keeps_one_mapping(name):
+    with SharedMemory(name, create=True, size=4096) as shm:
+        for _ in range(50):
+            shm.buf[-1] = 7
+            shm.grow(shm.size + 4096)
+        assert len(areas(shm)) == 1
+        shm.unlink()
+
+
+def test_refresh_of_pinned_memory_takes_few_mappings(name):
+    with (
+        SharedMemory(name, create=True, size=4096) as shm,
+        SharedMemory(name) as other,
+    ):
+        for step in range(1, 100):
+            array = np.ndarray(other.size, "u1", buffer=other)
+            shm.grow(shm.size + 4096)
+            shm.buf[-1] = step
+            assert other.refresh()
+            assert other.buf[-1] == step
+            other.buf[0] = step
+            assert array[0] == step
+        assert len(areas(shm)) < 20
+        shm.unlink()
+
+
+def test_pinned_memory_that_was_torn_grows_into_new_pages(name):
+    """Not into the zeros that took the place of those that were lost."""
+    with SharedMemory(name, create=True, size=4096) as shm:
+        memoryview(shm).release()
+        shm.grow(3 * 4096)  # with room to spare
+        memoryview(shm).release()
+        os.truncate(DEV_SHM / name, 4096)
+        with pytest.warns(RuntimeWarning, match="cut short"):
+            assert shm.buf[2 * 4096] == 0
+            sum([])  # for the pending call
+        shm.grow(4 * 4096)
+        with SharedMemory(name) as other:
+            shm.buf[2 * 4096] = 7
+            assert other.buf[2 * 4096] == 7
+        shm.unlink()
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 9])
+def test_seal_of_memory_that_has_grown_in_steps(steps):
+    memory = AnonymousMemory(4096)
+    for step in range(steps):
+        memory.buf[-1] = step
+        assert bytes(memory)[-1] == step
+        memory.grow(memory.size + 4096)
+    memory.seal()
+    assert memory.sealed
+    assert bytes(memory.buf[4095:4096]) == b"\0"
+
+
+@pytest.mark.parametrize(
+    "steps, of", [(n, of) for n in (1, 2, 3, 9) for of in range(n)]
+)
+def test_seal_with_a_view_from_before_growing(steps, of):
+    """Of whichever step: it is in use."""
+    memory = AnonymousMemory(4096)
+    view = None
+    for step in range(steps):
+        assert len(bytes(memory)) == memory.size
+        if step == of:
+            view = memory.buf
+        memory.grow(memory.size + 4096)
+    with pytest.raises(BufferError, match="in use"):
+        memory.seal()
+    view[0] = 7
+    assert memory.buf[0] == 7
+    del view
+    memory.seal()
+    assert memory.buf[0] == 7

@@ -208,17 +208,17 @@ test_segment_grows_and_others_refresh(void)
     memcpy(old.address, "bytes", 6);
     CHECK(attach(called.text, &again) == 0);
     CHECK(shx_segment_open(called.text, &old.identity, O_RDWR, &fd) == 0);
-    CHECK(shx_segment_grow(&old, fd, 50000, &space, &longer) == 0);
+    CHECK(shx_segment_grow(&old, fd, 50000, SHX_GROW_APART, &space, &longer) == 0);
     CHECK(longer.size == 50000 && strcmp(longer.address, "bytes") == 0);
     CHECK(shx_os_inspect(fd, &file) == 0);
     CHECK(file.size == 50000 && file.held >= 50000);
     /* Somebody else was faster and wanted more. */
-    CHECK(shx_segment_grow(&again, fd, 6000, &space, &same) == 0);
+    CHECK(shx_segment_grow(&again, fd, 6000, SHX_GROW_APART, &space, &same) == 0);
     CHECK(same.size == 50000);
     shx_segment_detach(&same);
-    CHECK(shx_segment_refresh(&again, fd, &same) == 0 && same.size == 50000);
+    CHECK(shx_segment_refresh(&again, fd, SHX_GROW_APART, &same) == 0 && same.size == 50000);
     shx_segment_detach(&same);
-    CHECK(shx_segment_refresh(&longer, fd, &same) == 0);
+    CHECK(shx_segment_refresh(&longer, fd, SHX_GROW_APART, &same) == 0);
     CHECK(same.address == NULL);
     ((char *)longer.address)[49999] = 'x';
     ((char *)longer.address)[4999] = 'y';
@@ -246,7 +246,7 @@ follow(void *context)
     follower *self = context;
     shx_segment last = self->first, now;
     while (last.size < (STEPS + 1) * STEP) {
-        CHECK(shx_segment_refresh(&last, self->fd, &now) == 0);
+        CHECK(shx_segment_refresh(&last, self->fd, SHX_GROW_APART, &now) == 0);
         if (now.address != NULL) {
             ((char *)now.address)[now.size - (size_t)self->place] = 'x';
             self->seen[self->count++] = now.size;
@@ -282,7 +282,7 @@ test_what_is_written_at_a_new_end_stays(void)
     for (size_t size = STEP; size <= (STEPS + 1) * STEP; size += STEP) {
         int fd;
         CHECK(shx_mapped_file_open(path, &made.identity, O_RDWR, &fd) == 0);
-        CHECK(shx_segment_grow(&made, fd, size, &space, &longer) == 0);
+        CHECK(shx_segment_grow(&made, fd, size, SHX_GROW_APART, &space, &longer) == 0);
         shx_os_close(fd);
         shx_segment_detach(&longer);
     }

@@ -42,8 +42,11 @@ shx_anonymous_memory_create(size_t size, const shx_space *space,
         err = shx_os_inspect(created, &file);
     }
     if (err == 0) {
-        *out =
-            (shx_segment){address, size, file.identity, true, !space->reserve};
+        *out = (shx_segment){.address = address,
+                             .size = size,
+                             .identity = file.identity,
+                             .writable = true,
+                             .sparse = !space->reserve};
         *fd = created;
         return 0;
     }
@@ -119,11 +122,12 @@ shx_anonymous_memory_seal(int fd, const shx_segment *old, shx_segment *out)
     }
     /* Our own mapping is in the way. It is replaced where it is: somebody may
      * know its address. */
-    err = shx_os_remap(fd, old->address, old->size, false);
+    err = shx_os_remap(fd, old->address, shx_segment_span(old), false);
     if (err == 0) {
         err = shx_os_seal(fd, SHX_SEAL_WRITE | SHX_SEAL_GROW |
                                   SHX_SEAL_SHRINK | SHX_SEAL_SEAL);
-        if (err != 0 && shx_os_remap(fd, old->address, old->size, true) == 0) {
+        if (err != 0 &&
+            shx_os_remap(fd, old->address, shx_segment_span(old), true) == 0) {
             shx_segment_detach(&reader);
             return err;
         }

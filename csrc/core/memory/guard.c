@@ -267,6 +267,15 @@ shx_guard_add(shx_guard *guard, const char *name, void *address, size_t size,
 }
 
 void
+shx_guard_extend(shx_guard *guard, size_t size)
+{
+    lock();
+    guard->size = size > guard->size ? size : guard->size;
+    unlock();
+    shx_guard_look();
+}
+
+void
 shx_guard_remove(shx_guard *guard)
 {
     lock();

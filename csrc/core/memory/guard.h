@@ -65,6 +65,9 @@ void shx_guard_glance(void);
 void shx_guard_add(shx_guard *guard, const char *name, void *address,
                    size_t size, bool writable);
 
+/* There is more of the memory now, at least `size` bytes. */
+void shx_guard_extend(shx_guard *guard, size_t size);
+
 /* To be called before the memory is unmapped. */
 void shx_guard_remove(shx_guard *guard);
 

@@ -36,8 +36,11 @@ prepare(shx_file_request *request, int fd, shx_segment *out)
     if (err != 0) {
         return err;
     }
-    *out = (shx_segment){address, request->size, file.identity, true,
-                         !request->space.reserve};
+    *out = (shx_segment){.address = address,
+                         .size = request->size,
+                         .identity = file.identity,
+                         .writable = true,
+                         .sparse = !request->space.reserve};
     request->step = SHX_STEP_RESERVE;
     request->room = shx_os_room(fd); /* before what does not fit takes it */
     return shx_space_fill(&request->space, fd, request->size);

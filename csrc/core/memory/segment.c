@@ -60,8 +60,11 @@ shx_segment_create(shx_create *request, shx_segment *out)
     if (err != 0) {
         goto done;
     }
-    *out = (shx_segment){address, request->size, file.identity, true,
-                         !request->space.reserve};
+    *out = (shx_segment){.address = address,
+                         .size = request->size,
+                         .identity = file.identity,
+                         .writable = true,
+                         .sparse = !request->space.reserve};
     address = NULL;
 done:
     /* shm_open() looks at the name before anybody looks at the size. */
@@ -105,8 +108,11 @@ shx_segment_map(int fd, const shx_file *file, bool writable, shx_segment *out)
     void *address;
     shx_err err = shx_os_map(fd, size, writable, &address);
     if (err == 0) {
-        *out = (shx_segment){address, size, file->identity, writable,
-                             file->held < file->size};
+        *out = (shx_segment){.address = address,
+                             .size = size,
+                             .identity = file->identity,
+                             .writable = writable,
+                             .sparse = file->held < file->size};
     }
     return err;
 }
@@ -172,13 +178,38 @@ map_longer(const shx_segment *old, int fd, size_t size, void **address)
     return err;
 }
 
+static shx_err
+place_longer(const shx_segment *old, int fd, size_t size, shx_growth how,
+             shx_segment *out)
+{
+    shx_segment made = {
+        .size = size, .identity = old->identity, .writable = old->writable};
+    shx_err err = 0;
+    if (how == SHX_GROW_WITHIN && size <= shx_segment_span(old)) {
+        made.address = old->address;
+        made.span = shx_segment_span(old);
+        made.shares = true;
+    }
+    else if (how != SHX_GROW_APART && size <= PTRDIFF_MAX / 2 &&
+             map_longer(old, fd, 2 * size, &made.address) == 0) {
+        made.span = 2 * size;
+    }
+    else {
+        err = map_longer(old, fd, size, &made.address);
+    }
+    if (err == 0) {
+        *out = made;
+    }
+    return err;
+}
+
 /* Mapped first, so that a file which has grown is in use. */
 shx_err
-shx_segment_grow(const shx_segment *old, int fd, size_t size,
+shx_segment_grow(const shx_segment *old, int fd, size_t size, shx_growth how,
                  const shx_space *space, shx_segment *out)
 {
     shx_file file;
-    void *address;
+    shx_segment made;
     shx_err err = shx_os_inspect(fd, &file);
     if (err != 0) {
         return err;
@@ -186,36 +217,38 @@ shx_segment_grow(const shx_segment *old, int fd, size_t size,
     if (file.size > size) {
         size = file.size > PTRDIFF_MAX ? PTRDIFF_MAX : (size_t)file.size;
     }
-    err = map_longer(old, fd, size, &address);
+    err = place_longer(old, fd, size, how, &made);
     if (err != 0) {
         return err;
     }
     err = shx_space_grow(space, fd, size);
     if (err != 0) {
-        shx_os_unmap(address, size);
+        shx_segment_detach(&made);
         return err;
     }
-    *out = (shx_segment){address, size, old->identity, old->writable,
-                         old->sparse || !space->reserve};
+    made.sparse = old->sparse || !space->reserve;
+    *out = made;
     return 0;
 }
 
 shx_err
-shx_segment_refresh(const shx_segment *old, int fd, shx_segment *out)
+shx_segment_refresh(const shx_segment *old, int fd, shx_growth how,
+                    shx_segment *out)
 {
     shx_file file;
-    void *address = NULL;
+    shx_segment made = {.address = NULL};
     shx_err err = shx_os_inspect(fd, &file);
     if (err == 0 && file.size != old->size) {
         err = file.size == 0 ? SHX_EMPTY
               : file.size > PTRDIFF_MAX
                   ? ENOMEM
-                  : map_longer(old, fd, (size_t)file.size, &address);
+                  : place_longer(old, fd, (size_t)file.size, how, &made);
         shx_os_settle(fd, file.size);
     }
     if (err == 0) {
-        *out = (shx_segment){address, (size_t)file.size, old->identity,
-                             old->writable, file.held < file.size};
+        made.size = (size_t)file.size;
+        made.sparse = file.held < file.size;
+        *out = made;
     }
     return err;
 }
@@ -223,7 +256,9 @@ shx_segment_refresh(const shx_segment *old, int fd, shx_segment *out)
 void
 shx_segment_detach(const shx_segment *segment)
 {
-    shx_os_unmap(segment->address, segment->size);
+    if (!segment->shares) {
+        shx_os_unmap(segment->address, shx_segment_span(segment));
+    }
 }
 
 shx_err

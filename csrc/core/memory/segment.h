@@ -37,7 +37,16 @@ typedef struct {
     shx_identity identity;
     bool writable;
     bool sparse; /* pages may be missing: a touch may find no room for them */
+    bool shares; /* another segment's address space, which that one unmaps */
+    size_t span; /* bytes of address space, if there are more than of memory */
 } shx_segment;
+
+/* The address space of a segment, from its address on. */
+static inline size_t
+shx_segment_span(const shx_segment *segment)
+{
+    return segment->span != 0 ? segment->span : segment->size;
+}
 
 /* Which step failed: the same errno means different things in each. */
 typedef enum {
@@ -87,16 +96,31 @@ shx_err shx_segment_await(shx_attach *request, const struct timespec *end,
 shx_err shx_segment_map(int fd, const shx_file *file, bool writable,
                         shx_segment *out);
 
+/* Where a longer mapping goes. An old one that stays costs address space and
+ * one of the mappings that a process may have: who grows step by step and
+ * keeps them all has a few of them with room to spare, instead of one for each
+ * step.
+ *
+ *   | old | spare            |  --->  | new           | spare  |   within
+ */
+typedef enum {
+    SHX_GROW_APART,  /* an address space of its own, as long as it is */
+    SHX_GROW_SPARE,  /* the same, twice as long */
+    SHX_GROW_WITHIN, /* the old one's where that is long enough, else SPARE */
+} shx_growth;
+
 /* Lengthens the file of a descriptor that is nobody else's, and maps it anew.
  * `old` stays as it is. Where somebody else was faster and wanted more, the
  * result is longer than asked. Nobody waits for anybody, see space.h. */
 shx_err shx_segment_grow(const shx_segment *old, int fd, size_t size,
-                         const shx_space *space, shx_segment *out);
+                         shx_growth how, const shx_space *space,
+                         shx_segment *out);
 
 /* Maps the file anew if its length has changed: else out->address is NULL. */
-shx_err shx_segment_refresh(const shx_segment *old, int fd, shx_segment *out);
+shx_err shx_segment_refresh(const shx_segment *old, int fd, shx_growth how,
+                            shx_segment *out);
 
-/* The only place where memory is unmapped. */
+/* The only place where memory is unmapped, unless another segment does it. */
 void shx_segment_detach(const shx_segment *segment);
 
 /* A descriptor of the very segment, by its name: SHX_GONE if the name is no

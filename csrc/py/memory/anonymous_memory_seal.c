@@ -20,6 +20,20 @@ count_own_views(PyObject *buf)
     return views == 0 || only_ours ? 1 : -1;
 }
 
+/* How many references to a mapping does the object itself have? */
+static Py_ssize_t
+count_own_locked(const shx_memory *self, PyObject *mapping)
+{
+    Py_ssize_t own =
+        (self->mmap == mapping) + (MAPPING(self->mmap)->base == mapping);
+    for (Py_ssize_t i = 0; i < self->pin_count; i++) {
+        PyObject *pin = self->pins[i];
+        own += (pin == mapping) +
+               (pin != self->mmap && MAPPING(pin)->base == mapping);
+    }
+    return own;
+}
+
 /* Who else refers to the mapping, or to one from before grow()? `buf`, its
  * slices, arrays made of it. Not who asked for our own buffer and gave it
  * back: see the docstring. */
@@ -27,16 +41,20 @@ static bool
 is_viewed_locked(const shx_memory *self)
 {
     Py_ssize_t views = count_own_views(self->buf);
-    Py_ssize_t own = 1 + views;
-    for (Py_ssize_t i = 0; i < self->pin_count; i++) {
-        if (self->pins[i] == self->mmap) {
-            own++;
-        }
-        else if (Py_REFCNT(self->pins[i]) > 1) {
-            return true;
-        }
+    PyObject *base = MAPPING(self->mmap)->base;
+    bool viewed =
+        views < 0 ||
+        Py_REFCNT(self->mmap) > count_own_locked(self, self->mmap) + views ||
+        (base != NULL && Py_REFCNT(base) > count_own_locked(self, base));
+    for (Py_ssize_t i = 0; !viewed && i < self->pin_count; i++) {
+        PyObject *pin = self->pins[i];
+        base = MAPPING(pin)->base;
+        viewed =
+            (pin != self->mmap &&
+             Py_REFCNT(pin) > count_own_locked(self, pin)) ||
+            (base != NULL && Py_REFCNT(base) > count_own_locked(self, base));
     }
-    return views < 0 || Py_REFCNT(self->mmap) > own;
+    return viewed;
 }
 
 /* Those from before grow() are in the way of a seal like the one in use. */
@@ -48,8 +66,8 @@ remap_older_locked(const shx_memory *self, bool shared)
         PyObject *pinned = self->pins[i];
         const shx_segment *segment = &((shx_mapping *)pinned)->segment;
         if (pinned != self->mmap) {
-            err = shx_os_remap(self->fd, segment->address, segment->size,
-                               shared);
+            err = shx_os_remap(self->fd, segment->address,
+                               shx_segment_span(segment), shared);
         }
     }
     return err;

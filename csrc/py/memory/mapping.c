@@ -42,6 +42,7 @@ shx_mapping_new(shx_state *state)
     if (self != NULL) {
         self->segment = (shx_segment){.address = NULL};
         self->guard = (shx_guard){.address = NULL};
+        self->base = NULL;
         self->strips = (shx_strips){0};
         self->position = 0;
         self->closed = false;
@@ -55,6 +56,24 @@ shx_mapping_guard(shx_mapping *self, const char *name)
 {
     shx_guard_add(&self->guard, name, self->segment.address,
                   self->segment.size, self->segment.writable);
+}
+
+void
+shx_mapping_guard_longer(shx_mapping *self, shx_mapping *old)
+{
+    if (!self->segment.shares) {
+        shx_mapping_guard(self, shx_mapping_root(old)->guard.name);
+        return;
+    }
+    shx_mapping *root = shx_mapping_root(old);
+    self->base = Py_NewRef((PyObject *)root);
+    shx_guard_extend(&root->guard, self->segment.size);
+}
+
+unsigned
+shx_mapping_tears(shx_mapping *self)
+{
+    return shx_guard_tears(&shx_mapping_root(self)->guard);
 }
 
 /* Unmapping a large segment takes its page tables apart: others may run. A
@@ -76,12 +95,14 @@ mapping_dealloc(PyObject *op)
 {
     PyTypeObject *type = Py_TYPE(op);
     shx_segment segment = MAPPING(op)->segment;
+    PyObject *base = MAPPING(op)->base;
     shx_guard_remove(&MAPPING(op)->guard);
     PyObject_Free(op);
     Py_DECREF(type);
     if (segment.address != NULL) {
         detach(&segment);
     }
+    Py_XDECREF(base);
 }
 
 static PyObject *

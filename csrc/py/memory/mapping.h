@@ -21,6 +21,7 @@ typedef struct {
     PyObject_HEAD
     shx_segment segment; /* never changes once the object is handed out */
     shx_guard guard;     /* against SIGBUS */
+    PyObject *base;      /* the Mapping whose address space it shares */
     shx_strips strips;   /* what bulk copies know of the pages */
     Py_ssize_t position; /* of the file API */
     bool closed;
@@ -51,7 +52,20 @@ int shx_mapping_add(PyObject *module);
  * moment a segment has a name and the moment it has an owner. */
 shx_mapping *shx_mapping_new(shx_state *state);
 
+/* The Mapping that unmaps the memory. */
+static inline shx_mapping *
+shx_mapping_root(shx_mapping *self)
+{
+    return self->base == NULL ? self : MAPPING(self->base);
+}
+
 /* The segment is there: guards it. `name` is for the warning. */
 void shx_mapping_guard(shx_mapping *self, const char *name);
+
+/* The same for one that was made of another by growing. */
+void shx_mapping_guard_longer(shx_mapping *self, shx_mapping *old);
+
+/* How often was a lost page touched? */
+unsigned shx_mapping_tears(shx_mapping *self);
 
 #endif

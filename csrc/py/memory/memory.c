@@ -258,7 +258,14 @@ static int
 pin_locked(shx_memory *self, PyObject *mapping)
 {
     Py_ssize_t count = self->pin_count;
-    if (count > 0 && self->pins[count - 1] == mapping) {
+    PyObject *last = count == 0 ? NULL : self->pins[count - 1];
+    if (last == mapping) {
+        return 0;
+    }
+    if (last != NULL && shx_mapping_root(MAPPING(last)) ==
+                            shx_mapping_root(MAPPING(mapping))) {
+        self->pins[count - 1] = Py_NewRef(mapping);
+        Py_DECREF(last); /* unmaps nothing: the new one has its memory */
         return 0;
     }
     size_t size = (size_t)(count + 1) * sizeof(PyObject *);

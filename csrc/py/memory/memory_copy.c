@@ -145,7 +145,7 @@ copy_bytes(PyObject *op, shx_mapping *mapping, Py_ssize_t offset,
     PyEval_RestoreThread(from.saved);
     /* Lost now, or before: then the bytes are in pages that nobody else has.
      */
-    if (err == 0 && shx_guard_tears(&mapping->guard) != 0) {
+    if (err == 0 && shx_mapping_tears(mapping) != 0) {
         err = EFAULT;
     }
     return err != 0 ? raise_copy(op, err, mapping)

@@ -13,7 +13,8 @@ typedef struct {
     shx_place place;
     Py_ssize_t least; /* the size that this thread knows of */
     bool reserve;
-    int fd; /* ours to close */
+    bool pinned; /* the mapping stays, used or not */
+    int fd;      /* ours to close */
 } held;
 
 static void
@@ -48,6 +49,7 @@ hold(PyObject *op, shx_state *state, held *use)
         use->mapping = (shx_mapping *)Py_NewRef(self->mmap);
         use->label = self->kind->label(op);
         use->reserve = !self->unreserved;
+        use->pinned = self->pin_count > 0;
         use->least = least_size_locked(self, use->mapping);
         shx_place_take_locked(op, &use->place);
     }
@@ -77,13 +79,23 @@ open_file(PyObject *op, held *use, int flags)
     return err == 0 ? 0 : raise_missing(op, err, use);
 }
 
+/* Where zeros lie in place of lost pages, a new mapping has the pages that are
+ * there again. */
+static shx_growth
+how_to_grow(const held *use)
+{
+    return !use->pinned                           ? SHX_GROW_APART
+           : shx_mapping_tears(use->mapping) != 0 ? SHX_GROW_SPARE
+                                                  : SHX_GROW_WITHIN;
+}
+
 /* Puts the new mapping into the object, unless that was closed meanwhile or
  * got one that is as good. Steals `mapping` and `size`. 1: it is in use. */
 static int
 replace(PyObject *op, shx_mapping *old, shx_mapping *mapping, PyObject *size,
         Py_ssize_t asked)
 {
-    shx_mapping_guard(mapping, old->guard.name);
+    shx_mapping_guard_longer(mapping, old);
     PyObject *buf = NULL, *unused = (PyObject *)mapping, *old_size = size;
     shx_memory *self = MEMORY(op);
     int used = 0;
@@ -173,10 +185,12 @@ grow_to(PyObject *op, shx_state *state, const held *use, Py_ssize_t wanted)
     shx_space space = {.reserve = use->reserve,
                        .durable = MEMORY(op)->kind->durable,
                        .poll = shx_poll_signals};
+    shx_growth how = how_to_grow(use);
     PyThreadState *saved = PyEval_SaveThread();
     space.context = &saved;
-    shx_err err = shx_segment_grow(&use->mapping->segment, use->fd,
-                                   (size_t)wanted, &space, &mapping->segment);
+    shx_err err =
+        shx_segment_grow(&use->mapping->segment, use->fd, (size_t)wanted, how,
+                         &space, &mapping->segment);
     PyEval_RestoreThread(saved);
     if (err == 0 && mapping->segment.size != (size_t)wanted) {
         Py_SETREF(size, PyLong_FromSize_t(mapping->segment.size));
@@ -259,8 +273,9 @@ map_anew(PyObject *op, shx_state *state, held *use)
         return -1;
     }
     shx_err err;
+    shx_growth how = how_to_grow(use);
     Py_BEGIN_ALLOW_THREADS
-    err = shx_segment_refresh(&use->mapping->segment, use->fd,
+    err = shx_segment_refresh(&use->mapping->segment, use->fd, how,
                               &mapping->segment);
     Py_END_ALLOW_THREADS
     PyObject *size = PyLong_FromSize_t(mapping->segment.size);
