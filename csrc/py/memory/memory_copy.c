@@ -104,28 +104,6 @@ range_error(const shx_mapping *mapping, const char *verb, Py_ssize_t length,
     return NULL;
 }
 
-/* Data may be this very memory through another mapping of ours, as a view from
- * before grow() is: then its place in this one, so that overlaps are seen. */
-static const void *
-place_of(const shx_mapping *mapping, const Py_buffer *view)
-{
-    PyObject *from = view->obj;
-    if (from != NULL && PyMemoryView_Check(from)) {
-        from = PyMemoryView_GET_BASE(from);
-    }
-    if (from == NULL || !Py_IS_TYPE(from, Py_TYPE(mapping))) {
-        return view->buf;
-    }
-    const shx_segment *own = &mapping->segment;
-    const shx_segment *other = &MAPPING(from)->segment;
-    size_t at = (size_t)((char *)view->buf - (char *)other->address);
-    if (!shx_same_file(&own->identity, &other->identity) || at > own->size ||
-        (size_t)view->len > own->size - at) {
-        return view->buf;
-    }
-    return (char *)own->address + at;
-}
-
 /* Copies, and looks whether pages were lost on the way. */
 static PyObject *
 copy_bytes(PyObject *op, shx_mapping *mapping, Py_ssize_t offset,
@@ -136,11 +114,10 @@ copy_bytes(PyObject *op, shx_mapping *mapping, Py_ssize_t offset,
                    .flags = in ? O_RDWR : O_RDONLY};
     const shx_copying copy = {&mapping->segment, &mapping->strips,
                               open_descriptor, &from};
-    const void *data = in ? place_of(mapping, view) : NULL;
     shx_guard_look();
     from.saved = PyEval_SaveThread();
     shx_err err =
-        in ? shx_copy_in(&copy, (size_t)offset, data, (size_t)length)
+        in ? shx_copy_in(&copy, (size_t)offset, view->buf, (size_t)length)
            : shx_copy_out(&copy, (size_t)offset, view->buf, (size_t)length);
     PyEval_RestoreThread(from.saved);
     /* Lost now, or before: then the bytes are in pages that nobody else has.
