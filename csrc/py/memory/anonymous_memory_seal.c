@@ -39,7 +39,8 @@ is_viewed_locked(const shx_memory *self)
     return views < 0 || Py_REFCNT(self->mmap) > own;
 }
 
-/* Those from before grow() are in the way of a seal like the one in use. */
+/* Those from before grow() are in the way of a seal like the one in use. Those
+ * from before __init__() was called again are of other memory. */
 static shx_err
 remap_older_locked(const shx_memory *self, bool shared)
 {
@@ -47,7 +48,8 @@ remap_older_locked(const shx_memory *self, bool shared)
     for (Py_ssize_t i = 0; err == 0 && i < self->pin_count; i++) {
         PyObject *pinned = self->pins[i];
         const shx_segment *segment = &((shx_mapping *)pinned)->segment;
-        if (pinned != self->mmap) {
+        if (pinned != self->mmap &&
+            shx_same_file(&segment->identity, &self->identity)) {
             err = shx_os_remap(self->fd, segment->address, segment->size,
                                shared);
         }
@@ -85,10 +87,11 @@ raise_seal(const shx_memory *self, shx_err err)
 
 /* 0: there is nothing to do. 1: the seal may be set. */
 static int
-check_locked(PyObject *op)
+check_locked(PyObject *op, PyTypeObject *mapping_type)
 {
     shx_memory *self = MEMORY(op);
-    if (self->mmap == NULL) {
+    /* A class that is a SharedMemory too may have anything in `_mmap`. */
+    if (self->mmap == NULL || !Py_IS_TYPE(self->mmap, mapping_type)) {
         shx_closed_error(op, "");
         return -1;
     }
@@ -119,7 +122,7 @@ seal_locked(PyObject *op, shx_mapping *sealed, bool again, PyObject **old,
             PyObject **buf)
 {
     shx_memory *self = MEMORY(op);
-    int status = check_locked(op);
+    int status = check_locked(op, Py_TYPE(sealed));
     if (status <= 0) {
         return status;
     }
