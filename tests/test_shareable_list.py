@@ -444,8 +444,7 @@ def test_iterator_that_finds_what_is_made_of_it():
         lists.extend(
             found
             for found in gc.get_objects()
-            if type(found) is list
-            and any(item is looking for item in found)
+            if type(found) is list and any(item is looking for item in found)
         )
         yield "text" * 9
 
