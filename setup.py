@@ -38,6 +38,10 @@ WARNINGS = [
 # Empty since glibc 2.34, and in musl: shm_open() and threads are in libc.
 LIBRARIES = ["rt", "pthread"]
 flags = ["-std=c11", "-fvisibility=hidden", *WARNINGS]
+# Has the interpreter assertions? compat.h asks, and CFLAGS in the environment
+# takes the place of all of the interpreter's own.
+if "-DNDEBUG" in str(sysconfig.get_config_var("CFLAGS")).split():
+    flags.append("-DNDEBUG")
 if os.environ.get("SHMEMEXT_WERROR"):  # ours to fix, not the user's
     flags.append("-Werror")
 

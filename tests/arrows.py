@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Who knows whom in the C code: by what a file includes, and by the functions
-and tables that it uses and another file defines.
+"""Who knows whom in the C code: by what a file includes, and by the functions,
+types and tables that it uses and another file defines.
 
     python tests/arrows.py
 
@@ -29,7 +29,8 @@ FLOORS = [
 
 _DEFINED = re.compile(
     r"^(?:(shx_\w+)\(|"  # a function, whose type has the line above
-    r"(?!extern|typedef|static)[\w][\w \*]*\b(shx_\w+)(?:\[\w*\])?\s*=)",
+    r"(?!extern|typedef|static)[\w][\w \*]*\b(shx_\w+)(?:\[\w*\])?\s*=|"
+    r"struct (shx_\w+) \{|\} (shx_\w+);|#\s*define (shx_\w+))",
     re.MULTILINE,
 )
 
@@ -38,7 +39,7 @@ def code(text):
     """Without comments, and strings empty; includes keep their names."""
     text = re.sub(r"/\*.*?\*/", " ", text, flags=re.DOTALL)
     return re.sub(
-        r'(#\s*include "[^"]*")|"(\\.|[^"\\])*"',
+        r'(#\s*include\s*"[^"]*")|"(\\.|[^"\\])*"',
         lambda match: match[1] or '""',
         text,
     )
@@ -81,21 +82,22 @@ def read(root=CSRC):
 
 
 def arrows(files):
-    """{(from, to): why}, of files: `why` is the include or the function."""
+    """{(from, to): why}, of files: `why` is the include or what is used."""
+    noun = nouns(files)
     definer = {}
     for path, text in files.items():
-        if path.suffix == ".c":
-            for match in _DEFINED.finditer(text):
-                definer[match[1] or match[2]] = path
+        for match in _DEFINED.finditer(text):
+            definer[match[match.lastindex]] = path
     found = {}
     for path, text in files.items():
-        for include in re.findall(r'#\s*include "([^"]+)"', text):
-            found[path, Path(include)] = include
+        for include in re.findall(r'#\s*include\s*["<]([^">]+)', text):
+            if include.endswith(".h") and "/" in include:
+                found[path, Path(include)] = include
         for name in set(re.findall(r"\bshx_\w+", text)) & definer.keys():
-            # A header names what its own file defines, and need not be asked.
-            if definer[name] != path and path.suffix == ".c":
+            # A header names what the files of its noun define.
+            if noun[definer[name]] != noun[path]:
                 found.setdefault((path, definer[name]), name)
-    return found
+    return {arrow: why for arrow, why in found.items() if arrow[1] in files}
 
 
 def upwards(files):

@@ -898,6 +898,31 @@ def test_seal_after_a_copy_and_grow():
     assert len(memory.buf) == 9000
 
 
+def test_seal_leaves_memory_alone_that_the_object_had_before():
+    with AnonymousMemory(70000) as memory:
+        array_of_it = np.ndarray(70000, np.uint8, memory)
+        array_of_it[:] = 7
+        memory.__init__(100)
+        memory.seal()
+        assert array_of_it.sum() == 7 * 70000
+        array_of_it[0] = 8
+        assert array_of_it[0] == 8 and bytes(memory) == bytes(100)
+
+
+def test_seal_of_something_else():
+    """A class may be of two kinds, and then have anything in `_mmap`."""
+
+    class Both(SharedMemory, AnonymousMemory):
+        pass
+
+    with Both(create=True, size=100) as memory:
+        memory.unlink()
+        memory._mmap = object()
+        with pytest.raises(ValueError, match="closed"):
+            memory.seal()
+        memory._mmap = None
+
+
 def test_seal_of_memory_that_a_peer_has_grown():
     memory = AnonymousMemory(4096)
     peer = AnonymousMemory.from_fd(os.dup(memory.fileno()))

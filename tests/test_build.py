@@ -10,6 +10,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -260,6 +261,16 @@ def test_setup_links_what_was_asked_for_last(project):
     for n, compiled in (1, SOURCES), (2, SOURCES), (1, []):
         assert run_setup("--inplace", CFLAGS=f"-DN={n}") == compiled
         assert number() == n
+
+
+def test_setup_says_whether_the_interpreter_has_assertions(project):
+    """Also where CFLAGS takes the place of the flags that say so."""
+    Path(NUMBER).write_text(
+        "#ifdef NDEBUG\nenum { N = 1 };\n#else\nenum { N = 0 };\n#endif\n"
+        "int number(void);\nint number(void) { return N; }\n"
+    )
+    run_setup("--inplace", CFLAGS="-O1")
+    assert number() == ("-DNDEBUG" in sysconfig.get_config_var("CFLAGS"))
 
 
 def test_setup_says_which_file_does_not_compile(project):

@@ -858,6 +858,75 @@ def test_finalizer_within_an_allocation(action, step):
     """)
 
 
+KEYWORDS = """
+class Argument:
+    def find(self):
+        for found in gc.get_referrers(self):
+            if type(found) is dict and found.keys() >= KEYS:
+                found.clear()
+        gc.collect()
+"""
+
+
+def test_keywords_that_go_while_they_are_looked_at():
+    lives(
+        KEYWORDS
+        + """
+import weakref
+
+KEYS = {"size", "track"}
+
+class Size(Argument):
+    def __ge__(self, zero):
+        self.find()
+        assert track() is not None
+        return True
+
+    def __index__(self):
+        return 100
+
+def keywords():
+    global track
+    one = Argument()
+    track = weakref.ref(one)
+    return {"create": True, "size": Size(), "track": one}
+
+Argument.__bool__ = lambda self: False
+shm = SharedMemory(**keywords())
+assert shm._track is track()
+shm.close()
+shm.unlink()
+"""
+    )
+
+
+def test_path_that_goes_while_the_others_are_looked_at(tmp_path):
+    lives(
+        KEYWORDS
+        + f"""
+from shmemext import MappedFile
+
+KEYS = {{"path", "reserve"}}
+
+class Reserve(Argument):
+    def __bool__(self):
+        self.find()
+        self.texts = [path[:-3] + str(n) for n in range(100, 999)]
+        return True
+
+path = {str(tmp_path)!r} + "/name".ljust(40)
+waiting = Reserve()
+
+def keywords():
+    own = path[:-1] + " "
+    return {{"path": own, "create": True, "size": 1, "reserve": waiting}}
+
+with MappedFile(**keywords()) as file:
+    assert file.path == path
+"""
+    )
+
+
 def test_exit_swallows_nothing_whatever_close_returns():
     lives("""
         class Sub(SharedMemory):

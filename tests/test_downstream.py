@@ -12,6 +12,7 @@ import pickle
 import subprocess
 import sys
 import time
+from contextlib import closing
 from multiprocessing import resource_tracker
 
 import numpy as np
@@ -131,6 +132,21 @@ def test_class_defaults_are_filled_in_by_our_init(both, name):
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(fd)
     shm.unlink()
+
+
+@pytest.mark.parametrize("order", [None, (1, 2, 3)])
+def test_class_defaults_whatever_the_metaclass_calls_the_order(
+    both, name, order
+):
+    class Meta(type):
+        __mro__ = property(lambda cls: order)
+
+    class Sub(both.SharedMemory, metaclass=Meta):
+        _buf = None
+
+    with closing(Sub(name, create=True, size=100)) as shm:
+        shm.unlink()
+        assert shm.buf.nbytes >= 100
 
 
 def test_class_default_that_cannot_be_filled_in_leaves_nothing(name):

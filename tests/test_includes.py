@@ -74,6 +74,14 @@ CIRCLES = [
     # a table is as good as a call
     ("py/state.h", '#include "py/memory/memory.h"'),
     ("py/state.c", "void *f = shx_memory_grow_methods;"),
+    # a header may have code, and a type may be named without its header
+    ("core/error.h", "static inline int f(void) { return shx_os_close(0); }"),
+    ("py/compat.h", "#define F(module) shx_memory_add(module)"),
+    ("py/state.c", "int f(void *op) { return shx_mapping_size(op); }"),
+    ("core/os/os_linux.c", "struct shx_family *f;"),
+    # an include is one however it is written
+    ("core/error.c", "#include <core/memory/segment.h>"),
+    ("core/error.c", '#include"core/memory/segment.h"'),
 ]
 
 
@@ -112,10 +120,16 @@ def test_files_of_one_noun_may_know_each_other():
 def test_includes_go_one_way(path):
     """core includes core, py includes both, and only compat.h has Python."""
     text = without_comments(path)
-    for include in re.findall(r'#\s*include\s+"([^"]+)"', text):
-        assert CSRC / include in FILES, include
-        assert not in_core(path) or in_core(CSRC / include), include
-    system = re.findall(r"#\s*include\s+<([^>]+)>", text)
+    system = []
+    for include in re.findall(r"#\s*include(.*)", text):
+        name = re.fullmatch(r' (?:"([^"]+)"|<([^>]+)>)\s*', include)
+        assert name, include
+        if name[2]:
+            system.append(name[2])
+            assert CSRC / name[2] not in FILES, include
+            continue
+        assert CSRC / name[1] in FILES, include
+        assert not in_core(path) or in_core(CSRC / name[1]), include
     python = [name for name in system if name in {"Python.h"}]
     python += [name for name in system if name.startswith("cpython/")]
     python += [name for name in system if name == "structmember.h"]
@@ -166,6 +180,18 @@ def test_glue_has_no_mutable_statics(path):
         r"^(?!static|extern|typedef|const)\w[\w ]*\w\s*[=;]", text, re.M
     )
     assert [name for name in at_top if not API_TABLES.search(name)] == []
+
+
+@in_each_file
+def test_what_other_files_see_has_our_prefix(path):
+    """By which arrows.py knows it."""
+    text = without_comments(path)
+    functions = re.findall(r"^(?!.*\bstatic\b)\w[\w \*]*\n(\w+)\(", text, re.M)
+    variables = re.findall(
+        r"^(?!static|typedef)\w[\w \*]*?(\w+)(?:\[\w*\])?(?: =|;)", text, re.M
+    )
+    found = {name for name in functions + variables if name[:4] != "shx_"}
+    assert found <= {"main", "PyInit__shmemext"}
 
 
 @in_each_file

@@ -429,6 +429,34 @@ def test_nobody_else_has_the_items(both):
     assert all(found is items for found in lists)
 
 
+def test_iterator_that_finds_what_is_made_of_it():
+    class Index:
+        def __index__(self):
+            for found in lists:
+                found.clear()
+            return 1
+
+    lists = []
+
+    def items():
+        yield looking
+        yield Index()
+        lists.extend(
+            found
+            for found in gc.get_objects()
+            if type(found) is list and any(item is looking for item in found)
+        )
+        yield "text" * 9
+
+    class Sequence:
+        def __iter__(self):
+            return items()
+
+    looking = float("987654321.5")
+    with made(shmemext, Sequence()) as sl:
+        assert lists == [[]] and list(sl) == [looking, 1, "text" * 9]
+
+
 def test_items_that_do_not_fit_what_was_measured(sl):
     with made(shmemext, ["room"] * 100) as other:
         for more in (8, 16, -8, -16, -(10**6), 10**6):

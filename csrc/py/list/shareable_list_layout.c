@@ -31,15 +31,31 @@ make_plain(PyObject *items, Py_ssize_t i)
     return 0;
 }
 
+/* gc.get_objects() hands out lists, one that is being made of an iterator for
+ * example: a copy is taken of such a one, until nobody else has it. */
+static PyObject *
+own_list(PyObject *sequence)
+{
+    PyObject *items = PySequence_List(sequence);
+    while (items != NULL) {
+        PyObject_GC_UnTrack(items);
+        if (Py_REFCNT(items) == 1) {
+            break;
+        }
+        PyObject_GC_Track(items);
+        Py_SETREF(items, PySequence_List(items));
+    }
+    return items;
+}
+
 /* The copy, and the bytes of its slots. */
 static PyObject *
 plain_items(PyObject *sequence, uint64_t *data)
 {
-    PyObject *items = PySequence_List(sequence);
+    PyObject *items = own_list(sequence);
     if (items == NULL) {
         return NULL;
     }
-    PyObject_GC_UnTrack(items); /* or gc.get_objects() would hand it out */
     uint64_t sum = 0;
     Py_ssize_t length = PyList_GET_SIZE(items);
     for (Py_ssize_t i = 0; i < length; i++) {

@@ -49,6 +49,9 @@ is_viewed_locked(const shx_memory *self)
     for (Py_ssize_t i = 0; !viewed && i < self->pin_count; i++) {
         PyObject *pin = self->pins[i];
         base = MAPPING(pin)->base;
+        if (!shx_same_file(&MAPPING(pin)->segment.identity, &self->identity)) {
+            continue;
+        }
         viewed =
             (pin != self->mmap &&
              Py_REFCNT(pin) > count_own_locked(self, pin)) ||
@@ -57,7 +60,8 @@ is_viewed_locked(const shx_memory *self)
     return viewed;
 }
 
-/* Those from before grow() are in the way of a seal like the one in use. */
+/* Those from before grow() are in the way of a seal like the one in use. Those
+ * from before __init__() was called again are of other memory. */
 static shx_err
 remap_older_locked(const shx_memory *self, bool shared)
 {
@@ -65,7 +69,8 @@ remap_older_locked(const shx_memory *self, bool shared)
     for (Py_ssize_t i = 0; err == 0 && i < self->pin_count; i++) {
         PyObject *pinned = self->pins[i];
         const shx_segment *segment = &((shx_mapping *)pinned)->segment;
-        if (pinned != self->mmap) {
+        if (pinned != self->mmap &&
+            shx_same_file(&segment->identity, &self->identity)) {
             err = shx_os_remap(self->fd, segment->address,
                                shx_segment_span(segment), shared);
         }
@@ -103,10 +108,11 @@ raise_seal(const shx_memory *self, shx_err err)
 
 /* 0: there is nothing to do. 1: the seal may be set. */
 static int
-check_locked(PyObject *op)
+check_locked(PyObject *op, PyTypeObject *mapping_type)
 {
     shx_memory *self = MEMORY(op);
-    if (self->mmap == NULL) {
+    /* A class that is a SharedMemory too may have anything in `_mmap`. */
+    if (self->mmap == NULL || !Py_IS_TYPE(self->mmap, mapping_type)) {
         shx_closed_error(op, "");
         return -1;
     }
@@ -137,7 +143,7 @@ seal_locked(PyObject *op, shx_mapping *sealed, bool again, PyObject **old,
             PyObject **buf)
 {
     shx_memory *self = MEMORY(op);
-    int status = check_locked(op);
+    int status = check_locked(op, Py_TYPE(sealed));
     if (status <= 0) {
         return status;
     }

@@ -73,14 +73,11 @@ mapped_file_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
     return shx_memory_new(type, &kind);
 }
 
-/* An absolute path, not normalised: what ".." means depends on links. */
+/* An absolute path, not normalised: what ".." means depends on links. `path`
+ * is stolen. */
 static PyObject *
-absolute_path(PyObject *given)
+absolute_path(PyObject *path)
 {
-    PyObject *path;
-    if (!PyUnicode_FSDecoder(given, &path)) {
-        return NULL;
-    }
     Py_ssize_t length = PyUnicode_GET_LENGTH(path);
     if (length == 0 || PyUnicode_READ_CHAR(path, 0) == '/') {
         return path;
@@ -125,12 +122,12 @@ parse(PyObject *args, PyObject *kwargs, call *with)
 {
     static char *keywords[] = {"path", "create",  "size", "readonly",
                                "mode", "reserve", NULL};
-    PyObject *given;
     Py_ssize_t size = 0;
     int readonly = 0, mode = 0600, reserve = 1;
     *with = (call){.path = NULL};
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|pn$pip:MappedFile",
-                                     keywords, &given, &with->create, &size,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O&|pn$pip:MappedFile",
+                                     keywords, PyUnicode_FSDecoder,
+                                     &with->path, &with->create, &size,
                                      &readonly, &mode, &reserve)) {
         if (PyErr_ExceptionMatches(PyExc_OverflowError)) {
             shx_note("'size' is at most %zd bytes", (Py_ssize_t)PTRDIFF_MAX);
@@ -157,7 +154,7 @@ parse(PyObject *args, PyObject *kwargs, call *with)
         .readonly = readonly,
         .space = {.reserve = reserve, .durable = true},
     };
-    with->path = absolute_path(given);
+    with->path = absolute_path(with->path);
     return with->path == NULL ? -1 : 0;
 }
 

@@ -70,10 +70,18 @@ shx_parse_call(shx_state *state, PyObject *op, PyObject *args,
         *target = value;
     }
 #define X(name, fallback)                                                     \
-    call->name = call->name == NULL ? (fallback) : call->name;
+    call->name = Py_NewRef(call->name == NULL ? (fallback) : call->name);
     SHX_ARGUMENTS(X)
 #undef X
     return 0;
+}
+
+void
+shx_clear_call(shx_call *call)
+{
+#define X(name, fallback) Py_CLEAR(call->name);
+    SHX_ARGUMENTS(X)
+#undef X
 }
 
 /* What Python does with `not size >= 0` and `size == 0`. */

@@ -19,7 +19,8 @@
     X(exist_ok, Py_False)                                                     \
     X(timeout, Py_None)
 
-/* What a construction was called with. All borrowed. */
+/* What a construction was called with: references of its own, since code that
+ * runs meanwhile may find the dict of the keywords, and change it. */
 typedef struct {
 #define X(name, fallback) PyObject *name;
     SHX_ARGUMENTS(X)
@@ -31,8 +32,10 @@ typedef struct {
     double seconds; /* to wait; 0: none */
 } shx_call;
 
+/* On success the call is to be cleared. */
 int shx_parse_call(shx_state *state, PyObject *op, PyObject *args,
                    PyObject *kwargs, shx_call *call);
+void shx_clear_call(shx_call *call);
 
 /* The checks that come before any name is looked at. Returns whether to
  * create, or -1. */

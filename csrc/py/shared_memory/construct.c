@@ -321,9 +321,11 @@ shx_shared_memory_init(PyObject *op, PyObject *args, PyObject *kwargs)
         return -1;
     }
     int create = shx_check_call(state, op, &call);
-    if (create < 0 ||
-        PyObject_SetAttr(op, state->str._track, call.track) < 0) {
-        return -1;
+    int status = -1;
+    if (create >= 0 &&
+        PyObject_SetAttr(op, state->str._track, call.track) == 0) {
+        status = construct(state, op, &call, create, &segment);
     }
-    return construct(state, op, &call, create, &segment);
+    shx_clear_call(&call);
+    return status;
 }

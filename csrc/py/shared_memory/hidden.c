@@ -9,11 +9,8 @@
 static int
 hides(shx_state *state, PyObject *op, PyObject *name)
 {
-    PyObject *mro = PyObject_GetAttrString((PyObject *)Py_TYPE(op), "__mro__");
-    if (mro == NULL || !PyTuple_Check(mro)) {
-        Py_XDECREF(mro);
-        return -1;
-    }
+    /* Not __mro__, which a metaclass may have an own idea of. */
+    PyObject *mro = Py_NewRef(Py_TYPE(op)->tp_mro);
     int found = 0;
     for (Py_ssize_t i = 0; found == 0 && i < PyTuple_GET_SIZE(mro); i++) {
         PyTypeObject *type = (PyTypeObject *)PyTuple_GET_ITEM(mro, i);
