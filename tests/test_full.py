@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Too little of everything: room in /dev/shm, descriptors, address space.
+"""Too little of everything: room in /dev/shm, descriptors, address space,
+mappings.
 
 The scripts run on a small tmpfs of their own, in a mount namespace, so that
 filling /dev/shm disturbs nobody.
@@ -431,13 +432,14 @@ def test_no_address_space_left(name):
         resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
         try:
             for reserve in True, False:
-                fails(
+                error = fails(
                     errno.ENOMEM,
                     name + "-new",
                     create=True,
                     size=256 * MiB,
                     reserve=reserve,
                 )
+                assert "vm.max_map_count" not in str(error), error
             fails(errno.ENOMEM, name)
         finally:
             resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
@@ -451,3 +453,123 @@ def test_no_address_space_left(name):
         assert again.buf[0] == 7
     shm.close()
     shm.unlink()
+
+
+# mappings
+
+
+@pytest.fixture
+def with_limit(on_tmpfs, tmp_path):
+    """The same, with a file in the place of vm.max_map_count."""
+    limit = tmp_path / "max_map_count"
+
+    def run(count, script):
+        limit.write_text(f"{count}\n")
+        place = "/proc/sys/vm/max_map_count"
+        enter = f"""
+        LIMIT = Path({str(limit)!r})
+        mount = ["mount", "--bind", LIMIT, {place!r}]
+        subprocess.run(mount, check=True)
+        """
+        on_tmpfs("64m", dedent(enter) + dedent(script))
+
+    return run
+
+
+def test_too_many_mappings_are_refused_in_time(with_limit):
+    """An eighth is left for threads, modules and malloc()."""
+    with_limit(
+        2000,
+        """
+        from shmemext import AnonymousMemory, MappedFile
+
+        kept = []
+        def fill():
+            while True:
+                kept.append(SharedMemory(create=True, size=1, reserve=False))
+
+        try:
+            fill()
+        except OSError as error:
+            assert error.errno == errno.ENOMEM, error
+            assert "sysctl vm.max_map_count" in str(error), error
+        assert 1700 < len(kept) < 1750, len(kept)
+        before = names(), held()
+        last = kept[-1]
+        path = "/dev/shm/file"
+        for call in (
+            lambda: SharedMemory("x", create=True, size=1),
+            lambda: SharedMemory(last.name),
+            lambda: last.grow(5000),
+            lambda: AnonymousMemory(1),
+            lambda: MappedFile(path, create=True, size=1),
+        ):
+            try:
+                call()
+            except OSError as error:
+                assert error.errno == errno.ENOMEM, error
+                assert "sysctl vm.max_map_count" in str(error), error
+            else:
+                sys.exit("one more")
+        assert (names(), held()) == before
+
+        # Who lets go may create again; and the limit may be raised.
+        kept.pop().unlink()
+        del last
+        kept.append(SharedMemory(create=True, size=1))
+        fails(errno.ENOMEM, "x", create=True, size=1)
+        LIMIT.write_text("2400")
+        try:
+            fill()
+        except OSError as error:
+            assert "sysctl vm.max_map_count" in str(error), error
+        assert 2050 < len(kept) < 2100, len(kept)
+        for shm in kept:
+            shm.unlink()
+        """,
+    )
+
+
+def test_forked_child_has_the_mappings_of_its_parent(with_limit):
+    with_limit(
+        2000,
+        """
+        kept = [
+            SharedMemory(create=True, size=1, reserve=False)
+            for _ in range(1500)
+        ]
+        pid = os.fork()
+        if pid == 0:
+            try:
+                for _ in range(1500):
+                    kept.append(SharedMemory(create=True, size=1))
+            except OSError:
+                os._exit(0 if 1700 < len(kept) < 1750 else 1)
+            os._exit(2)
+        assert os.waitpid(pid, 0)[1] == 0
+        for shm in kept:
+            shm.unlink()
+        """,
+    )
+
+
+@pytest.mark.skipif(
+    "SHMEMEXT_SANITIZER" in os.environ,
+    reason="a sanitizer needs more address space than any limit allows",
+)
+def test_mappings_of_others_are_to_blame_too(with_limit):
+    """mmap() says ENOMEM, of the address space here, and there are as many
+    mappings as may be."""
+    with_limit(
+        50,
+        """
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        limit = pages * os.sysconf("SC_PAGESIZE") + 32 * MiB
+        soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+        error = fails(
+            errno.ENOMEM, "x", create=True, size=64 * MiB, reserve=False
+        )
+        assert "sysctl vm.max_map_count" in str(error), error
+        """,
+    )

@@ -20,6 +20,9 @@ shx_raise(shx_err err, PyObject *filename)
     case SHX_GONE:
         errno = ENOENT;
         break;
+    case SHX_CROWDED:
+        errno = ENOMEM;
+        break;
     case SHX_SQUATTED:
         errno = EACCES;
         break;

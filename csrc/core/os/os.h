@@ -101,7 +101,9 @@ unsigned shx_os_user(void);
 /* Random bytes that nobody can guess: 256 at most. */
 shx_err shx_os_random(void *bytes, size_t size);
 
-/* Maps [0, size) shared, readable and, if asked, writable. */
+/* Maps [0, size) shared, readable and, if asked, writable. SHX_CROWDED: the
+ * process has so many mappings that it would soon have no more, for threads,
+ * modules or malloc(): an eighth of what the system allows is left to them. */
 shx_err shx_os_map(int fd, size_t size, bool writable, void **address);
 void shx_os_unmap(void *address, size_t size);
 
@@ -150,7 +152,7 @@ shx_err shx_os_seal(int fd, unsigned seals);
 shx_err shx_os_seals(int fd, unsigned *seals);
 
 /* Maps the pages of a mapping once more, `size` bytes of them, as writable as
- * it is. */
+ * it is. SHX_CROWDED as above. */
 shx_err shx_os_map_again(void *address, size_t size, void **again);
 
 /* Replaces a mapping, at its address, with a private or a shared one of the

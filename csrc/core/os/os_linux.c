@@ -13,7 +13,7 @@
 #include <fcntl.h>       /* open, fallocate */
 #include <limits.h>      /* NAME_MAX */
 #include <string.h>      /* memcpy, strnlen */
-#include <sys/mman.h>    /* mmap, msync, madvise, shm_open */
+#include <sys/mman.h>    /* msync, madvise, shm_open */
 #include <sys/random.h>  /* getrandom */
 #include <sys/stat.h>    /* fstat, fchmod */
 #include <sys/statvfs.h> /* statvfs, fstatvfs */
@@ -250,24 +250,6 @@ shx_os_room(int fd)
     }
     return fs.f_blocks == 0 ? shx_os_free_memory()
                             : (uint64_t)fs.f_bavail * fs.f_frsize;
-}
-
-shx_err
-shx_os_map(int fd, size_t size, bool writable, void **address)
-{
-    int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
-    void *mapped = mmap(NULL, size, protection, MAP_SHARED, fd, 0);
-    if (mapped == MAP_FAILED) {
-        return errno;
-    }
-    *address = mapped;
-    return 0;
-}
-
-void
-shx_os_unmap(void *address, size_t size)
-{
-    (void)munmap(address, size);
 }
 
 shx_err
