@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The core without Python: tests/core/test_core.c, linked with csrc/core and
-nothing else, under AddressSanitizer and UndefinedBehaviorSanitizer."""
+"""The core without Python: the programs in tests/core, linked with csrc/core
+and nothing else, under AddressSanitizer and UndefinedBehaviorSanitizer."""
 
 import os
 import re
@@ -34,8 +34,8 @@ def compiler():
     pytest.skip("there is no C compiler")
 
 
-@pytest.fixture(scope="module")
-def program(tmp_path_factory):
+@pytest.fixture(scope="module", params=["test_core", "test_contest"])
+def program(request, tmp_path_factory):
     words = compiler()
     directory = tmp_path_factory.mktemp("core")
     probe = directory / "probe.c"
@@ -46,7 +46,7 @@ def program(tmp_path_factory):
     )
     if made.returncode != 0:
         pytest.skip(f"{words[0]} has no sanitizers")
-    path = directory / "test_core"
+    path = directory / request.param
     sources = [
         path
         for path in sorted(CORE.rglob("*.c"))
@@ -58,7 +58,7 @@ def program(tmp_path_factory):
             *FLAGS,
             *SANITIZERS,
             f"-I{CORE.parent}",
-            ROOT / "tests" / "core" / "test_core.c",
+            ROOT / "tests" / "core" / f"{request.param}.c",
             *sources,
             "-pthread",
             "-o",

@@ -72,7 +72,6 @@ HARMLESS = {
     "syscall",  # close_range() of the reaper, which has another way
     "sysconf",
     "umask",
-    "usleep",
 }
 
 if SANITIZED := "SHMEMEXT_SANITIZER" in os.environ:  # its malloc() is used

@@ -268,6 +268,149 @@ def test_full_for_another_process_too(on_tmpfs):
     )
 
 
+# contests: room that is enough for one
+
+CONTEST = """
+def contest(count, act):
+    "What `count` processes say that do the same at once: one letter each."
+    go, said, stay = os.pipe(), os.pipe(), os.pipe()
+    pids = []
+    for number in range(count):
+        pids.append(os.fork())
+        if pids[-1] == 0:
+            os.close(stay[1])
+            os.read(go[0], 1)
+            try:
+                letter, kept = act(number)
+            except OSError as error:
+                letter = "F" if error.errno == errno.ENOSPC else repr(error)
+            os.write(said[1], letter.encode())
+            os.read(stay[0], 1)  # until all have said something
+            os._exit(0)
+    os.close(stay[0])
+    os.write(go[1], b"x" * count)
+    answers = ""
+    while len(answers) < count:
+        answers += os.read(said[0], 100).decode()
+    os.close(stay[1])
+    for pid in pids:
+        os.waitpid(pid, 0)
+    for end in (*go, *said):
+        os.close(end)
+    return "".join(sorted(answers))
+"""
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_one_of_those_that_fit_alone_creates(on_tmpfs, count):
+    """Each reserves page by page: all would find the room taken."""
+    on_tmpfs(
+        "64m",
+        CONTEST
+        + f"""
+def create(number):
+    shm = SharedMemory(f"own-{{number}}", create=True, size=40 * MiB)
+    return "C", shm
+
+for round in range(20):
+    assert contest({count}, create) == "C" + "F" * ({count} - 1)
+    for name in names():
+        os.unlink("/dev/shm/" + name)
+""",
+    )
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_starters_of_one_segment_all_have_it(on_tmpfs, count):
+    on_tmpfs(
+        "64m",
+        CONTEST
+        + f"""
+def start(number):
+    shm = SharedMemory("one", create=True, size=40 * MiB, exist_ok=True)
+    return "C" if shm.created else "a", shm
+
+for round in range(20):
+    assert contest({count}, start) == "C" + "a" * ({count} - 1)
+    os.unlink("/dev/shm/one")
+""",
+    )
+
+
+def test_one_of_those_that_fit_alone_grows(on_tmpfs):
+    on_tmpfs(
+        "64m",
+        CONTEST
+        + """
+both = [SharedMemory(f"{i}", create=True, size=MiB) for i in range(2)]
+
+def grow(number):
+    both[number].grow(40 * MiB)
+    return "G", None
+
+for round in range(20):
+    before = room()
+    assert contest(2, grow) == "FG"
+    assert before - room() == 39 * MiB
+    for shm in both:
+        os.truncate(f"/dev/shm/{shm.name}", MiB)
+for shm in both:
+    shm.unlink()
+""",
+    )
+
+
+def test_room_that_is_taken_for_good_is_not_waited_for(on_tmpfs):
+    """Nor is a thread stopped for it: exist_ok is, but not for long."""
+    on_tmpfs(
+        "64m",
+        """
+        first = SharedMemory("first", create=True, size=40 * MiB)
+        for size in 30, 60, 100:
+            fails(errno.ENOSPC, "x", create=True, size=size * MiB)
+            fails(
+                errno.ENOSPC, "x", create=True, size=size * MiB, exist_ok=True
+            )
+        first.unlink()
+        """,
+    )
+
+
+def test_ctrl_c_ends_the_wait_for_room(on_tmpfs):
+    """The room changes all the time, so somebody might be about to create
+    the segment."""
+    on_tmpfs(
+        "64m",
+        """
+        first = SharedMemory("first", create=True, size=40 * MiB)
+        before = held()
+        stop = threading.Event()
+
+        def change():
+            while not stop.wait(0.01):
+                with SharedMemory("other", create=True, size=MiB) as other:
+                    time.sleep(0.01)
+                    other.unlink()
+
+        thread = threading.Thread(target=change)
+        thread.start()
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        signal.setitimer(signal.ITIMER_REAL, 1)
+        try:
+            SharedMemory("x", create=True, size=40 * MiB, exist_ok=True)
+        except KeyboardInterrupt:
+            pass
+        else:
+            sys.exit("not interrupted")
+        finally:
+            stop.set()
+            thread.join()
+        assert names() == {"first"} and held() == before
+        first.unlink()
+        """,
+    )
+
+
 # signals and threads while pages are reserved
 
 

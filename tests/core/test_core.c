@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The core from a plain C program, without Python: segments, files and
  * memory without a name, bulk copies, ledgers, lists, and a list whose memory
- * another thread fills with rubbish meanwhile.
- *
- *   test_core DIRECTORY PREFIX
- *
- * DIRECTORY is empty and becomes a family's; names begin with PREFIX. */
+ * another thread fills with rubbish meanwhile. */
 #define _GNU_SOURCE
 
 #include <errno.h>
@@ -27,39 +23,7 @@
 #include "core/memory/mapped_file.h"
 #include "core/memory/segment.h"
 
-#define CHECK(condition)                                                      \
-    do {                                                                      \
-        if (!(condition)) {                                                   \
-            (void)fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__,          \
-                          #condition);                                        \
-            exit(1);                                                          \
-        }                                                                     \
-    } while (0)
-
-static const char *directory, *prefix;
-
-typedef struct {
-    char text[128];
-} name;
-
-static name
-name_of(const char *suffix)
-{
-    name made;
-    (void)snprintf(made.text, sizeof made.text, "%s-%s", prefix, suffix);
-    return made;
-}
-
-static shx_segment
-create(const char *called, size_t size, bool reserve)
-{
-    shx_segment made;
-    shx_create request = {
-        .name = called, .size = size, .mode = 0600, .space.reserve = reserve};
-    CHECK(shx_segment_create(&request, &made) == 0);
-    CHECK(made.size == size && made.address != NULL);
-    return made;
-}
+#include "check.h"
 
 /* The step at which the last attach ended. */
 static shx_step step;
@@ -571,9 +535,7 @@ test_every_error_has_a_text(void)
 int
 main(int argc, char **argv)
 {
-    CHECK(argc == 3);
-    directory = argv[1];
-    prefix = argv[2];
+    begin(argc, argv);
     CHECK(setenv("SHX_DIRECTORY", directory, 1) == 0);
     test_names();
     test_segment_is_shared_and_outlives_its_name();

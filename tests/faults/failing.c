@@ -163,6 +163,7 @@ MINUS_ONE(clone)
 MINUS_ONE(execve)
 MINUS_ONE(setsid)
 MINUS_ONE(getrandom)
+MINUS_ONE(nanosleep)
 
 NOTHING(getcwd)
 NOTHING(realpath)

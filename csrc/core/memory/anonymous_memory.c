@@ -4,9 +4,10 @@
 #include <errno.h>
 #include <fcntl.h> /* O_RDONLY */
 
-shx_err
-shx_anonymous_memory_create(size_t size, const shx_space *space,
-                            shx_segment *out, int *fd)
+#include "core/memory/contest.h"
+
+static shx_err
+create_once(size_t size, const shx_space *space, shx_segment *out, int *fd)
 {
     int created;
     shx_file file;
@@ -35,6 +36,27 @@ shx_anonymous_memory_create(size_t size, const shx_space *space,
         shx_os_unmap(address, size);
     }
     shx_os_close(created);
+    return err;
+}
+
+static uint64_t
+room_in_memory(const void *of)
+{
+    (void)of;
+    return shx_os_free_memory();
+}
+
+shx_err
+shx_anonymous_memory_create(size_t size, const shx_space *space,
+                            shx_segment *out, int *fd)
+{
+    shx_contest contest = {.space = space,
+                           .wanted = space->reserve ? size : 0,
+                           .room = room_in_memory};
+    shx_err err;
+    do {
+        err = create_once(size, space, out, fd);
+    } while (shx_contest_again(&contest, &err));
     return err;
 }
 

@@ -4,8 +4,10 @@
 #include <errno.h>
 #include <fcntl.h> /* O_RDWR, O_CREAT, O_EXCL */
 
+#include "core/memory/contest.h"
+
 /* From this size on, a name that is taken is worth a look before the work. */
-static const size_t large = 16u << 20;
+static const size_t large = 64u << 10;
 
 bool
 shx_same_file(const shx_identity *a, const shx_identity *b)
@@ -20,15 +22,22 @@ is_taken(const char *name)
     return shx_os_inspect_name(name, &file) == 0;
 }
 
-shx_err
-shx_segment_create(shx_create *request, shx_segment *out)
+static bool
+is_worth_a_look(const shx_create *request)
+{
+    return request->may_exist ||
+           (request->size >= large && !request->is_random);
+}
+
+static shx_err
+create_once(shx_create *request, shx_segment *out)
 {
     int fd = -1;
     void *address = NULL;
     shx_file file;
 
     request->step = SHX_STEP_OPEN;
-    if (request->size > large && is_taken(request->name)) {
+    if (is_worth_a_look(request) && is_taken(request->name)) {
         return EEXIST; /* before much work, and much memory, for nothing */
     }
     shx_err err = shx_os_create_unnamed(request->mode, &fd);
@@ -73,6 +82,44 @@ done:
         shx_os_unmap(address, request->size);
     }
     shx_os_close(fd);
+    return err;
+}
+
+static uint64_t
+room_for_names(const void *of)
+{
+    (void)of;
+    return shx_os_room(-1);
+}
+
+static uint64_t
+most_for_names(const void *of)
+{
+    (void)of;
+    return shx_os_most_room(-1);
+}
+
+static bool
+is_made(const void *of)
+{
+    return is_taken(((const shx_create *)of)->name);
+}
+
+shx_err
+shx_segment_create(shx_create *request, shx_segment *out)
+{
+    shx_contest contest = {.space = &request->space,
+                           .wanted =
+                               request->space.reserve ? request->size : 0,
+                           .room = room_for_names,
+                           .most = most_for_names,
+                           .made = request->may_exist ? is_made : NULL,
+                           .of = request};
+    shx_err err;
+    do {
+        err = create_once(request, out);
+    } while (request->step != SHX_STEP_OPEN && /* that is of inodes */
+             shx_contest_again(&contest, &err));
     return err;
 }
 
@@ -184,6 +231,27 @@ lock_file(int fd, const shx_space *space)
     return err;
 }
 
+static uint64_t
+room_of_file(const void *of)
+{
+    return shx_os_room(*(const int *)of);
+}
+
+/* With the file's lock. */
+static shx_err
+lengthen(int fd, uint64_t size, uint64_t wanted, const shx_space *space)
+{
+    shx_contest contest = {.space = space,
+                           .wanted = space->reserve ? wanted - size : 0,
+                           .room = room_of_file,
+                           .of = &fd};
+    shx_err err;
+    do {
+        err = shx_space_grow(space, fd, size, wanted);
+    } while (shx_contest_again(&contest, &err));
+    return err;
+}
+
 /* With the lock. Mapped first, so that a file which has grown is in use. */
 static shx_err
 grow_locked(const shx_segment *old, int fd, size_t size,
@@ -203,7 +271,7 @@ grow_locked(const shx_segment *old, int fd, size_t size,
         return err;
     }
     if (file.size < size) {
-        err = shx_space_grow(space, fd, file.size, size);
+        err = lengthen(fd, file.size, size, space);
     }
     if (err != 0) {
         shx_os_unmap(address, size);

@@ -57,6 +57,8 @@ typedef struct {
     const char *name;      /* bare, from shx_name_bare() */
     size_t size;           /* 1 .. PTRDIFF_MAX */
     unsigned mode;         /* permission bits, exact whatever the umask */
+    bool may_exist;        /* the name may well be taken: see contest.h */
+    bool is_random;        /* it was made up, and hardly is */
     shx_space space;       /* unreserved: a touch is a page, or SIGBUS */
     shx_publisher publish; /* NULL: the name is nobody's */
     void *owner;           /* whose it is: what `publish` is called with */
@@ -70,7 +72,8 @@ typedef struct {
     shx_step step; /* out: where it failed */
 } shx_attach;
 
-/* EEXIST if the name is taken. ENOSPC if the pages are not to be had. */
+/* EEXIST if the name is taken. ENOSPC if the pages are not to be had: see
+ * contest.h. */
 shx_err shx_segment_create(shx_create *request, shx_segment *out);
 
 /* Maps all of an existing segment, as long as it is at this moment. The access

@@ -90,6 +90,9 @@ void shx_os_release_beyond(int fd, uint64_t offset, uint64_t length);
 /* Bytes that the file, or with -1 a named segment, could still take:
  * UINT64_MAX where nobody can say. */
 uint64_t shx_os_room(int fd);
+
+/* The same, if nobody else had anything. */
+uint64_t shx_os_most_room(int fd);
 uint64_t shx_os_free_memory(void);
 
 /* Returns when content and length are on the disk. */
@@ -159,9 +162,12 @@ shx_err shx_os_map_again(void *address, size_t size, void **again);
  * file: what was written to a private one nobody else has seen. */
 shx_err shx_os_remap(int fd, void *address, size_t size, bool shared);
 
-/* Whether a name has changed, see os_linux_watch.c. */
-shx_err shx_os_watch(int *watch);
+/* Waiting, and for a name to change, see os_linux_watch.c. */
 void shx_os_now(struct timespec *now);
+
+/* Sleeps as long. EINTR is returned. */
+shx_err shx_os_pause(const struct timespec *length);
+shx_err shx_os_watch(int *watch);
 
 /* Waits for a change of the name, at most until then. ETIMEDOUT. EINTR is
  * returned. A watch of -1 waits for a moment. */

@@ -117,6 +117,8 @@ create_segment(shx_state *state, PyObject *op, const shx_call *call,
     }
     request.mode = (unsigned)mode & 07777u;
     request.space.reserve = reserve;
+    request.may_exist = call->may_exist;
+    request.is_random = call->name == Py_None;
     if (owner.family != NULL) {
         request.publish = shx_family_publish;
         request.owner = &owner;
