@@ -1058,6 +1058,58 @@ def test_many_names_are_all_removed(name):
     assert not list(DEV_SHM.glob(name + "*"))
 
 
+# --- Names that a program changes
+
+
+def test_segment_whose_name_was_changed_goes_with_the_program(both, name):
+    """unlink() removes what `_name` says, and of the segment that was made
+    something else knows: the family, or the stdlib's tracker."""
+    code = """
+        s = SharedMemory(sys.argv[1], create=True, size=1)
+        s._name = "/" + sys.argv[1] + "-other"
+        try:
+            s.unlink()
+        except FileNotFoundError:
+            print("not found", flush=True)
+        input()
+    """
+    process = start(both, code, name)
+    try:
+        assert process.stdout.readline() == "not found\n"
+        assert there(name)
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.wait() == 0
+        assert gone(name)
+    finally:
+        end(process)
+
+
+@pytest.mark.parametrize("kill", [False, True])
+def test_name_that_took_another_ones_place_goes_too(name, kill):
+    """A stale handle's unlink() neither removes the successor nor makes the
+    family forget it."""
+    code = """
+        stale = create(sys.argv[1])
+        attach(sys.argv[1]).unlink()
+        create(sys.argv[1], 2)
+        with contextlib.suppress(FileNotFoundError):
+            stale.unlink()
+        assert records(directory()).count(sys.argv[1]) == 1
+        say(directory())
+        input()
+    """
+    with Program(code, name) as program:
+        where = program.heard()
+        assert path(name).stat().st_size == 2
+        if kill:
+            program.kill()
+        else:
+            program.go_on()
+            program.ended()
+        assert gone(name, where)
+
+
 # --- What the standard library does today
 #
 # Each of these runs on both modules and asserts both outcomes. One that fails

@@ -18,6 +18,7 @@ shx_raise(shx_err err, PyObject *filename)
         PyErr_SetString(PyExc_ValueError, shx_error_text(err));
         return NULL;
     case SHX_GONE:
+    case SHX_REPLACED:
         errno = ENOENT;
         break;
     case SHX_CROWDED:

@@ -104,6 +104,23 @@ test_segment_errors_leave_everything_as_it_was(void)
 }
 
 static void
+test_unlink_spares_what_has_the_name_by_now(void)
+{
+    name called = name_of("reused");
+    shx_segment first = create(called.text, 64, true);
+    CHECK(shx_os_remove(called.text) == 0);
+    CHECK(shx_segment_unlink(called.text, &first.identity) == ENOENT);
+    shx_segment second = create(called.text, 64, true), found;
+    CHECK(shx_segment_unlink(called.text, &first.identity) == SHX_REPLACED);
+    CHECK(attach(called.text, &found) == 0);
+    CHECK(shx_segment_unlink(called.text, &second.identity) == 0);
+    CHECK(attach(called.text, &first) == ENOENT);
+    shx_segment_detach(&first);
+    shx_segment_detach(&second);
+    shx_segment_detach(&found);
+}
+
+static void
 count_names(void *context, const char *text, uint64_t bytes, shx_err err)
 {
     (void)text;
@@ -527,7 +544,7 @@ test_list_under_a_hostile_peer(void)
 static void
 test_every_error_has_a_text(void)
 {
-    for (int err = SHX_CROWDED; err <= 40; err++) {
+    for (int err = SHX_REPLACED; err <= 40; err++) {
         CHECK(shx_error_text(err) != NULL && *shx_error_text(err) != '\0');
     }
 }
@@ -540,6 +557,7 @@ main(int argc, char **argv)
     test_names();
     test_segment_is_shared_and_outlives_its_name();
     test_segment_errors_leave_everything_as_it_was();
+    test_unlink_spares_what_has_the_name_by_now();
     test_segment_grows_and_others_refresh();
     test_await_finds_what_is_there_and_gives_up();
     test_anonymous_memory_and_its_seals();

@@ -320,6 +320,17 @@ shx_segment_detach(const shx_segment *segment)
 }
 
 shx_err
+shx_segment_unlink(const char *name, const shx_identity *identity)
+{
+    shx_file file;
+    shx_err err = shx_os_inspect_name(name, &file);
+    if (err == 0 && !shx_same_file(&file.identity, identity)) {
+        return SHX_REPLACED;
+    }
+    return err == ENOENT ? err : shx_os_remove(name);
+}
+
+shx_err
 shx_segment_open(const char *name, const shx_identity *identity, int flags,
                  int *fd)
 {

@@ -102,6 +102,10 @@ shx_err shx_segment_refresh(const shx_segment *old, int fd, shx_segment *out);
 /* The only place where memory is unmapped. */
 void shx_segment_detach(const shx_segment *segment);
 
+/* Removes the name if it is the very segment's: SHX_REPLACED if it is another
+ * one's by now. Somebody may replace it between the look and the removal. */
+shx_err shx_segment_unlink(const char *name, const shx_identity *identity);
+
 /* A descriptor of the very segment, by its name: SHX_GONE if the name is no
  * longer its own. */
 shx_err shx_segment_open(const char *name, const shx_identity *identity,
