@@ -34,7 +34,9 @@ def compiler():
     pytest.skip("there is no C compiler")
 
 
-@pytest.fixture(scope="module", params=["test_core", "test_contest"])
+@pytest.fixture(
+    scope="module", params=["test_core", "test_contest", "test_ledger"]
+)
 def program(request, tmp_path_factory):
     words = compiler()
     directory = tmp_path_factory.mktemp("core")

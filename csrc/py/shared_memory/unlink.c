@@ -58,6 +58,9 @@ remove_target(const target *of)
     if (over && of->record != NULL) {
         shx_family_strike(of->record, of->identity.inode);
     }
+    else if (err == 0) {
+        shx_family_forget(of->bare, of->identity.inode);
+    }
     return err;
 }
 
