@@ -30,6 +30,7 @@ import holdings
 import lifecycle
 import lists
 import peers
+import scale
 from bench import Bench
 from floor import Floor
 from install import reasons
@@ -49,6 +50,7 @@ QUESTIONS: dict[str, tuple[str, Question]] = {
     "access": ("element access", access.measure),
     "lists": ("ShareableList", lists.measure),
     "holdings": ("what 1,000 segments hold", holdings.measure),
+    "scale": ("many names, and taken ones", scale.measure),
 }
 
 # A quick run leaves the others out.

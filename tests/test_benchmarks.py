@@ -73,6 +73,15 @@ def test_run_prints_and_writes_every_side(tmp_path):
     assert ours["ratio"]["median"] > 0
 
 
+def test_scale_has_both_sides_and_leaves_no_name(tmp_path):
+    _, result = result_of(
+        tmp_path / "result.json",
+        *("--only", "scale", "--peers", "shmemext,stdlib"),
+    )
+    assert [row["note"] for row in result["rows"]] == [""] * 10
+    assert not list(Path("/dev/shm").glob("shmemext-bench-*"))
+
+
 def test_handoff_arrives_whole_through_every_mode(tmp_path):
     _, result = result_of(
         tmp_path / "result.json",

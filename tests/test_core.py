@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The core without Python: tests/core/test_core.c, linked with csrc/core and
-nothing else, under AddressSanitizer and UndefinedBehaviorSanitizer."""
+"""The core without Python: the programs in tests/core, linked with csrc/core
+and nothing else, under AddressSanitizer and UndefinedBehaviorSanitizer."""
 
 import os
 import re
@@ -76,9 +76,11 @@ def run(*words):
     )
 
 
-@pytest.fixture(scope="module")
-def program(tmp_path_factory):
-    return link("test_core.c", tmp_path_factory.mktemp("core"))
+@pytest.fixture(
+    scope="module", params=["test_core.c", "test_contest.c", "test_ledger.c"]
+)
+def program(request, tmp_path_factory):
+    return link(request.param, tmp_path_factory.mktemp("core"))
 
 
 def test_core_from_plain_c(program, name, tmp_path):

@@ -163,6 +163,12 @@ OPERATION_DIFFERENCES = [
         lambda ours: is_raised(ours, OSError, "Bad file descriptor"),
     ),
     Difference(
+        "unlink() spares another segment that has the name by now",
+        lambda operation: operation == "unlink",
+        lambda theirs: theirs is None,
+        lambda ours: is_raised(ours, FileNotFoundError, "another segment"),
+    ),
+    Difference(
         "without a GIL .buf outlives close() as other views do",
         lambda operation: FREE_THREADED and operation == "use_kept",
         lambda theirs: is_raised(theirs, ValueError, "released memoryview"),
@@ -489,6 +495,7 @@ steps = st.lists(
 @example([("keep", 0), ("close", 0), ("use_kept", 0), ("is_open", 0)])
 @example([("unlink", 0), ("fstat", 0), ("create", 0), ("attach", 0)])
 @example([("disarm", 0), ("close", 0), ("use_slices", 3)])
+@example([("unlink", 0), ("create", 0), ("unlink", 0)])
 def test_operations_do_as_the_stdlibs(steps):
     def scenario(module):
         world = World(module)

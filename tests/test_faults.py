@@ -75,19 +75,18 @@ HARMLESS = {
     "syscall",  # close_range() of the reaper, which has another way
     "sysconf",
     "umask",
-    "usleep",
 }
 
 if SANITIZED := "SHMEMEXT_SANITIZER" in os.environ:  # its malloc() is used
     HARMLESS |= {"malloc", "calloc", "realloc", "reallocarray"}
 
 
-def run(script, *args, **env):
+def run(script, *args, timeout=600, **env):
     done = subprocess.run(
         [sys.executable, FAULTS / script, *map(str, args)],
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=timeout,
         env={**os.environ, **env},
     )
     assert done.returncode == 0 and not done.stderr, done.stdout + done.stderr
@@ -154,6 +153,13 @@ def test_wait_for_a_name_works_without_inotify(preload, name):
     """Whichever call fails: the name comes, or the error is that one."""
     seen = run("waiting.py", name, **preload).split()
     assert "inotify_init1" in seen
+
+
+@pytest.mark.parametrize("where", ["pthread_mutex_lock", "linkat"])
+def test_nobody_waits_for_a_thread_that_is_stopped(preload, where):
+    """In the family's mutex, nobody but those who want it: in no case with
+    the GIL, which would stop all threads. Where a name is given, nobody."""
+    assert run("holding.py", where, timeout=60, **preload) == "done\n"
 
 
 @pytest.mark.skipif(

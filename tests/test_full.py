@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Too little of everything: room in /dev/shm, descriptors, address space.
+"""Too little of everything: room in /dev/shm, descriptors, address space,
+mappings.
 
 The scripts run on a small tmpfs of their own, in a mount namespace, so that
 filling /dev/shm disturbs nobody.
@@ -267,6 +268,149 @@ def test_full_for_another_process_too(on_tmpfs):
     )
 
 
+# contests: room that is enough for one
+
+CONTEST = """
+def contest(count, act):
+    "What `count` processes say that do the same at once: one letter each."
+    go, said, stay = os.pipe(), os.pipe(), os.pipe()
+    pids = []
+    for number in range(count):
+        pids.append(os.fork())
+        if pids[-1] == 0:
+            os.close(stay[1])
+            os.read(go[0], 1)
+            try:
+                letter, kept = act(number)
+            except OSError as error:
+                letter = "F" if error.errno == errno.ENOSPC else repr(error)
+            os.write(said[1], letter.encode())
+            os.read(stay[0], 1)  # until all have said something
+            os._exit(0)
+    os.close(stay[0])
+    os.write(go[1], b"x" * count)
+    answers = ""
+    while len(answers) < count:
+        answers += os.read(said[0], 100).decode()
+    os.close(stay[1])
+    for pid in pids:
+        os.waitpid(pid, 0)
+    for end in (*go, *said):
+        os.close(end)
+    return "".join(sorted(answers))
+"""
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_one_of_those_that_fit_alone_creates(on_tmpfs, count):
+    """Each reserves page by page: all would find the room taken."""
+    on_tmpfs(
+        "64m",
+        CONTEST
+        + f"""
+def create(number):
+    shm = SharedMemory(f"own-{{number}}", create=True, size=40 * MiB)
+    return "C", shm
+
+for round in range(20):
+    assert contest({count}, create) == "C" + "F" * ({count} - 1)
+    for name in names():
+        os.unlink("/dev/shm/" + name)
+""",
+    )
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_starters_of_one_segment_all_have_it(on_tmpfs, count):
+    on_tmpfs(
+        "64m",
+        CONTEST
+        + f"""
+def start(number):
+    shm = SharedMemory("one", create=True, size=40 * MiB, exist_ok=True)
+    return "C" if shm.created else "a", shm
+
+for round in range(20):
+    assert contest({count}, start) == "C" + "a" * ({count} - 1)
+    os.unlink("/dev/shm/one")
+""",
+    )
+
+
+def test_one_of_those_that_fit_alone_grows(on_tmpfs):
+    on_tmpfs(
+        "64m",
+        CONTEST
+        + """
+both = [SharedMemory(f"{i}", create=True, size=MiB) for i in range(2)]
+
+def grow(number):
+    both[number].grow(40 * MiB)
+    return "G", None
+
+for round in range(20):
+    before = room()
+    assert contest(2, grow) == "FG"
+    assert before - room() == 39 * MiB
+    for shm in both:
+        os.truncate(f"/dev/shm/{shm.name}", MiB)
+for shm in both:
+    shm.unlink()
+""",
+    )
+
+
+def test_room_that_is_taken_for_good_is_not_waited_for(on_tmpfs):
+    """Nor is a thread stopped for it: exist_ok is, but not for long."""
+    on_tmpfs(
+        "64m",
+        """
+        first = SharedMemory("first", create=True, size=40 * MiB)
+        for size in 30, 60, 100:
+            fails(errno.ENOSPC, "x", create=True, size=size * MiB)
+            fails(
+                errno.ENOSPC, "x", create=True, size=size * MiB, exist_ok=True
+            )
+        first.unlink()
+        """,
+    )
+
+
+def test_ctrl_c_ends_the_wait_for_room(on_tmpfs):
+    """The room changes all the time, so somebody might be about to create
+    the segment."""
+    on_tmpfs(
+        "64m",
+        """
+        first = SharedMemory("first", create=True, size=40 * MiB)
+        before = held()
+        stop = threading.Event()
+
+        def change():
+            while not stop.wait(0.01):
+                with SharedMemory("other", create=True, size=MiB) as other:
+                    time.sleep(0.01)
+                    other.unlink()
+
+        thread = threading.Thread(target=change)
+        thread.start()
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        signal.setitimer(signal.ITIMER_REAL, 1)
+        try:
+            SharedMemory("x", create=True, size=40 * MiB, exist_ok=True)
+        except KeyboardInterrupt:
+            pass
+        else:
+            sys.exit("not interrupted")
+        finally:
+            stop.set()
+            thread.join()
+        assert names() == {"first"} and held() == before
+        first.unlink()
+        """,
+    )
+
+
 # signals and threads while pages are reserved
 
 
@@ -431,13 +575,14 @@ def test_no_address_space_left(name):
         resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
         try:
             for reserve in True, False:
-                fails(
+                error = fails(
                     errno.ENOMEM,
                     name + "-new",
                     create=True,
                     size=256 * MiB,
                     reserve=reserve,
                 )
+                assert "vm.max_map_count" not in str(error), error
             fails(errno.ENOMEM, name)
         finally:
             resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
@@ -451,3 +596,123 @@ def test_no_address_space_left(name):
         assert again.buf[0] == 7
     shm.close()
     shm.unlink()
+
+
+# mappings
+
+
+@pytest.fixture
+def with_limit(on_tmpfs, tmp_path):
+    """The same, with a file in the place of vm.max_map_count."""
+    limit = tmp_path / "max_map_count"
+
+    def run(count, script):
+        limit.write_text(f"{count}\n")
+        place = "/proc/sys/vm/max_map_count"
+        enter = f"""
+        LIMIT = Path({str(limit)!r})
+        mount = ["mount", "--bind", LIMIT, {place!r}]
+        subprocess.run(mount, check=True)
+        """
+        on_tmpfs("64m", dedent(enter) + dedent(script))
+
+    return run
+
+
+def test_too_many_mappings_are_refused_in_time(with_limit):
+    """An eighth is left for threads, modules and malloc()."""
+    with_limit(
+        2000,
+        """
+        from shmemext import AnonymousMemory, MappedFile
+
+        kept = []
+        def fill():
+            while True:
+                kept.append(SharedMemory(create=True, size=1, reserve=False))
+
+        try:
+            fill()
+        except OSError as error:
+            assert error.errno == errno.ENOMEM, error
+            assert "sysctl vm.max_map_count" in str(error), error
+        assert 1700 < len(kept) < 1750, len(kept)
+        before = names(), held()
+        last = kept[-1]
+        path = "/dev/shm/file"
+        for call in (
+            lambda: SharedMemory("x", create=True, size=1),
+            lambda: SharedMemory(last.name),
+            lambda: last.grow(5000),
+            lambda: AnonymousMemory(1),
+            lambda: MappedFile(path, create=True, size=1),
+        ):
+            try:
+                call()
+            except OSError as error:
+                assert error.errno == errno.ENOMEM, error
+                assert "sysctl vm.max_map_count" in str(error), error
+            else:
+                sys.exit("one more")
+        assert (names(), held()) == before
+
+        # Who lets go may create again; and the limit may be raised.
+        kept.pop().unlink()
+        del last
+        kept.append(SharedMemory(create=True, size=1))
+        fails(errno.ENOMEM, "x", create=True, size=1)
+        LIMIT.write_text("2400")
+        try:
+            fill()
+        except OSError as error:
+            assert "sysctl vm.max_map_count" in str(error), error
+        assert 2050 < len(kept) < 2100, len(kept)
+        for shm in kept:
+            shm.unlink()
+        """,
+    )
+
+
+def test_forked_child_has_the_mappings_of_its_parent(with_limit):
+    with_limit(
+        2000,
+        """
+        kept = [
+            SharedMemory(create=True, size=1, reserve=False)
+            for _ in range(1500)
+        ]
+        pid = os.fork()
+        if pid == 0:
+            try:
+                for _ in range(1500):
+                    kept.append(SharedMemory(create=True, size=1))
+            except OSError:
+                os._exit(0 if 1700 < len(kept) < 1750 else 1)
+            os._exit(2)
+        assert os.waitpid(pid, 0)[1] == 0
+        for shm in kept:
+            shm.unlink()
+        """,
+    )
+
+
+@pytest.mark.skipif(
+    "SHMEMEXT_SANITIZER" in os.environ,
+    reason="a sanitizer needs more address space than any limit allows",
+)
+def test_mappings_of_others_are_to_blame_too(with_limit):
+    """mmap() says ENOMEM, of the address space here, and there are as many
+    mappings as may be."""
+    with_limit(
+        50,
+        """
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        limit = pages * os.sysconf("SC_PAGESIZE") + 32 * MiB
+        soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+        error = fails(
+            errno.ENOMEM, "x", create=True, size=64 * MiB, reserve=False
+        )
+        assert "sysctl vm.max_map_count" in str(error), error
+        """,
+    )

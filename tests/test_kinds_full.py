@@ -168,6 +168,23 @@ def test_create_that_does_not_fit_leaves_nothing(on_disk):
     )
 
 
+def test_one_of_two_that_fit_alone_is_made(on_disk):
+    """Each reserves page by page: both would find the room taken."""
+    on_disk(
+        "64M",
+        test_full.CONTEST
+        + """
+def create(number):
+    return "C", file(str(number), 40 * MiB)
+
+for round in range(10):
+    assert contest(2, create) == "CF"
+    (name,) = names()
+    os.unlink(path(name))
+""",
+    )
+
+
 def test_taken_path_is_told_before_full(on_disk):
     on_disk(
         "16m",

@@ -1044,6 +1044,136 @@ def test_ledger_of_who_forks_for_each_segment_stays_small(name):
     assert gone(where)
 
 
+def test_ledgers_of_who_unlinks_all_again_become_small(name):
+    code = """
+        where = directory()
+        for i in range(5000):
+            create(f"{sys.argv[1]}-{i}", reserve=False)
+        assert len(records(where)) == 5000
+        for segment in kept[::2] + kept[1::2]:
+            segment.unlink()
+        assert records(where) == []
+        size = sum(file.stat().st_size for file in where.glob("l*"))
+        assert size <= 1024 * 264, size
+        create(sys.argv[1])
+        assert records(where) == [sys.argv[1]]
+        say(where)
+    """
+    (where,) = ran(code, name)
+    assert gone(where)
+
+
+def test_ledgers_of_the_dead_become_small(name):
+    """Their names are unlinked by somebody who has no record of them."""
+    code = """
+        where = directory()
+        names = [[f"{sys.argv[1]}-{i}-{k}" for k in range(2000)]
+                 for i in range(4)]
+        def create_closed(names):
+            for name in names:
+                SharedMemory(name, create=True, size=1, reserve=False).close()
+        for some in names:
+            run("fork", create_closed, some)
+        def size():
+            return sum(file.stat().st_size for file in where.glob("l*"))
+        assert len(records(where)) == 8000 and size() >= 8000 * 264
+        for some in names:
+            unlink(*some)
+        assert size() <= 2 * 1024 * 264, size()
+        say(where)
+    """
+    (where,) = ran(code, name)
+    assert gone(where)
+    assert not list(DEV_SHM.glob(name + "*"))
+
+
+def test_ledgers_given_back_while_a_child_strikes_out(name):
+    """What it inherited stays mapped, whatever the parent does with it."""
+    code = """
+        where = directory()
+        for i in range(2000):
+            create(f"{sys.argv[1]}-{i}", reserve=False)
+        go, ready = os.pipe(), os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.read(go[0], 1)
+            for segment in kept:
+                segment.unlink(missing_ok=True)
+            create(sys.argv[1])
+            os.write(ready[1], b"x")
+            os.read(go[0], 1)
+            os._exit(0)
+        for segment in kept[:1500]:
+            segment.unlink()
+        os.write(go[1], b"x")
+        os.read(ready[0], 1)
+        assert records(where) == [sys.argv[1]]
+        for segment in kept:  # of records that are others', or nobody's
+            segment.unlink(missing_ok=True)
+        create_all(*(f"{sys.argv[1]}-again-{i}" for i in range(600)))
+        assert len(records(where)) == 601
+        os.write(go[1], b"x")
+        assert os.waitpid(pid, 0)[1] == 0
+        say(where)
+    """
+    (where,) = ran(code, name)
+    assert gone(where)
+    assert not list(DEV_SHM.glob(name + "*"))
+
+
+def test_every_thread_finds_a_record(name):
+    """They want room at once, and some names are unlinked by others."""
+    code = """
+        import threading
+        where = directory()
+        def work(number):
+            mine = []
+            for i in range(600):
+                mine.append(SharedMemory(f"{sys.argv[1]}-{number}-{i}",
+                                         create=True, size=1, reserve=False))
+                if i % 3 == 0:
+                    os.unlink(DEV_SHM / mine.pop(0).name)
+                elif i % 3 == 1:
+                    mine.pop(0).unlink()
+            all_kept.extend(mine)
+        all_kept = []
+        threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(all_kept) == 800
+        there = {shm.name for shm in all_kept}
+        assert there <= set(records(where))
+        say(where)
+        sys.stdout.flush()
+        os.kill(os.getpid(), 9)
+    """
+    with Program(code, name) as program:
+        where = program.heard()
+        program.process.wait()
+        assert gone(where)
+    assert not list(DEV_SHM.glob(name + "*"))
+
+
+def test_directory_removed_between_creates(name):
+    """By hand: it is made again, and knows what is created from then on."""
+    code = """
+        where = directory()
+        create(sys.argv[1])
+        names = [f"{sys.argv[1]}-{i}" for i in range(600)]
+        shutil.rmtree(where)
+        create_all(*names)
+        known = records(where)
+        assert known and set(known) < set(names)
+        for segment in kept:
+            segment.unlink()
+        say(where)
+    """
+    (where,) = ran("import shutil\n" + textwrap.dedent(code), name)
+    assert gone(where)
+
+
 def test_many_names_are_all_removed(name):
     code = """
         for i in range(2000):
@@ -1056,6 +1186,58 @@ def test_many_names_are_all_removed(name):
         program.process.wait()
         assert gone(where)
     assert not list(DEV_SHM.glob(name + "*"))
+
+
+# --- Names that a program changes
+
+
+def test_segment_whose_name_was_changed_goes_with_the_program(both, name):
+    """unlink() removes what `_name` says, and of the segment that was made
+    something else knows: the family, or the stdlib's tracker."""
+    code = """
+        s = SharedMemory(sys.argv[1], create=True, size=1)
+        s._name = "/" + sys.argv[1] + "-other"
+        try:
+            s.unlink()
+        except FileNotFoundError:
+            print("not found", flush=True)
+        input()
+    """
+    process = start(both, code, name)
+    try:
+        assert process.stdout.readline() == "not found\n"
+        assert there(name)
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.wait() == 0
+        assert gone(name)
+    finally:
+        end(process)
+
+
+@pytest.mark.parametrize("kill", [False, True])
+def test_name_that_took_another_ones_place_goes_too(name, kill):
+    """A stale handle's unlink() neither removes the successor nor makes the
+    family forget it."""
+    code = """
+        stale = create(sys.argv[1])
+        attach(sys.argv[1]).unlink()
+        create(sys.argv[1], 2)
+        with contextlib.suppress(FileNotFoundError):
+            stale.unlink()
+        assert records(directory()).count(sys.argv[1]) == 1
+        say(directory())
+        input()
+    """
+    with Program(code, name) as program:
+        where = program.heard()
+        assert path(name).stat().st_size == 2
+        if kill:
+            program.kill()
+        else:
+            program.go_on()
+            program.ended()
+        assert gone(name, where)
 
 
 # --- What the standard library does today

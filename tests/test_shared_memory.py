@@ -1005,6 +1005,78 @@ def test_unlink_of_a_missing_name_may_be_fine(shm):
     assert str(inspect.signature(shm.unlink)) == "(missing_ok=False)"
 
 
+def is_ours(module):
+    return module.__name__.startswith("shmemext")
+
+
+@pytest.mark.parametrize("close_first", [False, True])
+def test_unlink_spares_another_segment_of_the_name(both, name, close_first):
+    """The stdlib's removes whatever has the name."""
+    stale = both.SharedMemory(name, create=True, size=1)
+    other = both.SharedMemory(name)
+    other.unlink()
+    other.close()
+    if close_first:
+        stale.close()
+    with mock.patch("multiprocessing.resource_tracker.unregister"):
+        successor = both.SharedMemory(name, create=True, size=2)
+        if is_ours(both):
+            with pytest.raises(FileNotFoundError) as caught:
+                stale.unlink()
+            assert str(caught.value) == (
+                "[Errno 2] the name now names another segment: it was not "
+                f"removed: '/{name}'"
+            )
+            assert caught.value.filename == f"/{name}"
+            assert stale.unlink(missing_ok=True) is None
+            assert (DEV_SHM / name).stat().st_size == 2
+            successor.unlink()
+        else:
+            stale.unlink()
+        assert not (DEV_SHM / name).exists()
+    stale.close()
+    successor.close()
+
+
+def test_unlink_by_an_attacher_spares_another_segment(name):
+    first = SharedMemory(name, create=True, size=1)
+    attached = SharedMemory(name)
+    first.unlink()
+    successor = SharedMemory(name, create=True, size=2)
+    with pytest.raises(FileNotFoundError):
+        attached.unlink()
+    SharedMemory(name).unlink()
+    with pytest.raises(FileNotFoundError):
+        successor.unlink()
+
+
+def test_unlink_spares_what_is_no_segment(shm):
+    shm.unlink()
+    (DEV_SHM / shm.name).write_bytes(b"x")
+    with pytest.raises(FileNotFoundError):
+        shm.unlink()
+    (DEV_SHM / shm.name).unlink()
+
+
+def test_unlink_knows_its_name_by_what_it_says(name):
+    """A program may set `_name` to what it was."""
+    shm = SharedMemory(name, create=True, size=1)
+    shm._name = f"/{name}"
+    shm.unlink()
+    with SharedMemory(name, create=True, size=1) as successor:
+        with pytest.raises(FileNotFoundError):
+            shm.unlink()
+        successor.unlink()
+
+
+def test_unlink_after_init_is_about_the_second_segment(name):
+    shm = SharedMemory(f"{name}-first", create=True, size=1)
+    shm.__init__(name, create=True, size=1)
+    shm.unlink()
+    assert not (DEV_SHM / name).exists()
+    SharedMemory(f"{name}-first").unlink()
+
+
 # --- fileno() and _fd
 
 
@@ -1059,6 +1131,8 @@ def test_fileno_needs_the_name(shm, reused):
         shm.fileno()
     assert caught.value.filename == shm._name
     assert descriptors() == before
+    if reused:  # which unlink() spares
+        (DEV_SHM / shm.name).unlink()
 
 
 def test_fd_serves_what_programs_do_with_it(block):

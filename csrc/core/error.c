@@ -39,6 +39,12 @@ shx_error_text(shx_err err)
                "of an AnonymousMemory";
     case SHX_HELD:
         return "a pipe, a device or the system has pages of the memory";
+    case SHX_CROWDED:
+        return "this process has nearly as many mappings as the system "
+               "allows: let go of segments that nobody uses, or raise the "
+               "limit with sysctl vm.max_map_count";
+    case SHX_REPLACED:
+        return "the name now names another segment: it was not removed";
     default:
         return strerror(err);
     }

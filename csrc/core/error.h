@@ -27,6 +27,8 @@ enum {
     SHX_TOO_SMALL = -10,  /* the memory is there, but less than asked */
     SHX_NOT_SEALED = -11, /* memory that a peer can cut short */
     SHX_HELD = -12,       /* pages are in the system's hands: try again */
+    SHX_CROWDED = -13,    /* so many mappings that others would have none */
+    SHX_REPLACED = -14,   /* the name is another segment's: not removed */
 };
 
 /* The sentence for one of ours, or for any errno. Never NULL. */

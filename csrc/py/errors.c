@@ -18,7 +18,11 @@ shx_raise(shx_err err, PyObject *filename)
         PyErr_SetString(PyExc_ValueError, shx_error_text(err));
         return NULL;
     case SHX_GONE:
+    case SHX_REPLACED:
         errno = ENOENT;
+        break;
+    case SHX_CROWDED:
+        errno = ENOMEM;
         break;
     case SHX_SQUATTED:
         errno = EACCES;

@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The core from a plain C program, without Python: segments, files and
- * memory without a name, bulk copies, ledgers, lists, and a list whose memory
- * another thread fills with rubbish meanwhile.
- *
- *   test_core DIRECTORY PREFIX
- *
- * DIRECTORY is empty and becomes a family's; names begin with PREFIX. */
+ * memory without a name, bulk copies, lists, and a list whose memory another
+ * thread fills with rubbish meanwhile. */
 #define _GNU_SOURCE
 
 #include <errno.h>
@@ -22,44 +18,11 @@
 #include "core/memory/copy.h"
 #include "core/error.h"
 #include "core/name.h"
-#include "core/life/ledger.h"
 #include "core/list/list.h"
 #include "core/memory/mapped_file.h"
 #include "core/memory/segment.h"
 
-#define CHECK(condition)                                                      \
-    do {                                                                      \
-        if (!(condition)) {                                                   \
-            (void)fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__,          \
-                          #condition);                                        \
-            exit(1);                                                          \
-        }                                                                     \
-    } while (0)
-
-static const char *directory, *prefix;
-
-typedef struct {
-    char text[128];
-} name;
-
-static name
-name_of(const char *suffix)
-{
-    name made;
-    (void)snprintf(made.text, sizeof made.text, "%s-%s", prefix, suffix);
-    return made;
-}
-
-static shx_segment
-create(const char *called, size_t size, bool reserve)
-{
-    shx_segment made;
-    shx_create request = {
-        .name = called, .size = size, .mode = 0600, .space.reserve = reserve};
-    CHECK(shx_segment_create(&request, &made) == 0);
-    CHECK(made.size == size && made.address != NULL);
-    return made;
-}
+#include "check.h"
 
 /* The step at which the last attach ended. */
 static shx_step step;
@@ -140,61 +103,20 @@ test_segment_errors_leave_everything_as_it_was(void)
 }
 
 static void
-count_names(void *context, const char *text, uint64_t bytes, shx_err err)
+test_unlink_spares_what_has_the_name_by_now(void)
 {
-    (void)text;
-    CHECK(bytes > 0 && err == 0);
-    ++*(int *)context;
-}
-
-/* Three records: a name that is there, one that was struck out, and one that
- * another inode has now. Only the first is removed. */
-static void
-test_ledger_removes_what_is_still_its_own(void)
-{
-    const char *suffixes[] = {"own", "struck", "others"};
-    name called[3];
-    shx_segment made[3];
-    shx_record *records[3];
-    shx_ledgers ledgers = {0};
-    for (int i = 0; i < 3; i++) {
-        called[i] = name_of(suffixes[i]);
-        made[i] = create(called[i].text, 64, true);
-        uint64_t inode = made[i].identity.inode + (i == 2 ? 1000003 : 0);
-        CHECK(shx_ledger_write(&ledgers, directory, called[i].text, inode,
-                               &records[i]) == 0);
-        CHECK(strcmp(records[i]->name, called[i].text) == 0);
-        CHECK(shx_ledger_lists(&ledgers, records[i]));
-    }
-    shx_ledger_strike(&ledgers, records[1], made[1].identity.inode + 1);
-    CHECK(atomic_load(&records[1]->inode) == made[1].identity.inode);
-    shx_ledger_strike(&ledgers, records[1], made[1].identity.inode);
-    CHECK(atomic_load(&records[1]->inode) == 0);
-
-    int removed = 0, folder;
-    size_t left = 0;
-    char file[32] = "";
-    FILE *list = popen("ls \"$SHX_DIRECTORY\"", "r");
-    CHECK(list != NULL && fscanf(list, "%31s", file) == 1);
-    CHECK(pclose(list) == 0 && shx_ledger_is(file));
-    folder = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    CHECK(folder >= 0);
-    shx_sweep_options options = {true, count_names, &removed};
-    CHECK(shx_ledger_execute(folder, file, &options, &left) == 0);
-    CHECK(removed == 1 && left == 0);
-    options.dry_run = false;
-    CHECK(shx_ledger_execute(folder, file, &options, &left) == 0);
-    CHECK(removed == 2 && left == 0);
-    CHECK(shx_ledger_execute(folder, file, &options, &left) == ENOENT);
-    CHECK(shx_os_remove(called[0].text) == ENOENT);
-    CHECK(shx_os_remove(called[1].text) == 0);
-    CHECK(shx_os_remove(called[2].text) == 0);
-    shx_os_close(folder);
-    shx_ledger_forget(&ledgers);
-    for (int i = 0; i < 3; i++) {
-        CHECK(!shx_ledger_lists(&ledgers, records[i]));
-        shx_segment_detach(&made[i]);
-    }
+    name called = name_of("reused");
+    shx_segment first = create(called.text, 64, true);
+    CHECK(shx_os_remove(called.text) == 0);
+    CHECK(shx_segment_unlink(called.text, &first.identity) == ENOENT);
+    shx_segment second = create(called.text, 64, true), found;
+    CHECK(shx_segment_unlink(called.text, &first.identity) == SHX_REPLACED);
+    CHECK(attach(called.text, &found) == 0);
+    CHECK(shx_segment_unlink(called.text, &second.identity) == 0);
+    CHECK(attach(called.text, &first) == ENOENT);
+    shx_segment_detach(&first);
+    shx_segment_detach(&second);
+    shx_segment_detach(&found);
 }
 
 static void
@@ -651,7 +573,7 @@ test_list_under_a_hostile_peer(void)
 static void
 test_every_error_has_a_text(void)
 {
-    for (int err = SHX_NOT_SEALED; err <= 40; err++) {
+    for (int err = SHX_REPLACED; err <= 40; err++) {
         CHECK(shx_error_text(err) != NULL && *shx_error_text(err) != '\0');
     }
 }
@@ -659,20 +581,17 @@ test_every_error_has_a_text(void)
 int
 main(int argc, char **argv)
 {
-    CHECK(argc == 3);
-    directory = argv[1];
-    prefix = argv[2];
-    CHECK(setenv("SHX_DIRECTORY", directory, 1) == 0);
+    begin(argc, argv);
     test_names();
     test_segment_is_shared_and_outlives_its_name();
     test_segment_errors_leave_everything_as_it_was();
+    test_unlink_spares_what_has_the_name_by_now();
     test_segment_grows_and_others_refresh();
     test_what_is_written_at_a_new_end_stays();
     test_await_finds_what_is_there_and_gives_up();
     test_anonymous_memory_and_its_seals();
     test_mapped_file_appears_whole();
     test_copies_are_exact();
-    test_ledger_removes_what_is_still_its_own();
     test_list_keeps_values();
     test_formats_of_texts();
     test_list_forgets_marks_of_what_was_changed();

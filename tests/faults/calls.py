@@ -20,6 +20,7 @@ TOLERATED = {
     "lstat",
     "lstat64",
     "madvise",
+    "nanosleep",
     "stat",
     "stat64",
     "statvfs",

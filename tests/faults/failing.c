@@ -6,6 +6,11 @@
  *                        now on, in this thread, does not happen
  *   failing_disarm()     how many calls there were
  *   failing_name()       the one that failed, "" if none did
+ *   failing_hold(name)   the next call of that name, in this thread, stops: of
+ *                        pthread_mutex_lock when it has the lock, of others
+ *                        before anything happens
+ *   failing_holds()      has it stopped?
+ *   failing_let_go()     it goes on
  *
  * Who calls is told by the return address, so Python's own calls are neither
  * counted nor failed. close() and munmap() are counted and never fail: there
@@ -19,13 +24,18 @@
 
 #include <dlfcn.h> /* dladdr, dlsym, RTLD_NEXT */
 #include <errno.h>
-#include <string.h> /* strstr */
+#include <stdatomic.h>
+#include <string.h> /* strstr, strcmp */
+
+int usleep(unsigned microseconds);
 
 static __thread const char *caller;
 static __thread int seen;
 static __thread int failing;
 static __thread int error;
 static __thread const char *failed = "";
+static __thread const char *stops_in;
+static atomic_int holds;
 
 void
 failing_arm(const char *file, int k, int code)
@@ -48,6 +58,42 @@ const char *
 failing_name(void)
 {
     return failed;
+}
+
+void
+failing_hold(const char *name)
+{
+    atomic_store(&holds, 0);
+    caller = "_shmemext";
+    stops_in = name;
+}
+
+int
+failing_holds(void)
+{
+    return atomic_load(&holds);
+}
+
+void
+failing_let_go(void)
+{
+    atomic_store(&holds, 0);
+}
+
+/* Does this call stop? For as long as it is held. */
+static void
+stop_in(const void *from, const char *name)
+{
+    Dl_info info;
+    if (stops_in != NULL && strcmp(stops_in, name) == 0 &&
+        dladdr(from, &info) != 0 &&
+        strstr(info.dli_fname, caller) != NULL) {
+        stops_in = NULL;
+        atomic_store(&holds, 1);
+        while (atomic_load(&holds)) {
+            usleep(1000);
+        }
+    }
 }
 
 /* Does this call fail? */
@@ -73,6 +119,7 @@ typedef long six(long, long, long, long, long, long);
     long name(long a, long b, long c, long d, long e, long f)                 \
     {                                                                         \
         static six *real;                                                     \
+        stop_in(__builtin_return_address(0), #name);                          \
         if (fails(__builtin_return_address(0), #name, may_fail)) {            \
             return result;                                                    \
         }                                                                     \
@@ -164,6 +211,7 @@ MINUS_ONE(clone)
 MINUS_ONE(execve)
 MINUS_ONE(setsid)
 MINUS_ONE(getrandom)
+MINUS_ONE(nanosleep)
 
 NOTHING(getcwd)
 NOTHING(realpath)
@@ -182,3 +230,15 @@ NOTHING(reallocarray)
 
 THE_ERROR(posix_spawn)
 THE_ERROR(posix_spawnp)
+
+int
+pthread_mutex_lock(void *mutex)
+{
+    static int (*real)(void *);
+    if (real == NULL) {
+        real = (int (*)(void *))dlsym(RTLD_NEXT, "pthread_mutex_lock");
+    }
+    int result = real(mutex);
+    stop_in(__builtin_return_address(0), "pthread_mutex_lock");
+    return result;
+}

@@ -2,7 +2,8 @@
 #include "core/life/family.h"
 
 #include <errno.h>
-#include <fcntl.h>  /* O_RDWR, O_CREAT */
+#include <fcntl.h> /* O_RDWR, O_CREAT */
+#include <stdatomic.h>
 #include <stdio.h>  /* snprintf */
 #include <stdlib.h> /* calloc */
 #include <string.h> /* strcmp */
@@ -13,7 +14,7 @@ struct shx_family {
     shx_family *next;
     char directory[SHX_FAMILY_PATH];
     void *share; /* the mapping that holds our share of .lock */
-    bool prepared;
+    atomic_bool prepared;
     shx_ledgers ledgers;
 };
 
@@ -23,6 +24,8 @@ static struct {
     shx_mutex mutex;
     shx_family *list;
     bool watches_forks;
+    size_t pending;       /* names that are about to be given */
+    atomic_size_t others; /* names removed of which we had no record */
 } process = {.mutex = SHX_MUTEX};
 
 static void
@@ -42,9 +45,10 @@ static void
 after_fork_in_child(void)
 {
     for (shx_family *f = process.list; f != NULL; f = f->next) {
-        shx_ledger_forget(&f->ledgers);
-        f->prepared = false;
+        shx_ledger_inherit(&f->ledgers);
+        atomic_store(&f->prepared, false);
     }
+    process.pending = 0; /* what other threads were about to do, they do not */
     unlock();
 }
 
@@ -103,51 +107,86 @@ enter(shx_family *family)
     return err;
 }
 
-static shx_err
-join_locked(const char *id, shx_family **out)
+static shx_family *
+find_locked(const char *id)
 {
-    if (!process.watches_forks) {
-        shx_err err = shx_os_at_fork(lock, unlock, after_fork_in_child);
-        if (err != 0) {
-            return err;
-        }
-        process.watches_forks = true;
+    shx_family *family = process.list;
+    size_t start = strlen(shx_os_directory) + sizeof SHX_NAME_OWN;
+    while (family != NULL && strcmp(family->directory + start, id) != 0) {
+        family = family->next;
     }
+    return family;
+}
+
+static shx_err
+enter_until_there(shx_family *family)
+{
+    shx_err err;
+    do {
+        err = enter(family);
+    } while (err == ESTALE);
+    return err;
+}
+
+/* Without the lock: it may have to wait for a sweep. */
+static shx_err
+make(const char *id, shx_family **out)
+{
     shx_family *family = calloc(1, sizeof *family);
     if (family == NULL) {
         return ENOMEM;
     }
     (void)snprintf(family->directory, sizeof family->directory, "%s/%s%.40s",
                    shx_os_directory, SHX_NAME_OWN, id);
-    shx_err err;
-    do {
-        err = enter(family);
-    } while (err == ESTALE);
+    family->ledgers.directory = family->directory;
+    family->ledgers.mutex = &process.mutex;
+    shx_err err = enter_until_there(family);
     if (err != 0) {
         free(family);
         return err;
     }
-    family->next = process.list;
-    process.list = family;
     *out = family;
     return 0;
+}
+
+static shx_err
+watch_forks_locked(void)
+{
+    shx_err err = 0;
+    if (!process.watches_forks) {
+        err = shx_os_at_fork(lock, unlock, after_fork_in_child);
+        process.watches_forks = err == 0;
+    }
+    return err;
 }
 
 shx_err
 shx_family_join(const char *id, shx_family **out, bool *first)
 {
-    shx_err err = 0;
+    shx_family *made = NULL;
     lock();
-    shx_family *family = process.list;
-    size_t start = strlen(shx_os_directory) + sizeof SHX_NAME_OWN;
-    while (family != NULL && strcmp(family->directory + start, id) != 0) {
-        family = family->next;
-    }
+    shx_err err = watch_forks_locked();
+    shx_family *family = find_locked(id);
     *first = process.list == NULL;
-    if (family == NULL) {
-        err = join_locked(id, &family);
-    }
     unlock();
+    if (err == 0 && family == NULL) {
+        err = make(id, &made);
+    }
+    if (made != NULL) {
+        lock();
+        family = find_locked(id); /* another thread may have been faster */
+        *first = process.list == NULL;
+        if (family == NULL) {
+            made->next = process.list;
+            process.list = family = made;
+            made = NULL;
+        }
+        unlock();
+    }
+    if (made != NULL) {
+        shx_os_let_go(made->share);
+        free(made);
+    }
     if (err == 0) {
         *out = family;
     }
@@ -172,22 +211,15 @@ has_reaper(const char *path)
 }
 
 bool
-shx_family_is_prepared(shx_family *family)
+shx_family_is_prepared(const shx_family *family)
 {
-    lock();
-    bool prepared = family->prepared;
-    unlock();
-    return prepared;
+    return atomic_load(&family->prepared);
 }
 
 void
 shx_family_prepare(shx_family *family, const char *reaper)
 {
-    lock();
-    bool prepared = family->prepared;
-    family->prepared = true;
-    unlock();
-    if (prepared) {
+    if (atomic_exchange(&family->prepared, true)) {
         return;
     }
     static const shx_sweep_options quietly = {.dry_run = false};
@@ -200,34 +232,60 @@ shx_family_prepare(shx_family *family, const char *reaper)
 /* Somebody removed the directory while we lived: makes it again. What its
  * ledgers knew is lost. */
 static shx_err
-reenter_locked(shx_family *family)
+reenter(shx_family *family)
 {
-    void *old = family->share;
-    shx_err err;
-    do {
-        err = enter(family);
-    } while (err == ESTALE);
+    shx_family anew = {.share = NULL};
+    memcpy(anew.directory, family->directory, sizeof anew.directory);
+    shx_err err = enter_until_there(&anew);
     if (err == 0) {
-        shx_os_let_go(old);
+        lock();
+        shx_os_let_go(family->share);
+        family->share = anew.share;
         shx_ledger_forget(&family->ledgers);
+        unlock();
     }
     return err;
 }
 
+/* Writes a record, pending. On error nothing is written. What room there is
+ * other threads may take meanwhile. */
 static shx_err
-write_locked(shx_family *family, const char *name, uint64_t inode,
+write_record(shx_family *family, const char *name, uint64_t inode,
              shx_record **out)
 {
-    shx_err err = shx_ledger_write(&family->ledgers, family->directory, name,
-                                   inode, out);
-    if (err == ENOENT) {
-        err = reenter_locked(family);
-        if (err == 0) {
-            err = shx_ledger_write(&family->ledgers, family->directory, name,
-                                   inode, out);
+    shx_err err = EAGAIN;
+    for (int tries = 0; err == EAGAIN && tries < 64; tries++) {
+        shx_err room = tries == 0 ? 0 : shx_ledger_make_room(&family->ledgers);
+        if (room == ENOENT) {
+            room = reenter(family);
         }
+        if (room != 0) {
+            return room;
+        }
+        lock();
+        err = shx_ledger_write(&family->ledgers, name, inode, out);
+        process.pending += err == 0;
+        unlock();
     }
     return err;
+}
+
+/* The name is there, or, with an error, is not. False: the record is in no
+ * ledger any more that somebody will read. */
+static bool
+settle(shx_family *family, shx_record *record, uint64_t inode, shx_err err)
+{
+    bool listed = true;
+    lock();
+    process.pending--;
+    if (err == 0) {
+        listed = shx_ledger_settle(&family->ledgers, record);
+    }
+    else {
+        (void)shx_ledger_strike(&family->ledgers, record, inode);
+    }
+    unlock();
+    return listed;
 }
 
 shx_err
@@ -236,20 +294,21 @@ shx_family_publish(void *owner, int fd, const char *name,
 {
     shx_ownership *of = owner;
     shx_record *record;
-    lock();
-    shx_err err = write_locked(of->family, name, identity->inode, &record);
-    if (err == 0) {
-        /* Under the lock: a look for records that are out of date must not
-         * take this one for such. */
-        err = shx_os_publish(fd, name);
+    shx_err err = write_record(of->family, name, identity->inode, &record);
+    if (err != 0) {
+        return err;
+    }
+    err = shx_os_publish(fd, name);
+    bool listed = settle(of->family, record, identity->inode, err);
+    if (err == 0 && listed) {
+        of->record = record;
+    }
+    else if (err == 0) {
+        err = shx_family_adopt(of->family, name);
         if (err != 0) {
-            shx_ledger_strike(&of->family->ledgers, record, identity->inode);
-        }
-        else {
-            of->record = record;
+            (void)shx_os_remove(name);
         }
     }
-    unlock();
     return err;
 }
 
@@ -260,24 +319,53 @@ shx_family_adopt(shx_family *family, const char *name)
     shx_record *record;
     shx_err err = shx_os_inspect_name(name, &file);
     if (err == 0) {
-        lock();
-        err = shx_ledger_write(&family->ledgers, family->directory, name,
-                               file.identity.inode, &record);
-        unlock();
+        err = write_record(family, name, file.identity.inode, &record);
+    }
+    if (err == 0) {
+        (void)settle(family, record, file.identity.inode, 0);
     }
     return err;
+}
+
+static bool
+strike_name(const char *name, uint64_t inode)
+{
+    bool found = false;
+    lock();
+    for (shx_family *f = process.list; f != NULL; f = f->next) {
+        found = shx_ledger_strike_name(&f->ledgers, name, inode) || found;
+    }
+    unlock();
+    return found;
 }
 
 bool
 shx_family_disown(const char *name)
 {
-    bool found = false;
+    return strike_name(name, 0);
+}
+
+/* What was made of a family is never freed, and neither does its `next` ever
+ * change: from the first one on, no lock is needed to go round. */
+static void
+tidy(void)
+{
     lock();
-    for (shx_family *f = process.list; f != NULL; f = f->next) {
-        found = shx_ledger_strike_name(&f->ledgers, name) || found;
-    }
+    shx_family *family = process.list;
     unlock();
-    return found;
+    for (; family != NULL; family = family->next) {
+        shx_ledger_tidy(&family->ledgers);
+    }
+}
+
+void
+shx_family_forget(const char *name, uint64_t inode)
+{
+    enum { SOME = 256 };
+    (void)strike_name(name, inode);
+    if (atomic_fetch_add(&process.others, 1) % SOME == SOME - 1) {
+        tidy();
+    }
 }
 
 /* Of which family it was shows by whose ledgers list it. */
@@ -286,14 +374,25 @@ shx_family_strike(shx_record *record, uint64_t inode)
 {
     lock();
     shx_family *family = process.list;
-    while (family != NULL && family->next != NULL &&
-           !shx_ledger_lists(&family->ledgers, record)) {
+    while (family != NULL &&
+           !shx_ledger_strike(&family->ledgers, record, inode)) {
         family = family->next;
     }
-    if (family != NULL) {
-        shx_ledger_strike(&family->ledgers, record, inode);
-    }
     unlock();
+}
+
+/* A name whose record was there when the sweep came, and which is given after
+ * it, nobody would remove. It is a matter of microseconds. */
+static void
+await_pending_locked(void)
+{
+    const struct timespec moment = {.tv_nsec = 1000000};
+    for (int patience = 1000; process.pending > 0 && patience > 0;
+         patience--) {
+        unlock();
+        (void)shx_os_pause(&moment);
+        lock();
+    }
 }
 
 /* What a family was made of is not freed: a thread that outlives Python may
@@ -303,6 +402,7 @@ shx_family_leave(void)
 {
     static const shx_sweep_options quietly = {.dry_run = false};
     lock();
+    await_pending_locked();
     for (shx_family *family = process.list; family != NULL;
          family = family->next) {
         shx_os_let_go(family->share);

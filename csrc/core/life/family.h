@@ -23,7 +23,7 @@
  *   join       the directory, and our share of .lock
  *   write      + a record: this name shall be that inode's   (family_publish)
  *   publish    + the name                                    (family_publish)
- *   unlink       the name goes                               (os_remove)
+ *   unlink       the name goes                            (segment_unlink)
  *   strike       the record goes                             (family_strike)
  *
  * A SIGKILL after join leaves an empty directory; after write, a record of an
@@ -33,7 +33,12 @@
  *
  * All calls may come from any thread. What they share is guarded by one mutex
  * of the process, which is held over fork() so that a child never finds it
- * halfway.
+ * halfway. But for the end of a process, nothing is done under it that takes
+ * longer the more records there are, and of the system only a ledger's file is
+ * removed under it: so the names of one process are given in parallel.
+ *
+ * Whoever calls with a lock of his own that others wait for, Python's for one,
+ * gives that up before: the mutex may have to be waited for.
  */
 #ifndef SHX_FAMILY_H
 #define SHX_FAMILY_H
@@ -54,9 +59,9 @@ shx_err shx_family_join(const char *id, shx_family **out, bool *first);
 
 /* Before the first create of a process: sweeps what dead families of the user
  * have left, and starts the family's reaper where there is none. Neither can
- * fail the create. */
+ * fail the create. Whether it has been called waits for nobody. */
 void shx_family_prepare(shx_family *family, const char *reaper);
-bool shx_family_is_prepared(shx_family *family);
+bool shx_family_is_prepared(const shx_family *family);
 
 /* Whose a name becomes, and what is known of it then. */
 typedef struct {
@@ -78,6 +83,11 @@ bool shx_family_disown(const char *name);
 /* The name is gone, or shall not be the family's any more: strikes out the
  * record, if it is still about that inode. */
 void shx_family_strike(shx_record *record, uint64_t inode);
+
+/* A name is gone of which the caller has no record: it strikes out ours, if
+ * there is one. Now and then, takes over what a dead member has left, so that
+ * ledgers of names that others remove do not stay until the family's end. */
+void shx_family_forget(const char *name, uint64_t inode);
 
 /* At the end of a process: leaves every family, and sweeps those of which it
  * was the last member. */

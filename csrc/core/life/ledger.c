@@ -2,222 +2,159 @@
 #include "core/life/ledger.h"
 
 #include <errno.h>
-#include <fcntl.h>  /* O_RDWR, O_CREAT, O_EXCL */
-#include <stdio.h>  /* snprintf */
-#include <stdlib.h> /* malloc, realloc */
-#include <string.h> /* strlen, memcpy */
+#include <stdlib.h> /* realloc, free */
+#include <string.h> /* strlen, memcpy, memmove */
 
 #include "core/name.h"
 #include "core/os/os.h"
 
-struct shx_ledger {
-    shx_ledger *next;
-    shx_record *records;
-    size_t count;
-};
+/* A mark: the state in the lowest bits, and a hash above it. */
+enum { FREE, PENDING, TAKEN, STATES = 3, STATE_BITS = 2 };
+enum { NOWHERE = UINT16_MAX }; /* as a place */
 
-/* A ledger's file: the letter, 16 hexadecimal digits. */
-enum { FILE_LETTER = 'l', FILE_LENGTH = 17 };
-
-bool
-shx_ledger_is(const char *file)
+static uint32_t
+mark_of(uint32_t state, const char *name)
 {
-    return file[0] == FILE_LETTER && strlen(file) == FILE_LENGTH;
-}
-
-/* Does the name still stand for that inode? Records are read as if anybody
- * had written them: a name that create() would refuse is nobody's. */
-static bool
-still_names(const char *name, uint64_t inode, uint64_t *bytes)
-{
-    shx_file file;
-    const char *bare;
-    if (shx_name_bare(name, &bare) != 0 || bare != name ||
-        shx_os_inspect_name(name, &file) != 0 || !file.regular ||
-        file.identity.inode != inode) {
-        return false;
+    uint32_t hash = 2166136261u; /* FNV-1a */
+    for (size_t i = 0; i < SHX_RECORD_NAME && name[i] != '\0'; i++) {
+        hash = (hash ^ (unsigned char)name[i]) * 16777619u;
     }
-    *bytes = file.held;
-    return true;
+    return hash << STATE_BITS | state;
 }
 
-/* Puts every record of a ledger that is free, or out of date, on the stack.
- * Room for all of them is there since the ledger was listed. */
+static uint32_t
+state_of(const shx_ledger *ledger, size_t place)
+{
+    return ledger->notes[place].mark & STATES;
+}
+
+/* Where the chain of names with that mark begins. */
+static uint16_t *
+bucket(const shx_ledger *ledger, uint32_t mark)
+{
+    return &ledger->notes[(mark >> STATE_BITS) % ledger->count].head;
+}
+
 static void
-gather(shx_ledgers *ledgers, shx_ledger *ledger)
+put_in_chain(shx_ledger *ledger, size_t place, uint32_t mark)
 {
-    for (size_t i = 0; i < ledger->count; i++) {
-        shx_record *record = &ledger->records[i];
-        uint64_t bytes;
-        uint64_t inode = atomic_load(&record->inode);
-        if (inode != 0 && !still_names(record->name, inode, &bytes)) {
-            atomic_store(&record->inode, 0);
-            inode = 0;
-        }
-        if (inode == 0) {
-            ledgers->free[ledgers->free_count++] = record;
-        }
-    }
+    uint16_t *head = bucket(ledger, mark);
+    ledger->notes[place].mark = mark;
+    ledger->notes[place].next = *head;
+    *head = (uint16_t)place;
 }
 
-/* Lists a mapped ledger, with room on the stack for its records. */
-static shx_err
-list(shx_ledgers *ledgers, shx_record *records, size_t count)
+static void
+take_out_of_chain(shx_ledger *ledger, size_t place)
 {
-    size_t capacity = ledgers->capacity + count;
-    shx_record **stack =
-        realloc(ledgers->free, capacity * sizeof(shx_record *));
-    if (stack == NULL) {
-        return ENOMEM;
+    uint16_t *at = bucket(ledger, ledger->notes[place].mark);
+    while (*at != place) {
+        at = &ledger->notes[*at].next;
     }
-    ledgers->free = stack;
-    shx_ledger *ledger = malloc(sizeof *ledger);
-    if (ledger == NULL) {
-        return ENOMEM;
-    }
-    *ledger = (shx_ledger){ledgers->list, records, count};
-    ledgers->list = ledger;
-    ledgers->capacity = capacity;
-    gather(ledgers, ledger);
-    return 0;
+    *at = ledger->notes[place].next;
 }
 
-/* Makes an open ledger file ours: locks it, gives it pages if it has none,
- * maps it and lists it. EWOULDBLOCK: it is somebody's. */
-static shx_err
-take(shx_ledgers *ledgers, int fd, size_t size_wanted)
+static void
+put_on_stack(shx_ledger *ledger, size_t place)
 {
-    shx_file file;
-    shx_err err = shx_os_flock(fd, true, false);
-    if (err == 0) {
-        err = shx_os_inspect(fd, &file);
-    }
-    if (err != 0) {
-        return err;
-    }
-    if (!file.named) {
-        return EWOULDBLOCK;
-    }
-    size_t size = (size_t)file.size;
-    if (size < sizeof(shx_record)) {
-        size = size_wanted;
-        err = shx_os_reserve(fd, 0, size);
-        if (err != 0) {
-            return err;
-        }
-    }
-    void *records;
-    err = shx_os_map(fd, size, true, &records);
-    if (err == 0) {
-        err = list(ledgers, records, size / sizeof(shx_record));
-        if (err != 0) {
-            shx_os_unmap(records, size);
-        }
-    }
-    return err;
+    ledger->notes[place].mark = FREE;
+    ledger->notes[place].next = ledger->free;
+    ledger->free = (uint16_t)place;
+    ledger->free_count++;
 }
 
-static shx_err
-take_over(void *context, int directory, const char *file)
+static size_t
+take_from_stack(shx_ledger *ledger)
 {
-    shx_ledgers *ledgers = context;
-    int fd;
-    if (shx_ledger_is(file) &&
-        shx_os_open_in(directory, file, O_RDWR, &fd) == 0) {
-        (void)take(ledgers, fd, shx_os_page_size());
-        shx_os_close(fd);
-    }
-    return ledgers->free_count > 0; /* enough */
+    size_t place = ledger->free;
+    ledger->free = ledger->notes[place].next;
+    ledger->free_count--;
+    return place;
 }
 
-static shx_err
-add(shx_ledgers *ledgers, int directory)
+/* Which ledger lists the record? All of their number if none does. What an
+ * object remembers may be where another ledger is mapped by now, and between
+ * two of its records. */
+static size_t
+find(const shx_ledgers *ledgers, const shx_record *record)
 {
-    uint64_t number;
-    shx_err err = shx_os_random(&number, sizeof number);
-    if (err != 0) {
-        return err;
-    }
-    size_t wanted = ledgers->capacity * sizeof(shx_record);
-    size_t page = shx_os_page_size();
-    wanted = wanted < page ? page : (wanted + page - 1) / page * page;
-
-    char file[FILE_LENGTH + 1];
-    (void)snprintf(file, sizeof file, "%c%016llx", FILE_LETTER,
-                   (unsigned long long)number);
-    int fd;
-    err = shx_os_open_in(directory, file, O_RDWR | O_CREAT | O_EXCL, &fd);
-    if (err != 0) {
-        return err;
-    }
-    err = take(ledgers, fd, wanted);
-    if (err != 0 && err != EWOULDBLOCK) {
-        (void)shx_os_remove_in(directory, file);
-    }
-    shx_os_close(fd);
-    return err;
-}
-
-/* More room than there is, by a file taken over or added. */
-static shx_err
-add_room(shx_ledgers *ledgers, int directory)
-{
-    shx_err err = 0;
-    if (ledgers->free_count == 0) {
-        err = shx_os_visit(directory, take_over, ledgers);
-        err = ledgers->free_count > 0 ? 0 : err;
-    }
-    for (int tries = 0; err == 0 && tries < 8; tries++) {
-        if (ledgers->free_count >= ledgers->capacity / 2 &&
-            ledgers->free_count > 0) {
+    size_t which = 0;
+    for (; which < ledgers->count; which++) {
+        const shx_ledger *ledger = &ledgers->list[which];
+        uintptr_t offset = (uintptr_t)record - (uintptr_t)ledger->records;
+        if (offset < ledger->count * sizeof *record &&
+            offset % sizeof *record == 0) {
             break;
         }
-        err = add(ledgers, directory);
-        err = err == EWOULDBLOCK || err == EEXIST ? 0 : err;
     }
-    return err;
+    return which;
 }
 
-/* The stack is empty: looks which records have gone out of date because
- * somebody else removed their names. If that frees less than half, there is
- * soon to be more room, so that looking stays cheap on average. */
-static shx_err
-find_room(shx_ledgers *ledgers, const char *directory)
+/* The last one takes its place. */
+static void
+give_back_if_idle(shx_ledgers *ledgers, size_t which)
 {
-    for (shx_ledger *l = ledgers->list; l != NULL; l = l->next) {
-        gather(ledgers, l);
+    shx_ledger *ledger = &ledgers->list[which];
+    size_t most = SHX_LEDGER_MOST / 2;
+    size_t wanted = ledger->count < most ? most : ledger->count;
+    if (ledger->free_count < ledger->count ||
+        ledgers->free_count - ledger->count < wanted) {
+        return;
     }
-    if (ledgers->free_count > 0 &&
-        ledgers->free_count >= ledgers->capacity / 2) {
-        return 0;
+    ledgers->capacity -= ledger->count;
+    ledgers->free_count -= ledger->count;
+    shx_ledger_give_back(ledgers->directory, ledger);
+    free(ledger->notes);
+    *ledger = ledgers->list[--ledgers->count];
+    ledgers->first = which < ledgers->first ? which : ledgers->first;
+    if (ledgers->hand == which) {
+        ledgers->place = 0;
     }
-    int opened;
-    shx_err err = shx_os_open_directory(directory, &opened);
-    if (err == 0) {
-        err = add_room(ledgers, opened);
-        shx_os_close(opened);
+    else if (ledgers->hand == ledgers->count) {
+        ledgers->hand = which;
     }
-    if (ledgers->free_count > 0) {
-        return 0;
+    if (ledgers->hand == ledgers->count) {
+        ledgers->hand = ledgers->inherited;
     }
-    return err != 0 ? err : EAGAIN;
+}
+
+static void
+release(shx_ledgers *ledgers, size_t which, size_t place)
+{
+    take_out_of_chain(&ledgers->list[which], place);
+    put_on_stack(&ledgers->list[which], place);
+    ledgers->free_count++;
+    ledgers->first = which < ledgers->first ? which : ledgers->first;
+    give_back_if_idle(ledgers, which);
+}
+
+size_t
+shx_ledger_next_size(const shx_ledgers *ledgers)
+{
+    size_t page = shx_os_page_size() / sizeof(shx_record);
+    size_t size = ledgers->capacity < page ? page : ledgers->capacity;
+    return size < SHX_LEDGER_MOST ? size : SHX_LEDGER_MOST;
 }
 
 shx_err
-shx_ledger_write(shx_ledgers *ledgers, const char *directory, const char *name,
-                 uint64_t inode, shx_record **out)
+shx_ledger_write(shx_ledgers *ledgers, const char *name, uint64_t inode,
+                 shx_record **out)
 {
     size_t length = strlen(name);
     if (length >= SHX_RECORD_NAME) {
         return ENAMETOOLONG;
     }
     if (ledgers->free_count == 0) {
-        shx_err err = find_room(ledgers, directory);
-        if (err != 0) {
-            return err;
-        }
+        return EAGAIN;
     }
-    shx_record *record = ledgers->free[--ledgers->free_count];
+    while (ledgers->list[ledgers->first].free_count == 0) {
+        ledgers->first++;
+    }
+    shx_ledger *ledger = &ledgers->list[ledgers->first];
+    size_t place = take_from_stack(ledger);
+    ledgers->free_count--;
+    put_in_chain(ledger, place, mark_of(PENDING, name));
+    shx_record *record = &ledger->records[place];
     memcpy(record->name, name, length + 1);
     atomic_store_explicit(&record->inode, inode, memory_order_release);
     *out = record;
@@ -225,106 +162,170 @@ shx_ledger_write(shx_ledgers *ledgers, const char *directory, const char *name,
 }
 
 bool
-shx_ledger_lists(const shx_ledgers *ledgers, const shx_record *record)
+shx_ledger_settle(shx_ledgers *ledgers, shx_record *record)
 {
-    for (shx_ledger *l = ledgers->list; l != NULL; l = l->next) {
-        if (record >= l->records && record < l->records + l->count) {
-            return true;
-        }
+    size_t which = find(ledgers, record);
+    if (which < ledgers->inherited || which == ledgers->count) {
+        return false;
     }
-    return false;
+    shx_ledger *ledger = &ledgers->list[which];
+    ledger->notes[record - ledger->records].mark ^= PENDING ^ TAKEN;
+    return true;
 }
 
-/* A record that was struck out by somebody else in the meantime is on the
- * stack already, or will be found by the next look. */
-void
+/* An inode of 0 where we know of a name: a forked child has struck it out. */
+bool
 shx_ledger_strike(shx_ledgers *ledgers, shx_record *record, uint64_t inode)
 {
-    uint64_t expected = inode;
-    if (atomic_compare_exchange_strong(&record->inode, &expected, 0) &&
-        shx_ledger_lists(ledgers, record)) {
-        ledgers->free[ledgers->free_count++] = record;
+    size_t which = find(ledgers, record);
+    if (which == ledgers->count) {
+        return false;
     }
+    uint64_t found = inode;
+    bool struck = atomic_compare_exchange_strong(&record->inode, &found, 0);
+    if (which >= ledgers->inherited && (struck || found == 0)) {
+        shx_ledger *ledger = &ledgers->list[which];
+        size_t place = (size_t)(record - ledger->records);
+        if (state_of(ledger, place) != FREE) {
+            release(ledgers, which, place);
+            struck = true;
+        }
+    }
+    return struck;
 }
 
-bool
-shx_ledger_strike_name(shx_ledgers *ledgers, const char *name)
+/* NULL: none. An inode of 0 is any. */
+static shx_record *
+find_name(const shx_ledger *ledger, uint32_t mark, const char *name,
+          uint64_t inode)
 {
+    for (size_t place = *bucket(ledger, mark); place != NOWHERE;
+         place = ledger->notes[place].next) {
+        shx_record *record = &ledger->records[place];
+        if (ledger->notes[place].mark == mark &&
+            (inode == 0 || atomic_load(&record->inode) == inode) &&
+            strncmp(record->name, name, SHX_RECORD_NAME) == 0) {
+            return record;
+        }
+    }
+    return NULL;
+}
+
+/* From the last ledger on: it takes the place of one that is given back. */
+bool
+shx_ledger_strike_name(shx_ledgers *ledgers, const char *name, uint64_t inode)
+{
+    const uint32_t mark = mark_of(TAKEN, name);
     bool found = false;
-    for (shx_ledger *l = ledgers->list; l != NULL; l = l->next) {
-        for (size_t i = 0; i < l->count; i++) {
-            shx_record *record = &l->records[i];
-            uint64_t inode = atomic_load(&record->inode);
-            if (inode != 0 &&
-                strncmp(record->name, name, SHX_RECORD_NAME) == 0) {
-                shx_ledger_strike(ledgers, record, inode);
-                found = true;
-            }
+    for (size_t which = ledgers->count; which-- > ledgers->inherited;) {
+        shx_record *record;
+        while (which < ledgers->count &&
+               (record = find_name(&ledgers->list[which], mark, name,
+                                   inode)) != NULL) {
+            (void)shx_ledger_strike(ledgers, record,
+                                    atomic_load(&record->inode));
+            found = true;
         }
     }
     return found;
 }
 
-void
-shx_ledger_forget(shx_ledgers *ledgers)
+shx_record *
+shx_ledger_hand(shx_ledgers *ledgers, shx_record *copy)
 {
-    while (ledgers->list != NULL) {
-        shx_ledger *next = ledgers->list->next;
-        free(ledgers->list);
-        ledgers->list = next;
+    size_t own = ledgers->count - ledgers->inherited;
+    for (size_t turns = 0; own > 0 && turns <= own; turns++) {
+        const shx_ledger *ledger = &ledgers->list[ledgers->hand];
+        while (ledgers->place < ledger->count) {
+            size_t place = ledgers->place++;
+            if (state_of(ledger, place) == TAKEN) {
+                shx_record *record = &ledger->records[place];
+                memcpy(copy->name, record->name, sizeof copy->name);
+                atomic_init(&copy->inode, atomic_load(&record->inode));
+                return record;
+            }
+        }
+        ledgers->place = 0;
+        ledgers->hand = ledgers->hand + 1 < ledgers->count
+                            ? ledgers->hand + 1
+                            : ledgers->inherited;
     }
-    free(ledgers->free);
-    *ledgers = (shx_ledgers){0};
+    return NULL;
 }
 
-static size_t
-execute_record(const shx_record *record, const shx_sweep_options *options)
+/* Records are read as if anybody had written them: a name that create() would
+ * refuse is nobody's. */
+bool
+shx_ledger_is_true(const shx_record *copy, uint64_t *bytes)
 {
-    char name[SHX_RECORD_NAME];
-    memcpy(name, record->name, sizeof name);
-    name[sizeof name - 1] = '\0';
-    uint64_t bytes, inode = atomic_load(&record->inode);
-    if (inode == 0 || !still_names(name, inode, &bytes)) {
-        return 0;
+    shx_file file;
+    const char *bare;
+    uint64_t inode = atomic_load(&copy->inode);
+    if (inode == 0 || memchr(copy->name, '\0', sizeof copy->name) == NULL ||
+        shx_name_bare(copy->name, &bare) != 0 || bare != copy->name ||
+        shx_os_inspect_name(bare, &file) != 0 || !file.regular ||
+        file.identity.inode != inode) {
+        return false;
     }
-    shx_err err = options->dry_run ? 0 : shx_os_remove(name);
-    if (err == ENOENT) {
-        return 0;
-    }
-    if (options->tell != NULL) {
-        options->tell(options->context, name, bytes, err);
-    }
-    return err != 0;
+    *bytes = file.held;
+    return true;
 }
 
 shx_err
-shx_ledger_execute(int directory, const char *file,
-                   const shx_sweep_options *options, size_t *left)
+shx_ledger_list(shx_ledgers *ledgers, const shx_ledger *made)
 {
-    int fd;
-    shx_file found;
-    shx_err err = shx_os_open_in(directory, file, O_RDONLY, &fd);
-    if (err != 0) {
-        return err;
+    shx_ledger *list =
+        realloc(ledgers->list, (ledgers->count + 1) * sizeof *list);
+    if (list == NULL) {
+        return ENOMEM;
     }
-    err = shx_os_inspect(fd, &found);
-    size_t failed = 0;
-    shx_record records[15];
-    uint64_t left_to_read = err == 0 ? found.size / sizeof records[0] : 0;
-    for (uint64_t at = 0; err == 0 && left_to_read > 0;) {
-        size_t count = left_to_read < 15 ? (size_t)left_to_read : 15;
-        err = shx_os_read(fd, records, count * sizeof records[0], at);
-        for (size_t i = 0; err == 0 && i < count; i++) {
-            failed += execute_record(&records[i], options);
+    ledgers->list = list;
+    shx_ledger_note *notes = malloc(made->count * sizeof *notes);
+    if (notes == NULL) {
+        return ENOMEM;
+    }
+    size_t which = ledgers->count++;
+    shx_ledger *ledger = &list[which];
+    *ledger = *made;
+    ledger->notes = notes;
+    ledger->free = NOWHERE;
+    ledger->free_count = 0;
+    for (size_t i = 0; i < made->count; i++) {
+        notes[i].head = NOWHERE;
+    }
+    for (size_t place = made->count; place-- > 0;) {
+        const shx_record *record = &made->records[place];
+        if (atomic_load(&record->inode) == 0) {
+            put_on_stack(ledger, place);
         }
-        at += count * sizeof records[0];
-        left_to_read -= count;
+        else {
+            put_in_chain(ledger, place, mark_of(TAKEN, record->name));
+        }
     }
-    shx_os_close(fd);
-    if (err == 0 && failed == 0 && !options->dry_run) {
-        err = shx_os_remove_in(directory, file);
-        err = err == ENOENT ? 0 : err;
+    ledgers->capacity += ledger->count;
+    ledgers->free_count += ledger->free_count;
+    ledgers->first = which < ledgers->first ? which : ledgers->first;
+    ledgers->hand = which;
+    ledgers->place = 0;
+    give_back_if_idle(ledgers, which);
+    return 0;
+}
+
+void
+shx_ledger_inherit(shx_ledgers *ledgers)
+{
+    for (size_t i = ledgers->inherited; i < ledgers->count; i++) {
+        free(ledgers->list[i].notes);
     }
-    *left += failed;
-    return err;
+    ledgers->inherited = ledgers->first = ledgers->hand = ledgers->count;
+    ledgers->capacity = ledgers->free_count = ledgers->place = 0;
+}
+
+void
+shx_ledger_forget(shx_ledgers *ledgers)
+{
+    shx_ledger_inherit(ledgers);
+    free(ledgers->list);
+    *ledgers = (shx_ledgers){.directory = ledgers->directory,
+                             .mutex = ledgers->mutex};
 }

@@ -20,9 +20,27 @@
  *   who strikes out  its writer, and what was forked from it
  *   who reads        the sweep, when nobody else is left; `shmemext ls`
  *
- * The lock is held by the mapping, not by a descriptor (see family.h): a
- * ledger stays mapped until its process ends. No function here locks against
- * other threads: family.c does.
+ * The lock is held by the mapping, not by a descriptor (see family.h). What
+ * the writer knows of each record besides stays with him:
+ *
+ *              write             settle
+ *     free -----------> pending --------> taken      pending: its name is
+ *      ^                   |                |        about to be given
+ *      +----- strike ------+--- the hand ---+
+ *
+ * A name is found by its hash. Names that somebody else removes leave records
+ * that are out of date. The hand goes round all taken ones to find them, a
+ * bounded number at a time.
+ *
+ * A process writes as many ledgers as it needs, the next one with room for as
+ * much as the others, between a page and SHX_LEDGER_MOST records. One that has
+ * only free records is given back if the others have as much room, and at
+ * least half of SHX_LEDGER_MOST: so what comes and goes at a border does not
+ * make files come and go.
+ *
+ * What threads share is guarded by a mutex, which is the family's. ledger.c is
+ * called with it, ledger_room.c takes it for moments, ledger_file.c, which
+ * waits for the system, needs none.
  */
 #ifndef SHX_LEDGER_H
 #define SHX_LEDGER_H
@@ -33,43 +51,120 @@
 #include <stdint.h>
 
 #include "core/error.h"
+#include "core/os/os.h"
 
-enum { SHX_RECORD_NAME = 256 };
+enum {
+    SHX_RECORD_NAME = 256,
+    SHX_LEDGER_FILE = 18, /* a letter, 16 hexadecimal digits, NUL */
+    SHX_LEDGER_MOST = 512 /* records: 33 pages of 4 KiB */
+};
 
 typedef struct {
     _Atomic(uint64_t) inode;
     char name[SHX_RECORD_NAME];
 } shx_record;
 
-typedef struct shx_ledger shx_ledger;
-
-/* All the ledgers that this process writes for one family. All zero is a
- * valid one without any. */
+/* What the writer knows of a record; and, beside it, of the names of one
+ * hash. */
 typedef struct {
-    shx_ledger *list;
-    shx_record **free; /* a stack of the records to write next */
+    uint32_t mark; /* the record's state, and a hash of its name */
+    uint16_t next; /* place of a name of the same bucket, or of a free one */
+    uint16_t head; /* of the bucket of this number: the first such place */
+} shx_ledger_note;
+
+/* A file that is mapped, and what its writer knows of it. */
+typedef struct {
+    shx_record *records;
+    size_t count;
+    size_t size;            /* bytes that are mapped */
+    shx_ledger_note *notes; /* as many */
     size_t free_count;
-    size_t capacity; /* records in the list, and room on the stack */
+    uint16_t free; /* the first free place */
+    char file[SHX_LEDGER_FILE];
+} shx_ledger;
+
+/* All the ledgers that this process has of one family. All zero but for the
+ * first two is a valid one without any. */
+typedef struct {
+    const char *directory;
+    shx_mutex *mutex;
+    shx_ledger *list; /* first those inherited over fork, to strike out in */
+    size_t count;
+    size_t inherited;
+    size_t capacity;   /* records in our own */
+    size_t free_count; /* of them */
+    size_t first;      /* no ledger of ours before this one has a free one */
+    size_t hand;       /* which ledger's turn it is, and which record's */
+    size_t place;
 } shx_ledgers;
 
-/* Writes a record, taking over or adding a file in `directory` where there is
- * no room. On error nothing is written. */
-shx_err shx_ledger_write(shx_ledgers *ledgers, const char *directory,
-                         const char *name, uint64_t inode, shx_record **out);
+/* How many records the next ledger is to have. */
+size_t shx_ledger_next_size(const shx_ledgers *ledgers);
 
-/* Is the record in one of these ledgers? */
-bool shx_ledger_lists(const shx_ledgers *ledgers, const shx_record *record);
+/* Writes a record, pending. EAGAIN: there is no free one. */
+shx_err shx_ledger_write(shx_ledgers *ledgers, const char *name,
+                         uint64_t inode, shx_record **out);
 
-/* Strikes a record out if it is still about that inode. */
-void shx_ledger_strike(shx_ledgers *ledgers, shx_record *record,
+/* The name has been given. False if the ledger is not listed any more. */
+bool shx_ledger_settle(shx_ledgers *ledgers, shx_record *record);
+
+/* Strikes a record out if it is still about that inode, in a ledger that is
+ * still listed. Whatever the pointer was to once, nothing else is touched. */
+bool shx_ledger_strike(shx_ledgers *ledgers, shx_record *record,
                        uint64_t inode);
 
-/* The same for every record of a name. Was there any? */
-bool shx_ledger_strike_name(shx_ledgers *ledgers, const char *name);
+/* The same for all records of that name, or, if the inode is not 0, for those
+ * that are about it too. Was there any? */
+bool shx_ledger_strike_name(shx_ledgers *ledgers, const char *name,
+                            uint64_t inode);
+
+/* The record under the hand, which moves on, and a copy to look at without
+ * the lock. NULL: none is taken. */
+shx_record *shx_ledger_hand(shx_ledgers *ledgers, shx_record *copy);
+
+/* Does the copy's name still stand for its inode? Then *bytes is what it
+ * holds. Needs no lock. */
+bool shx_ledger_is_true(const shx_record *copy, uint64_t *bytes);
+
+/* Takes a mapped ledger over into the list, and puts the hand on it. ENOMEM:
+ * it stays the caller's. */
+shx_err shx_ledger_list(shx_ledgers *ledgers, const shx_ledger *made);
 
 /* In a forked child: the files stay the parent's. What is mapped stays
  * mapped, for the child to strike out what it unlinks. */
+void shx_ledger_inherit(shx_ledgers *ledgers);
+
+/* Empties the list. What is mapped stays mapped, and locked. */
 void shx_ledger_forget(shx_ledgers *ledgers);
+
+/* ledger_room.c: with the lock not held. Both look at a bounded number of
+ * records, and at every file of the directory. */
+
+/* There was no free record: there is now, unless other threads have taken it
+ * already. ENOENT: the directory is gone. */
+shx_err shx_ledger_make_room(shx_ledgers *ledgers);
+
+/* Takes over some of what dead processes have left, and looks at all that is
+ * in it: names may be gone that this process has removed. */
+void shx_ledger_tidy(shx_ledgers *ledgers);
+
+/* ledger_file.c, from here on. */
+
+/* Is this the name of a ledger's file? */
+bool shx_ledger_is(const char *file);
+
+/* Makes a file ours that nobody writes any more. EWOULDBLOCK: somebody does.
+ * Of what is in it nothing is known: the hand will see. */
+shx_err shx_ledger_take_over(int directory, const char *file, shx_ledger *out);
+
+/* Makes a new one. */
+shx_err shx_ledger_add(int directory, size_t records, shx_ledger *out);
+
+/* Unmaps it, and so gives up its lock. */
+void shx_ledger_let_go(const shx_ledger *ledger);
+
+/* The same, and its file goes too: none of its records is in use. */
+void shx_ledger_give_back(const char *directory, const shx_ledger *ledger);
 
 /* Told of every segment that a sweep removes, or would remove. `err` is not 0
  * if it could not be. */
@@ -78,9 +173,6 @@ typedef struct {
     void (*tell)(void *context, const char *name, uint64_t bytes, shx_err err);
     void *context; /* of tell, which may be NULL */
 } shx_sweep_options;
-
-/* Is this the name of a ledger's file? */
-bool shx_ledger_is(const char *file);
 
 /* Removes every name in the ledger that still has its record's inode, then
  * the ledger. *left counts names that could not be removed: the ledger stays

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h> /* O_RDONLY */
 
+#include "core/memory/contest.h"
+
 /* Descriptors that a create leaves alone. Sending takes half of them, see
  * shmemext/_descriptors.py, and receiving takes some of the others: else what
  * waits to be sent could take all there are, and wait for ever. */
@@ -20,9 +22,8 @@ create_file(int *fd)
     return err;
 }
 
-shx_err
-shx_anonymous_memory_create(size_t size, const shx_space *space,
-                            shx_segment *out, int *fd)
+static shx_err
+create_once(size_t size, const shx_space *space, shx_segment *out, int *fd)
 {
     int created;
     shx_file file;
@@ -54,6 +55,27 @@ shx_anonymous_memory_create(size_t size, const shx_space *space,
         shx_os_unmap(address, size);
     }
     shx_os_close(created);
+    return err;
+}
+
+static uint64_t
+room_in_memory(const void *of)
+{
+    (void)of;
+    return shx_os_free_memory();
+}
+
+shx_err
+shx_anonymous_memory_create(size_t size, const shx_space *space,
+                            shx_segment *out, int *fd)
+{
+    shx_contest contest = {.space = space,
+                           .wanted = space->reserve ? size : 0,
+                           .room = room_in_memory};
+    shx_err err;
+    do {
+        err = create_once(size, space, out, fd);
+    } while (shx_contest_again(&contest, &err));
     return err;
 }
 

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h> /* O_RDWR, O_RDONLY */
 
+#include "core/memory/contest.h"
+
 /* The path appears with all that it stands for, or not at all. */
 static shx_err
 publish(const shx_file_request *request, int fd)
@@ -46,8 +48,8 @@ prepare(shx_file_request *request, int fd, shx_segment *out)
     return shx_space_fill(&request->space, fd, request->size);
 }
 
-shx_err
-shx_mapped_file_create(shx_file_request *request, shx_segment *out)
+static shx_err
+create_once(shx_file_request *request, shx_segment *out)
 {
     int fd;
     shx_segment made = {.address = NULL};
@@ -73,6 +75,35 @@ shx_mapped_file_create(shx_file_request *request, shx_segment *out)
     else if (made.address != NULL) {
         shx_segment_detach(&made);
     }
+    return err;
+}
+
+static uint64_t
+room_in_directory(const void *of)
+{
+    const shx_file_request *request = of;
+    uint64_t room = 0;
+    int fd;
+    if (shx_os_open_path(request->directory, O_RDONLY, &fd) == 0) {
+        room = shx_os_room(fd);
+        shx_os_close(fd);
+    }
+    return room;
+}
+
+shx_err
+shx_mapped_file_create(shx_file_request *request, shx_segment *out)
+{
+    shx_contest contest = {.space = &request->space,
+                           .wanted =
+                               request->space.reserve ? request->size : 0,
+                           .room = room_in_directory,
+                           .of = request};
+    shx_err err;
+    do {
+        err = create_once(request, out);
+    } while (request->step != SHX_STEP_OPEN && /* that is of inodes */
+             shx_contest_again(&contest, &err));
     return err;
 }
 

@@ -4,8 +4,10 @@
 #include <errno.h>
 #include <fcntl.h> /* O_RDWR, O_CREAT, O_EXCL */
 
+#include "core/memory/contest.h"
+
 /* From this size on, a name that is taken is worth a look before the work. */
-static const size_t large = 16u << 20;
+static const size_t large = 64u << 10;
 
 bool
 shx_same_file(const shx_identity *a, const shx_identity *b)
@@ -20,15 +22,22 @@ is_taken(const char *name)
     return shx_os_inspect_name(name, &file) == 0;
 }
 
-shx_err
-shx_segment_create(shx_create *request, shx_segment *out)
+static bool
+is_worth_a_look(const shx_create *request)
+{
+    return request->may_exist ||
+           (request->size >= large && !request->is_random);
+}
+
+static shx_err
+create_once(shx_create *request, shx_segment *out)
 {
     int fd = -1;
     void *address = NULL;
     shx_file file;
 
     request->step = SHX_STEP_OPEN;
-    if (request->size > large && is_taken(request->name)) {
+    if (is_worth_a_look(request) && is_taken(request->name)) {
         return EEXIST; /* before much work, and much memory, for nothing */
     }
     shx_err err = shx_os_create_unnamed(request->mode, &fd);
@@ -76,6 +85,44 @@ done:
         shx_os_unmap(address, request->size);
     }
     shx_os_close(fd);
+    return err;
+}
+
+static uint64_t
+room_for_names(const void *of)
+{
+    (void)of;
+    return shx_os_room(-1);
+}
+
+static uint64_t
+most_for_names(const void *of)
+{
+    (void)of;
+    return shx_os_most_room(-1);
+}
+
+static bool
+is_made(const void *of)
+{
+    return is_taken(((const shx_create *)of)->name);
+}
+
+shx_err
+shx_segment_create(shx_create *request, shx_segment *out)
+{
+    shx_contest contest = {.space = &request->space,
+                           .wanted =
+                               request->space.reserve ? request->size : 0,
+                           .room = room_for_names,
+                           .most = most_for_names,
+                           .made = request->may_exist ? is_made : NULL,
+                           .of = request};
+    shx_err err;
+    do {
+        err = create_once(request, out);
+    } while (request->step != SHX_STEP_OPEN && /* that is of inodes */
+             shx_contest_again(&contest, &err));
     return err;
 }
 
@@ -203,6 +250,26 @@ place_longer(const shx_segment *old, int fd, size_t size, shx_growth how,
     return err;
 }
 
+static uint64_t
+room_of_file(const void *of)
+{
+    return shx_os_room(*(const int *)of);
+}
+
+static shx_err
+lengthen(int fd, uint64_t size, uint64_t wanted, const shx_space *space)
+{
+    shx_contest contest = {.space = space,
+                           .wanted = space->reserve ? wanted - size : 0,
+                           .room = room_of_file,
+                           .of = &fd};
+    shx_err err;
+    do {
+        err = shx_space_grow(space, fd, wanted);
+    } while (shx_contest_again(&contest, &err));
+    return err;
+}
+
 /* Mapped first, so that a file which has grown is in use. */
 shx_err
 shx_segment_grow(const shx_segment *old, int fd, size_t size, shx_growth how,
@@ -221,7 +288,7 @@ shx_segment_grow(const shx_segment *old, int fd, size_t size, shx_growth how,
     if (err != 0) {
         return err;
     }
-    err = shx_space_grow(space, fd, size);
+    err = lengthen(fd, file.size, size, space);
     if (err != 0) {
         shx_segment_detach(&made);
         return err;
@@ -259,6 +326,17 @@ shx_segment_detach(const shx_segment *segment)
     if (!segment->shares) {
         shx_os_unmap(segment->address, shx_segment_span(segment));
     }
+}
+
+shx_err
+shx_segment_unlink(const char *name, const shx_identity *identity)
+{
+    shx_file file;
+    shx_err err = shx_os_inspect_name(name, &file);
+    if (err == 0 && !shx_same_file(&file.identity, identity)) {
+        return SHX_REPLACED;
+    }
+    return err == ENOENT ? err : shx_os_remove(name);
 }
 
 shx_err

@@ -66,6 +66,8 @@ typedef struct {
     const char *name;      /* bare, from shx_name_bare() */
     size_t size;           /* 1 .. PTRDIFF_MAX */
     unsigned mode;         /* permission bits, exact whatever the umask */
+    bool may_exist;        /* the name may well be taken: see contest.h */
+    bool is_random;        /* it was made up, and hardly is */
     shx_space space;       /* unreserved: a touch is a page, or SIGBUS */
     shx_publisher publish; /* NULL: the name is nobody's */
     void *owner;           /* whose it is: what `publish` is called with */
@@ -79,7 +81,8 @@ typedef struct {
     shx_step step; /* out: where it failed */
 } shx_attach;
 
-/* EEXIST if the name is taken. ENOSPC if the pages are not to be had. */
+/* EEXIST if the name is taken. ENOSPC if the pages are not to be had: see
+ * contest.h. */
 shx_err shx_segment_create(shx_create *request, shx_segment *out);
 
 /* Maps all of an existing segment, as long as it is at this moment. The access
@@ -122,6 +125,10 @@ shx_err shx_segment_refresh(const shx_segment *old, int fd, shx_growth how,
 
 /* The only place where memory is unmapped, unless another segment does it. */
 void shx_segment_detach(const shx_segment *segment);
+
+/* Removes the name if it is the very segment's: SHX_REPLACED if it is another
+ * one's by now. Somebody may replace it between the look and the removal. */
+shx_err shx_segment_unlink(const char *name, const shx_identity *identity);
 
 /* A descriptor of the very segment, by its name: SHX_GONE if the name is no
  * longer its own. */

@@ -9,6 +9,9 @@
  * and are faster too. */
 static const uint64_t piece = 16u << 20, least = 64u << 10;
 
+/* Others do in that time what takes a moment. */
+static const struct timespec moment = {0, 100000};
+
 int
 shx_space_ask(const shx_space *space)
 {
@@ -77,7 +80,7 @@ share(const shx_space *space, int fd, bool *shared)
         if (shx_space_ask(space) != 0) {
             return SHX_INTERRUPTED;
         }
-        shx_os_pause();
+        (void)shx_os_pause(&moment);
     }
     *shared = err == 0;
     return err == EBUSY ? 0 : err;
@@ -125,7 +128,7 @@ grow_sparse(const shx_space *space, int fd, uint64_t wanted)
         if (shx_space_ask(space) != 0) {
             return SHX_INTERRUPTED;
         }
-        shx_os_pause();
+        (void)shx_os_pause(&moment);
     }
     if (busy != 0) {
         return busy;

@@ -96,6 +96,9 @@ void shx_os_settle(int fd, uint64_t size);
 /* Bytes that the file, or with -1 a named segment, could still take:
  * UINT64_MAX where nobody can say. */
 uint64_t shx_os_room(int fd);
+
+/* The same, if nobody else had anything. */
+uint64_t shx_os_most_room(int fd);
 uint64_t shx_os_free_memory(void);
 
 /* Returns when content and length are on the disk. */
@@ -110,7 +113,9 @@ unsigned shx_os_user(void);
 /* Random bytes that nobody can guess: 256 at most. */
 shx_err shx_os_random(void *bytes, size_t size);
 
-/* Maps [0, size) shared, readable and, if asked, writable. */
+/* Maps [0, size) shared, readable and, if asked, writable. SHX_CROWDED: the
+ * process has so many mappings that it would soon have no more, for threads,
+ * modules or malloc(): an eighth of what the system allows is left to them. */
 shx_err shx_os_map(int fd, size_t size, bool writable, void **address);
 void shx_os_unmap(void *address, size_t size);
 
@@ -159,19 +164,22 @@ shx_err shx_os_seal(int fd, unsigned seals);
 shx_err shx_os_seals(int fd, unsigned *seals);
 
 /* Maps the pages of a mapping once more, `size` bytes of them, as writable as
- * it is. */
+ * it is. SHX_CROWDED as above. */
 shx_err shx_os_map_again(void *address, size_t size, void **again);
 
 /* Replaces a mapping, at its address, with a private or a shared one of the
  * file: what was written to a private one nobody else has seen. */
 shx_err shx_os_remap(int fd, void *address, size_t size, bool shared);
 
-/* Whether a name has changed, see os_linux_watch.c. */
-shx_err shx_os_watch(int *watch);
+/* Waiting, and for a name to change, see os_linux_watch.c. */
 void shx_os_now(struct timespec *now);
 
 /* Another number every few milliseconds, for a few nanoseconds. */
 uint64_t shx_os_tick(void);
+
+/* Sleeps as long. EINTR is returned. */
+shx_err shx_os_pause(const struct timespec *length);
+shx_err shx_os_watch(int *watch);
 
 /* Waits for a change of the name, at most until then. ETIMEDOUT. EINTR is
  * returned. A watch of -1 waits for a moment. */
@@ -194,9 +202,6 @@ bool shx_os_is_claimed(int fd);
  * does not meet it. */
 shx_err shx_os_lock(int fd, bool alone);
 void shx_os_unlock(int fd);
-
-/* Lets others do what takes a moment. */
-void shx_os_pause(void);
 
 /* Keeps the open file, and so its locks, without a descriptor: by a mapping
  * that cannot be touched. fork() inherits it, exec drops it. */

@@ -13,11 +13,11 @@
 #include <fcntl.h>       /* open, fallocate */
 #include <limits.h>      /* NAME_MAX */
 #include <string.h>      /* memcpy, strnlen */
-#include <sys/mman.h>    /* mmap, msync, madvise, shm_open */
+#include <sys/mman.h>    /* msync, madvise, shm_open */
 #include <sys/random.h>  /* getrandom */
 #include <sys/stat.h>    /* fstat, fchmod */
 #include <sys/statvfs.h> /* statvfs, fstatvfs */
-#include <unistd.h>      /* close, ftruncate, geteuid, usleep */
+#include <unistd.h>      /* close, ftruncate, geteuid */
 
 #define DIRECTORY "/dev/shm"
 
@@ -78,6 +78,7 @@ shx_os_open(const char *name, int flags, int *fd)
 {
     char path[PATH_SIZE];
     path_of(name, path);
+    const struct timespec moment = {.tv_nsec = 100000};
     int opened;
     for (int patience = 10000; patience > 0; patience--) {
         opened = open(path, flags | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
@@ -85,7 +86,7 @@ shx_os_open(const char *name, int flags, int *fd)
             break;
         }
         if (errno == EWOULDBLOCK) {
-            (void)usleep(100);
+            (void)shx_os_pause(&moment);
         }
     }
     if (opened < 0) {
@@ -246,35 +247,32 @@ shx_os_settle(int fd, uint64_t size)
     (void)lseek(fd, (off_t)size - 1, SEEK_HOLE);
 }
 
+static bool
+look_at_system(int fd, struct statvfs *fs)
+{
+    return (fd < 0 ? statvfs(DIRECTORY, fs) : fstatvfs(fd, fs)) == 0;
+}
+
+uint64_t
+shx_os_most_room(int fd)
+{
+    struct statvfs fs;
+    return look_at_system(fd, &fs) && fs.f_blocks != 0
+               ? (uint64_t)fs.f_blocks * fs.f_frsize
+               : UINT64_MAX;
+}
+
 /* A tmpfs that was mounted without a limit has no blocks at all, and neither
  * has the one of memory without a name: there the machine's memory counts. */
 uint64_t
 shx_os_room(int fd)
 {
     struct statvfs fs;
-    if ((fd < 0 ? statvfs(DIRECTORY, &fs) : fstatvfs(fd, &fs)) != 0) {
+    if (!look_at_system(fd, &fs)) {
         return UINT64_MAX;
     }
     return fs.f_blocks == 0 ? shx_os_free_memory()
                             : (uint64_t)fs.f_bavail * fs.f_frsize;
-}
-
-shx_err
-shx_os_map(int fd, size_t size, bool writable, void **address)
-{
-    int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
-    void *mapped = mmap(NULL, size, protection, MAP_SHARED, fd, 0);
-    if (mapped == MAP_FAILED) {
-        return errno;
-    }
-    *address = mapped;
-    return 0;
-}
-
-void
-shx_os_unmap(void *address, size_t size)
-{
-    (void)munmap(address, size);
 }
 
 shx_err

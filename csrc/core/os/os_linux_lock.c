@@ -10,7 +10,6 @@
 #include <fcntl.h>    /* F_OFD_SETLK, F_OFD_GETLK */
 #include <sys/file.h> /* flock */
 #include <sys/mman.h> /* mmap: what holds a lock */
-#include <unistd.h>   /* usleep */
 
 #include "core/os/os.h"
 
@@ -76,12 +75,6 @@ shx_os_unlock(int fd)
 {
     struct flock lock;
     (void)set_lock(fd, F_OFD_SETLK, F_UNLCK, &lock);
-}
-
-void
-shx_os_pause(void)
-{
-    (void)usleep(100);
 }
 
 shx_err

@@ -7,7 +7,7 @@
 #include <fcntl.h>    /* F_ADD_SEALS, open */
 #include <stdio.h>    /* sscanf */
 #include <string.h>   /* strstr */
-#include <sys/mman.h> /* memfd_create, mmap, mremap, madvise */
+#include <sys/mman.h> /* memfd_create, mmap, madvise */
 #include <unistd.h>   /* pread */
 
 #include "core/os/os.h"
@@ -86,18 +86,6 @@ shx_os_seals(int fd, unsigned *seals)
         *seals |=
             (system & seal_table[i].system) != 0 ? seal_table[i].seal : 0;
     }
-    return 0;
-}
-
-/* mremap(2) of 0 bytes of a shared mapping makes a second one. */
-shx_err
-shx_os_map_again(void *address, size_t size, void **again)
-{
-    void *mapped = mremap(address, 0, size, MREMAP_MAYMOVE);
-    if (mapped == MAP_FAILED) {
-        return errno;
-    }
-    *again = mapped;
     return 0;
 }
 

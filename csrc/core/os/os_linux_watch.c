@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Linux: waiting for a name in /dev/shm, see inotify(7). */
+/* Linux: waiting, and for a name in /dev/shm: see inotify(7). */
 #define _GNU_SOURCE
 
 #include <errno.h>
@@ -41,6 +41,12 @@ shx_os_tick(void)
     struct timespec now;
     (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+shx_err
+shx_os_pause(const struct timespec *length)
+{
+    return nanosleep(length, NULL) == 0 ? 0 : errno;
 }
 
 /* What is left until then; false if it is past. */

@@ -92,6 +92,8 @@ create_segment(shx_state *state, PyObject *op, const shx_call *call,
     }
     request.mode = (unsigned)mode & 07777u;
     request.space.reserve = reserve;
+    request.may_exist = call->may_exist;
+    request.is_random = call->name == Py_None;
     if (owner.family != NULL) {
         request.publish = shx_family_publish;
         request.owner = &owner;
@@ -226,17 +228,20 @@ adopt(PyObject *op, PyObject *name, PyObject *size, const opened *segment)
 {
     shx_shared_memory *self = SHARED_MEMORY(op);
     shx_leftovers taken;
-    PyObject *old_name;
+    PyObject *old_name, *old_own_name;
     Py_BEGIN_CRITICAL_SECTION(op);
     taken = shx_take_over_locked(op, segment->mapping, size, SHX_FD_UNASKED);
     old_name = self->name;
+    old_own_name = self->own_name;
     self->name = name;
+    self->own_name = Py_NewRef(name);
     self->record = segment->record;
     self->created = segment->created;
     self->unlinked = false;
     self->base.unreserved = segment->unreserved;
     Py_END_CRITICAL_SECTION();
     Py_XDECREF(old_name);
+    Py_XDECREF(old_own_name);
     shx_drop(&taken);
 }
 
@@ -253,14 +258,17 @@ track(const shx_call *call, PyObject *name)
 static void
 undo_create(PyObject *name, const opened *segment)
 {
+    const shx_identity *identity = &segment->mapping->segment.identity;
     const char *bare;
-    if (shx_name_bare(PyUnicode_AsUTF8(name), &bare) == 0) {
-        (void)shx_os_remove(bare);
+    if (shx_name_bare(PyUnicode_AsUTF8(name), &bare) != 0) {
+        return;
     }
+    Py_BEGIN_ALLOW_THREADS(void)
+    shx_segment_unlink(bare, identity);
     if (segment->record != NULL) {
-        shx_family_strike(segment->record,
-                          segment->mapping->segment.identity.inode);
+        shx_family_strike(segment->record, identity->inode);
     }
+    Py_END_ALLOW_THREADS
 }
 
 /* The same when the object has it already. */

@@ -279,7 +279,10 @@ lifetime_adopt(PyObject *Py_UNUSED(module), PyObject *args)
         prepare(family) < 0) {
         return NULL;
     }
-    shx_err err = shx_family_adopt(family, bare);
+    shx_err err;
+    Py_BEGIN_ALLOW_THREADS
+    err = shx_family_adopt(family, bare);
+    Py_END_ALLOW_THREADS
     if (err != 0) {
         return shx_raise(err, name);
     }
@@ -298,7 +301,10 @@ lifetime_disown(PyObject *Py_UNUSED(module), PyObject *name)
     if (shx_bare_name(name, "_disown", &bare) < 0) {
         return NULL;
     }
-    bool owned = shx_family_disown(bare);
+    bool owned;
+    Py_BEGIN_ALLOW_THREADS
+    owned = shx_family_disown(bare);
+    Py_END_ALLOW_THREADS
     return PyBool_FromLong(owned || shx_guard_knows(bare));
 }
 

@@ -12,7 +12,8 @@
 
 typedef struct {
     shx_memory base;
-    PyObject *name; /* with its slash, as the stdlib keeps it */
+    PyObject *name;     /* with its slash, as the stdlib keeps it */
+    PyObject *own_name; /* the one it was made with: programs set `_name` */
     PyObject *flags;
     PyObject *mode;
     PyObject *prepend;

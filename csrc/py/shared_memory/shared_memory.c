@@ -16,6 +16,7 @@ shared_memory_traverse(PyObject *op, visitproc visit, void *arg)
 {
     shx_shared_memory *self = SHARED_MEMORY(op);
     Py_VISIT(self->name);
+    Py_VISIT(self->own_name);
     Py_VISIT(self->flags);
     Py_VISIT(self->mode);
     Py_VISIT(self->prepend);
@@ -28,6 +29,7 @@ shared_memory_clear(PyObject *op)
 {
     shx_shared_memory *self = SHARED_MEMORY(op);
     Py_CLEAR(self->name);
+    Py_CLEAR(self->own_name);
     Py_CLEAR(self->flags);
     Py_CLEAR(self->mode);
     Py_CLEAR(self->prepend);
@@ -101,7 +103,8 @@ PyDoc_STRVAR(
     "Remove the segment's name: nobody can attach from now on.\n\n"
     "The memory itself goes when nobody has it open. To be called once for\n"
     "each segment, by whichever process, before or after close().\n\n"
-    "FileNotFoundError: the name is gone already, unless missing_ok.\n"
+    "FileNotFoundError, unless missing_ok: the name is gone already, or is\n"
+    "another segment's by now, which stays.\n"
     "Audit event: shmemext.unlink with name and size. See shm_unlink(3).");
 
 static PyObject *

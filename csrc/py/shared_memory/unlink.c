@@ -21,20 +21,47 @@ audit_unlink(PyObject *op, const char *bare)
     return status;
 }
 
-/* The name is gone: the family need not remember it. */
-static void
-strike_record(PyObject *op)
+/* What the object knows of the name that it is to remove. */
+typedef struct {
+    const char *bare;
+    bool own; /* the one that it was made with, of this very segment */
+    shx_identity identity;
+    shx_record *record; /* our family's, or NULL */
+} target;
+
+/* Programs may have set `_name`: then it is any name, and of the segment that
+ * we know nothing happens. */
+static target
+find_target(PyObject *op, PyObject *name, const char *bare)
 {
-    shx_record *record;
-    uint64_t inode;
+    target found = {.bare = bare};
     Py_BEGIN_CRITICAL_SECTION(op);
-    record = SHARED_MEMORY(op)->record;
-    inode = MEMORY(op)->identity.inode;
-    SHARED_MEMORY(op)->record = NULL;
+    PyObject *own_name = SHARED_MEMORY(op)->own_name;
+    found.own = own_name == name ||
+                (own_name != NULL && PyUnicode_Compare(own_name, name) == 0);
+    found.identity = MEMORY(op)->identity;
+    found.record = SHARED_MEMORY(op)->record;
     Py_END_CRITICAL_SECTION();
-    if (record != NULL) {
-        shx_family_strike(record, inode);
+    return found;
+}
+
+/* Without the GIL. A record says what was true of the name when it was given:
+ * it goes when that is over. */
+static shx_err
+remove_target(const target *of)
+{
+    if (!of->own) {
+        return shx_os_remove(of->bare);
     }
+    shx_err err = shx_segment_unlink(of->bare, &of->identity);
+    bool over = err == 0 || err == ENOENT || err == SHX_REPLACED;
+    if (over && of->record != NULL) {
+        shx_family_strike(of->record, of->identity.inode);
+    }
+    else if (err == 0) {
+        shx_family_forget(of->bare, of->identity.inode);
+    }
+    return err;
 }
 
 int
@@ -45,15 +72,13 @@ shx_unlink_name(shx_state *state, PyObject *op, PyObject *name, int missing_ok)
         audit_unlink(op, bare) < 0) {
         return -1;
     }
+    const target of = find_target(op, name, bare);
     shx_err err;
     Py_BEGIN_ALLOW_THREADS
-    err = shx_os_remove(bare);
+    err = remove_target(&of);
     Py_END_ALLOW_THREADS
-    if (err == 0 || err == ENOENT) {
-        strike_record(op);
-    }
     if (err != 0) {
-        if (err == ENOENT && missing_ok) {
+        if ((err == ENOENT || err == SHX_REPLACED) && missing_ok) {
             return 0;
         }
         shx_raise(err, name);
