@@ -909,6 +909,18 @@ def test_seal_leaves_memory_alone_that_the_object_had_before():
         assert array_of_it[0] == 8 and bytes(memory) == bytes(100)
 
 
+def test_sealed_is_not_asked_of_a_number_that_means_another_file(memory):
+    """Nor does seal() count what that says."""
+    with AnonymousMemory(100) as other:
+        other.seal()
+        for asked in memory, memory.readonly_handle():
+            os.dup2(other.fileno(), asked.fileno())
+            assert not asked.sealed
+            with pytest.raises((OSError, TypeError)):
+                asked.seal()
+            os.close(asked.fileno())
+
+
 def test_seal_of_something_else():
     """A class may be of two kinds, and then have anything in `_mmap`."""
 

@@ -255,7 +255,8 @@ get_sealed(PyObject *op, void *Py_UNUSED(closure))
 {
     bool sealed;
     Py_BEGIN_CRITICAL_SECTION(op);
-    sealed = shx_anonymous_memory_is_sealed(MEMORY(op)->fd);
+    sealed = shx_memory_has_fd(op) &&
+             shx_anonymous_memory_is_sealed(MEMORY(op)->fd);
     Py_END_CRITICAL_SECTION();
     return PyBool_FromLong(sealed);
 }

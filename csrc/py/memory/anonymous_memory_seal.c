@@ -117,7 +117,8 @@ check_locked(PyObject *op, PyTypeObject *mapping_type)
         return -1;
     }
     if (!((shx_mapping *)self->mmap)->segment.writable) {
-        if (shx_anonymous_memory_is_sealed(self->fd)) {
+        if (shx_memory_has_fd(op) &&
+            shx_anonymous_memory_is_sealed(self->fd)) {
             return 0;
         }
         PyErr_SetString(PyExc_TypeError,
