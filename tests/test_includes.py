@@ -58,6 +58,13 @@ def test_map_has_the_arrows():
     assert arrows.draw(arrows.read()) in (CSRC / "README.md").read_text()
 
 
+@in_each_file
+def test_map_has_a_row_for_every_file(path):
+    text = (CSRC / "README.md").read_text()
+    name = rf"`(\w+/)?{path.stem}\.h \.c`|`(\w+/)?{re.escape(path.name)}`"
+    assert re.search(rf"^\| ({name}) \|", text, re.MULTILINE)
+
+
 # What stood there once, and must not come back.
 CIRCLES = [
     # a segment's create called the family, which asked it for names
