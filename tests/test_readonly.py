@@ -2,6 +2,7 @@
 """Memory that may only be read, and who may open it: readonly= and mode=."""
 
 import copy
+import io
 import multiprocessing
 import os
 import pickle
@@ -357,3 +358,22 @@ def test_segment_of_the_standard_library_is_read(name):
         assert not array.flags.writeable
     theirs.close()
     theirs.unlink()
+
+
+def test_refused_buffer_keeps_nothing(name):
+    """Whoever wanted to write has got nothing that had to be kept."""
+    with SharedMemory(name, create=True, size=5000) as shm:
+        reader = SharedMemory(name, readonly=True)
+        inode = str((DEV_SHM / name).stat().st_ino)
+
+        def is_mapped_readonly():
+            with open("/proc/self/maps") as maps:  # noqa: PTH123
+                fields = [line.split() for line in maps]
+            return any(f[4] == inode and f[1] == "r--s" for f in fields)
+
+        with pytest.raises((TypeError, BufferError)):
+            io.BytesIO(b"x").readinto(reader)
+        assert is_mapped_readonly()
+        reader.close()
+        assert not is_mapped_readonly()
+        shm.unlink()

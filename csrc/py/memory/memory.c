@@ -285,24 +285,24 @@ memory_getbuffer(PyObject *op, Py_buffer *view, int flags)
 {
     shx_memory *self = MEMORY(op);
     shx_state *state = shx_state_of(Py_TYPE(op));
-    PyObject *mapping = NULL;
-    int status = 0;
     view->obj = NULL;
     if (state == NULL) {
         return -1;
     }
-    Py_BEGIN_CRITICAL_SECTION(op);
-    if (self->mmap != NULL && Py_IS_TYPE(self->mmap, state->mapping_type)) {
-        mapping = Py_NewRef(self->mmap);
-        status = pin_locked(self, mapping);
-    }
-    Py_END_CRITICAL_SECTION();
+    PyObject *mapping =
+        (PyObject *)shx_memory_mapping_if_any(op, state->mapping_type);
     if (mapping == NULL) {
         shx_closed_error(op, ": it has no buffer");
         return -1;
     }
-    if (status == 0) {
-        status = PyObject_GetBuffer(mapping, view, flags);
+    int status = PyObject_GetBuffer(mapping, view, flags);
+    if (status == 0) { /* else nobody has got it */
+        Py_BEGIN_CRITICAL_SECTION(op);
+        status = pin_locked(self, mapping);
+        Py_END_CRITICAL_SECTION();
+        if (status < 0) {
+            PyBuffer_Release(view);
+        }
     }
     Py_DECREF(mapping);
     return status;

@@ -263,8 +263,10 @@ undo_create(PyObject *name, const opened *segment)
     if (shx_name_bare(PyUnicode_AsUTF8(name), &bare) != 0) {
         return;
     }
-    Py_BEGIN_ALLOW_THREADS(void)
-    shx_segment_unlink(bare, identity);
+    shx_err gone;
+    Py_BEGIN_ALLOW_THREADS
+    gone = shx_segment_unlink(bare, identity);
+    (void)gone; /* or another's by now */
     if (segment->record != NULL) {
         shx_family_strike(segment->record, identity->inode);
     }
