@@ -1058,6 +1058,28 @@ def test_unlink_spares_what_is_no_segment(shm):
     (DEV_SHM / shm.name).unlink()
 
 
+def test_second_unlink_of_a_made_up_name_spares_its_successor():
+    """The first one does not look: nobody comes upon such a name."""
+    shm = SharedMemory(create=True, size=1)
+    shm.unlink()
+    with SharedMemory(shm.name, create=True, size=1) as successor:
+        with pytest.raises(FileNotFoundError, match="now names another"):
+            shm.unlink()
+        successor.unlink()
+    shm.close()
+
+
+def test_unlink_of_a_name_that_a_program_makes_up_spares_others(name):
+    with mock.patch("shmemext.shared_memory._make_filename", lambda: name):
+        shm = SharedMemory(create=True, size=1)
+    (DEV_SHM / name).unlink()
+    with SharedMemory(name, create=True, size=1) as successor:
+        with pytest.raises(FileNotFoundError, match="now names another"):
+            shm.unlink()
+        successor.unlink()
+    shm.close()
+
+
 def test_unlink_knows_its_name_by_what_it_says(name):
     """A program may set `_name` to what it was."""
     shm = SharedMemory(name, create=True, size=1)

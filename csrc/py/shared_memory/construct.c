@@ -26,6 +26,7 @@ typedef struct {
     shx_mapping *mapping; /* made before the segment it will own */
     shx_record *record;   /* the family's, if it owns the name */
     bool created;
+    bool drawn; /* under a name that was drawn by chance */
     bool unreserved;
 } opened;
 
@@ -202,7 +203,7 @@ open_segment(shx_state *state, PyObject *op, const shx_call *call, int create,
 {
     for (;;) {
         PyObject *name = call->name == Py_None
-                             ? shx_make_filename(state)
+                             ? shx_make_filename(state, &out->drawn)
                              : with_slash(state, op, call->name);
         if (name == NULL) {
             return NULL;
@@ -235,6 +236,7 @@ adopt(PyObject *op, PyObject *name, PyObject *size, const opened *segment)
     old_own_name = self->own_name;
     self->name = name;
     self->own_name = Py_NewRef(name);
+    self->drawn = segment->created && segment->drawn;
     self->record = segment->record;
     self->created = segment->created;
     self->unlinked = false;

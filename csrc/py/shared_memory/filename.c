@@ -60,7 +60,7 @@ public_module(shx_state *state)
 }
 
 PyObject *
-shx_make_filename(shx_state *state)
+shx_make_filename(shx_state *state, bool *drawn)
 {
     PyObject *module = public_module(state);
     if (module == NULL) {
@@ -68,7 +68,8 @@ shx_make_filename(shx_state *state)
     }
     PyObject *name = NULL;
     PyObject *function = PyObject_GetAttr(module, state->str._make_filename);
-    if (function == state->make_filename) {
+    *drawn = function == state->make_filename;
+    if (*drawn) {
         name = make_filename(state, module);
     }
     else if (function != NULL) {

@@ -20,6 +20,7 @@ typedef struct {
     PyObject *track;
     shx_record *record; /* our family's, of this segment; or NULL */
     bool created;       /* by this very object */
+    bool drawn;         /* likewise, under a name that nobody else knows of */
     bool unlinked;      /* likewise: the name is not its any more */
 } shx_shared_memory;
 

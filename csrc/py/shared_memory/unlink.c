@@ -24,7 +24,8 @@ audit_unlink(PyObject *op, const char *bare)
 /* What the object knows of the name that it is to remove. */
 typedef struct {
     const char *bare;
-    bool own; /* the one that it was made with, of this very segment */
+    bool own;   /* the one that it was made with, of this very segment */
+    bool drawn; /* nobody else comes upon it */
     shx_identity identity;
     shx_record *record; /* our family's, or NULL */
 } target;
@@ -39,6 +40,8 @@ find_target(PyObject *op, PyObject *name, const char *bare)
     PyObject *own_name = SHARED_MEMORY(op)->own_name;
     found.own = own_name == name ||
                 (own_name != NULL && PyUnicode_Compare(own_name, name) == 0);
+    found.drawn = found.own && SHARED_MEMORY(op)->drawn;
+    SHARED_MEMORY(op)->drawn = false; /* from now on it is for others to use */
     found.identity = MEMORY(op)->identity;
     found.record = SHARED_MEMORY(op)->record;
     Py_END_CRITICAL_SECTION();
@@ -53,7 +56,9 @@ remove_target(const target *of)
     if (!of->own) {
         return shx_os_remove(of->bare);
     }
-    shx_err err = shx_segment_unlink(of->bare, &of->identity);
+    /* Looking whose it is takes a microsecond. */
+    shx_err err = of->drawn ? shx_os_remove(of->bare)
+                            : shx_segment_unlink(of->bare, &of->identity);
     bool over = err == 0 || err == ENOENT || err == SHX_REPLACED;
     if (over && of->record != NULL) {
         shx_family_strike(of->record, of->identity.inode);
