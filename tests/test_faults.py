@@ -172,3 +172,17 @@ def test_failing_allocation_is_memory_error_and_leaves_nothing():
 def test_no_operation_leaks_objects():
     """With Python's own allocator, which counts."""
     run("leaks.py", PYTHONMALLOC="default")
+
+
+@pytest.mark.parametrize(
+    "size, options", [(1 << 20, []), (1 << 16, []), (100, ["exist_ok"])]
+)
+def test_create_looks_first_whether_the_name_is_taken(
+    preload, name, size, options
+):
+    """Or the whole memory would be made, and thrown away."""
+    free, taken = map(
+        int, run("taken.py", name, size, *options, **preload).split()
+    )
+    # attaching to it afterwards takes some
+    assert taken <= (6 if options else 1) < free
