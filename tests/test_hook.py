@@ -189,7 +189,8 @@ def copied(tmp_path_factory):
     for path in Path(multiprocessing.__file__).parent.glob("*.py"):
         text = re.sub(r"\bmultiprocessing\b", "copied", path.read_text())
         (where / "copied" / path.name).write_text(text)
-    return {"PYTHONPATH": str(where)}
+    paths = [str(where), os.environ.get("PYTHONPATH", "")]
+    return {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
 COPY = """
