@@ -184,5 +184,5 @@ def test_create_looks_first_whether_the_name_is_taken(
     free, taken = map(
         int, run("taken.py", name, size, *options, **preload).split()
     )
-    # attaching to it afterwards takes some
-    assert taken <= (6 if options else 1) < free
+    # one, and what is seldom done besides; attaching afterwards takes some
+    assert taken <= (6 if options else 3) < free
