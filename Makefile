@@ -67,8 +67,8 @@ build: $(VENV)/.built $(VENV)/.editable  ## build into a virtual environment, .v
 demo: build  ## run the README's programs: two applications meet in a segment
 	@$(BIN)/python examples/demo.py
 
-test: build $(VENV)/.test  ## build with warnings as errors, run the tests: 3 minutes on two cores
-	@$(if $(ARGS),,echo "all tests, about 3 minutes on two cores; make test-quick takes 40 seconds")
+test: build $(VENV)/.test  ## build with warnings as errors, run the tests: 4 minutes on two cores
+	@$(if $(ARGS),,echo "all tests, about 4 minutes on two cores; make test-quick takes 40 seconds")
 	$(BIN)/python -m pytest $(ARGS)
 
 test-quick: build $(VENV)/.test  ## run those that matter most: under a minute on two cores
