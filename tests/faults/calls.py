@@ -52,6 +52,7 @@ RETRIED = {
 # Nobody looks for what others left beyond the end of what has grown.
 OTHER_WAYS = {
     ("open", "copy"),
+    ("fcntl", "copy"),
     ("pread", "copy"),
     ("pread", "pieces"),
     ("pread", "grow"),

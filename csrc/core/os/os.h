@@ -73,6 +73,9 @@ void shx_os_close(int fd);
  * and for reading only if `flags` is O_RDONLY. */
 shx_err shx_os_reopen(int fd, int flags, int *out);
 
+/* Another number for the same open file. */
+shx_err shx_os_duplicate(int fd, int *out);
+
 /* Was it opened for writing? */
 bool shx_os_is_writable(int fd);
 

@@ -86,6 +86,17 @@ shx_os_reopen(int fd, int flags, int *out)
     return open_retrying(link, flags, 0, out);
 }
 
+shx_err
+shx_os_duplicate(int fd, int *out)
+{
+    int made = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (made < 0) {
+        return errno;
+    }
+    *out = made;
+    return 0;
+}
+
 int
 shx_os_descriptors(void)
 {

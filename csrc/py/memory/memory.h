@@ -129,10 +129,12 @@ typedef struct {
     PyObject *name;   /* what `path` lies in: a new reference, or NULL */
     const char *path; /* its name or path, unless there is an err */
     shx_err err;
-    int fd; /* that is kept, or < 0 */
+    int fd;          /* that is kept, or < 0 */
+    bool duplicated; /* another one: ours to close */
 } shx_place;
 
 void shx_place_take_locked(PyObject *op, shx_place *out);
+void shx_place_take_to_open_locked(PyObject *op, shx_place *out);
 void shx_place_leave(shx_place *place);
 
 /* With the GIL, which they let go of where a disk may be waited for. SHX_GONE:

@@ -22,7 +22,7 @@ open_descriptor(void *context, int *fd)
     PyEval_RestoreThread(from->saved);
     shx_place place;
     Py_BEGIN_CRITICAL_SECTION(from->op);
-    shx_place_take_locked(from->op, &place);
+    shx_place_take_to_open_locked(from->op, &place);
     Py_END_CRITICAL_SECTION();
     shx_err err =
         shx_place_open(&place, &from->segment->identity, from->flags, fd);

@@ -40,7 +40,7 @@ least_size_locked(const shx_memory *self, const shx_mapping *mapping)
 
 /* A mapping in use, and where its file is. ValueError: closed. */
 static int
-hold(PyObject *op, shx_state *state, held *use)
+hold(PyObject *op, shx_state *state, bool to_open, held *use)
 {
     shx_memory *self = MEMORY(op);
     *use = (held){.fd = -1};
@@ -51,7 +51,12 @@ hold(PyObject *op, shx_state *state, held *use)
         use->reserve = !self->unreserved;
         use->pinned = self->pin_count > 0;
         use->least = least_size_locked(self, use->mapping);
-        shx_place_take_locked(op, &use->place);
+        if (to_open) {
+            shx_place_take_to_open_locked(op, &use->place);
+        }
+        else {
+            shx_place_take_locked(op, &use->place);
+        }
     }
     Py_END_CRITICAL_SECTION();
     if (use->mapping == NULL) {
@@ -237,7 +242,7 @@ memory_grow(PyObject *op, PyObject *arg)
     held use;
     Py_ssize_t wanted;
     shx_state *state = shx_state_of(Py_TYPE(op));
-    if (state == NULL || hold(op, state, &use) < 0) {
+    if (state == NULL || hold(op, state, true, &use) < 0) {
         return NULL;
     }
     int status = check_size(op, arg, &use, &wanted);
@@ -307,14 +312,18 @@ memory_refresh(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     held use;
     shx_state *state = shx_state_of(Py_TYPE(op));
-    if (state == NULL || hold(op, state, &use) < 0) {
+    if (state == NULL || hold(op, state, false, &use) < 0) {
         return NULL;
     }
     int changed = has_changed(op, &use);
-    if (changed > 0) {
-        changed = map_anew(op, state, &use);
-    }
     let_go(&use);
+    if (changed > 0) {
+        changed = hold(op, state, true, &use);
+        if (changed == 0) {
+            changed = map_anew(op, state, &use);
+            let_go(&use);
+        }
+    }
     return changed < 0 ? NULL : PyBool_FromLong(changed);
 }
 

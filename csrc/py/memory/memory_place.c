@@ -14,9 +14,28 @@ shx_place_take_locked(PyObject *op, shx_place *out)
     out->err = out->kind->find(op, &out->name, &out->path);
 }
 
+/* Another thread may close the object, and its number be another file's a
+ * moment later. Closing ours takes record locks away that the program has by
+ * lockf(3), as closing what is opened does anyway; a look must not. */
+void
+shx_place_take_to_open_locked(PyObject *op, shx_place *out)
+{
+    shx_place_take_locked(op, out);
+    int kept = out->fd;
+    out->fd = SHX_FD_NONE;
+    shx_err err = kept < 0 ? 0 : shx_os_duplicate(kept, &out->fd);
+    out->duplicated = out->fd >= 0;
+    if (err != 0 && err != EBADF) { /* that is the program's own doing */
+        out->err = err;
+    }
+}
+
 void
 shx_place_leave(shx_place *place)
 {
+    if (place->duplicated) {
+        shx_os_close(place->fd);
+    }
     Py_CLEAR(place->name);
 }
 
@@ -96,7 +115,7 @@ look_for_fd(PyObject *op, shx_place *place, shx_identity *identity, int *flags)
     Py_BEGIN_CRITICAL_SECTION(op);
     fd = self->fd;
     if (fd == SHX_FD_UNASKED) {
-        shx_place_take_locked(op, place);
+        shx_place_take_to_open_locked(op, place);
         *identity = self->identity;
         *flags = self->readonly ? O_RDONLY : O_RDWR;
     }

@@ -96,7 +96,7 @@ open_fd(PyObject *op)
     shx_identity identity;
     int flags, fd = SHX_FD_NONE;
     Py_BEGIN_CRITICAL_SECTION(op);
-    shx_place_take_locked(op, &place);
+    shx_place_take_to_open_locked(op, &place);
     identity = MEMORY(op)->identity;
     flags = MEMORY(op)->readonly ? O_RDONLY : O_RDWR;
     Py_END_CRITICAL_SECTION();
