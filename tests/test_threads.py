@@ -15,7 +15,8 @@ from contextlib import suppress
 
 import kinds
 import pytest
-from conftest import DEV_SHM, descriptors, python
+from conftest import DEV_SHM, descriptors, python, segments
+from machine import wait_until
 
 from shmemext import AnonymousMemory, SharedMemory
 
@@ -508,3 +509,37 @@ for thread in threads:
 for thread in threads:
     thread.join()
 """)
+
+
+def test_unlink_while_another_thread_makes_the_object_anew():
+    """It strikes out what it has removed, not what the object has by then:
+    that would have stayed for ever."""
+    done = python("""
+import sys, threading
+from shmemext import SharedMemory
+
+made = []
+sys.addaudithook(
+    lambda event, args: event == "shmemext.create" and made.append(args[0])
+)
+sys.setswitchinterval(1e-6)
+shm = SharedMemory(create=True, size=100)
+going = True
+
+def unlink():
+    while going:
+        shm.unlink(missing_ok=True)
+
+threads = [threading.Thread(target=unlink) for _ in range(2)]
+for thread in threads:
+    thread.start()
+for _ in range(3000):
+    shm.__init__(create=True, size=100)
+going = False
+for thread in threads:
+    thread.join()
+print(*made)
+""")
+    made = set(done.stdout.split())
+    assert len(made) > 3000
+    wait_until(lambda: not made & segments())
