@@ -24,7 +24,7 @@ class _Installer:
     """Unpickled first in a child that multiprocessing starts, it installs
     there too, if shmemext is to be had there."""
 
-    def __init__(self, path: "list[str]", package: str) -> None:
+    def __init__(self, path: "list[str]") -> None:
         self.code = f"""\
 import sys
 sys.path[:] = {path!r}
@@ -34,20 +34,7 @@ except ImportError:
     pass
 else:
     shmemext_hook.install_in_child({list(_packages)!r}, {_reserve!r})
-{self._family(package)}"""
-
-    @staticmethod
-    def _family(package: str) -> str:
-        """A copy of multiprocessing has an authkey of its own; the family
-        goes by multiprocessing's."""
-        process = sys.modules.get("multiprocessing.process")
-        if package == "multiprocessing" or process is None:
-            return ""
-        key = bytes(process.current_process().authkey)
-        return (
-            "from multiprocessing.process import current_process\n"
-            f"current_process().authkey = {key!r}\n"
-        )
+"""
 
     def __reduce__(self) -> "tuple[Any, ...]":
         return exec, (self.code,)
@@ -172,9 +159,11 @@ class _Installation:
         prepare = spawn.get_preparation_data
 
         def get_preparation_data(name: str) -> "dict[str, Any]":
+            import shmemext  # noqa: F401 (the child is to be of our family)
+
             data: dict[str, Any] = prepare(name)
             path = data.get("sys_path", sys.path)
-            return {"shmemext": _Installer(path, self.package), **data}
+            return {"shmemext": _Installer(path), **data}
 
         self.put(spawn, "get_preparation_data", get_preparation_data)
 

@@ -31,8 +31,7 @@ __all__ = [
 ]
 __version__ = "0.1.0"
 
-_family.join()
-_family.join_in_children()
+_family.begin()
 
 _LATER = {
     "Collected": "lifetime",

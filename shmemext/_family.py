@@ -1,38 +1,47 @@
 # SPDX-License-Identifier: MIT
-"""What the C side asks about the process family: csrc/core/life/family.h."""
+"""What Python does for the process family: csrc/core/life/family.h. How it
+reaches children is shmemext_family's part."""
 
 import os
 import sys
-from contextlib import suppress
-from multiprocessing import process  # noqa: F401 (the C side looks it up)
+from typing import Any
+
+import shmemext_family
 
 from . import _shmemext
 
 # No Path: pathlib takes longer to import than all of us.
 REAPER = os.path.join(os.path.dirname(__file__), "shmemext-reaper")  # noqa: PTH118, PTH120
 
-
-def family_id(authkey: bytes, euid: int) -> str:
-    """32 hexadecimal digits that a family shares and nobody else can guess.
-
-    One-way, since everybody may list /dev/shm."""
-    try:
-        from _blake2 import blake2b
-    except ImportError:
-        from hashlib import blake2b
-    # Without keywords: in a subinterpreter of 3.12.1 they corrupt the heap.
-    return blake2b(b"shmemext:%d:%b" % (euid, authkey)).hexdigest()[:32]
+_watches = False
 
 
-def join() -> None:
-    """At import. What is in the way is told at the first create."""
-    with suppress(OSError):
-        _shmemext._join()
+def begin() -> None:
+    """At import. Nothing is put into /dev/shm before there is a use for it."""
+    shmemext_family.connect(_shmemext._share, _shmemext._enter)
+    if shmemext_family.serves():
+        _shmemext._serve()
+    os.register_at_fork(after_in_child=_watch)
+    _watch()
 
 
-def join_in_children() -> None:
-    """A forkserver that preloads us is a family of its own: the workers that
-    it forks join theirs when they have got its authkey."""
-    util = sys.modules.get("multiprocessing.util")
-    if util is not None:
-        util.register_after_fork(join, lambda _: join())
+def _watch() -> None:
+    """As soon as there is multiprocessing.util: have it call us in each child
+    when that has become a process of its own, and at that one's end."""
+    global _watches
+    util: Any = sys.modules.get("multiprocessing.util")
+    process: Any = sys.modules["multiprocessing.process"]
+    if util is None or _watches:
+        return
+    _watches = True
+    util.register_after_fork(_begin_child, _begin_child)
+    if process.parent_process() is not None:
+        _begin_child(None)
+
+
+def _begin_child(_: object) -> None:
+    """A worker does not finalize its interpreter, and has forgotten what was
+    to be done at its parent's end."""
+    util: Any = sys.modules["multiprocessing.util"]
+    shmemext_family.carry()
+    util.Finalize(None, _shmemext._leave, exitpriority=-100)

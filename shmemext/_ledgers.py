@@ -11,21 +11,21 @@ import pwd
 import re
 import stat
 import struct
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import process as _process
 from pathlib import Path
 
 from . import _shmemext
-from ._family import family_id
 
 DIRECTORY = Path(_shmemext.DIRECTORY)
 FAMILY_PREFIX = ".shmemext-"
+_VERSION = "2-"  # of all that is in a family's directory
 
 _LEDGER = re.compile(r"l.{16}", re.DOTALL)
-_RECORD = struct.Struct("=Q256s")
+_FLOCK = struct.Struct("hhqqi4x")
+_WHOLE = (os.SEEK_SET, 0, 0, 0)
+_RECORD = struct.Struct("=QQ256s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +56,10 @@ class Families:
         # mapping does not say.
         self.gone: dict[int, str] = {}
         self._owners: dict[tuple[str, int], Family] = {}
-        authkey = _process.current_process().authkey
-        self._own = family_id(authkey, os.geteuid())
+        self._own = _shmemext._own()
         with os.scandir(DIRECTORY) as entries:
             for entry in entries:
-                if entry.name.startswith(FAMILY_PREFIX):
+                if entry.name.startswith(FAMILY_PREFIX + _VERSION):
                     with suppress(FileNotFoundError):
                         self._read(entry, names)
 
@@ -97,7 +96,7 @@ class Families:
             os.close(directory)
 
     def _family(self, directory_name: str, uid: int, directory: int) -> Family:
-        id = directory_name.removeprefix(FAMILY_PREFIX)
+        id = directory_name.removeprefix(FAMILY_PREFIX + _VERSION)
         own = id == self._own
         return Family(
             id=id,
@@ -127,25 +126,21 @@ def _records(directory: int) -> Iterator[tuple[str, int]]:
             finally:
                 os.close(descriptor)
             whole = len(content) // _RECORD.size * _RECORD.size
-            for inode, name in _RECORD.iter_unpack(content[:whole]):
+            for inode, _, name in _RECORD.iter_unpack(content[:whole]):
                 if inode != 0:
                     yield os.fsdecode(name.partition(b"\0")[0]), inode
 
 
 def _is_alive(directory: int) -> bool:
-    """Is the exclusive lock refused? Also for more than a moment, so that it
-    was not another who asked."""
+    """Does anybody share .lock? Asking disturbs nobody, see F_OFD_GETLK in
+    fcntl(2)."""
     try:
         lock = open_to_read(".lock", directory=directory)
     except FileNotFoundError:
         return False
     try:
-        for wait in (0, 0.001, 0.002):
-            time.sleep(wait)
-            with suppress(BlockingIOError):
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return False
-        return True
+        flock = fcntl.fcntl(lock, fcntl.F_OFD_GETLK, _FLOCK.pack(fcntl.F_WRLCK, *_WHOLE))
+        return bool(_FLOCK.unpack(flock)[0] == fcntl.F_RDLCK)
     finally:
         os.close(lock)
 

@@ -25,8 +25,10 @@ class _SharedMemoryTracker:
 
     def register_segment(self, segment_name: str) -> None:
         util.debug(f"Register segment {segment_name!r} in pid {os.getpid()}")
-        family = vars(self).setdefault("_family", os.urandom(16).hex())
-        _shmemext._adopt(segment_name, family)
+        mine = vars(self)
+        if "_family" not in mine:
+            mine["_family"] = _shmemext._found()
+        _shmemext._adopt(segment_name, mine["_family"])
         self.segment_names.append(segment_name)
 
     def destroy_segment(self, segment_name: str) -> None:

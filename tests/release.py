@@ -140,7 +140,12 @@ def test_wheel_has_the_package_and_no_more(wheel):
         for path in (ROOT / "shmemext").glob(pattern)
     }
     (extension,) = [name for name in names if name.endswith(".so")]
-    assert package == sources | {"shmemext_hook.py", REAPER, extension}
+    assert package == sources | {
+        "shmemext_family.py",
+        "shmemext_hook.py",
+        REAPER,
+        extension,
+    }
 
 
 def test_wheel_works_where_it_is_installed(wheel, tmp_path):

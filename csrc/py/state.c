@@ -13,14 +13,12 @@ shx_state_init(PyObject *module)
     SHX_NAMES(X)
 #undef X
     state->zero = PyLong_FromLong(0);
-    state->process_module = PyUnicode_FromString("multiprocessing.process");
     state->public_module = PyUnicode_FromString("shmemext.shared_memory");
     state->tracker_module =
         PyUnicode_FromString("multiprocessing.resource_tracker");
     state->mmap_module = PyUnicode_FromString("mmap");
     state->register_name = PyUnicode_InternFromString("register");
     return state->zero == NULL || state->public_module == NULL ||
-                   state->process_module == NULL ||
                    state->tracker_module == NULL ||
                    state->mmap_module == NULL || state->register_name == NULL
                ? -1
@@ -64,7 +62,6 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
 #define X(n) Py_VISIT(state->n##_type);
     SHX_TYPES(X)
 #undef X
-    Py_VISIT(state->authkey);
     Py_VISIT(state->make_filename);
     return 0;
 }
@@ -77,12 +74,10 @@ module_clear(PyObject *module)
     SHX_TYPES(X)
 #undef X
     Py_CLEAR(state->zero);
-    Py_CLEAR(state->process_module);
     Py_CLEAR(state->public_module);
     Py_CLEAR(state->tracker_module);
     Py_CLEAR(state->mmap_module);
     Py_CLEAR(state->register_name);
-    Py_CLEAR(state->authkey);
     Py_CLEAR(state->make_filename);
 #define X(n) Py_CLEAR(state->str.n);
     SHX_NAMES(X)

@@ -6,15 +6,11 @@
 
 #include "py/compat.h"
 
-#include "core/life/family.h"
-
 /* Names that are looked up at run time, interned once per module. */
 #define SHX_NAMES(X)                                                          \
     X(_SHM_NAME_PREFIX)                                                       \
     X(_SHM_SAFE_NAME_LENGTH)                                                  \
     X(_buf)                                                                   \
-    X(_config)                                                                \
-    X(_current_process)                                                       \
     X(_fd)                                                                    \
     X(_flags)                                                                 \
     X(_make_filename)                                                         \
@@ -26,9 +22,7 @@
     X(_resource_tracker)                                                      \
     X(_size)                                                                  \
     X(_track)                                                                 \
-    X(authkey)                                                                \
     X(close)                                                                  \
-    X(current_process)                                                        \
     X(mmap)                                                                   \
     X(name)                                                                   \
     X(path)                                                                   \
@@ -50,13 +44,8 @@ typedef struct {
 #define X(n) PyTypeObject *n##_type;
     SHX_TYPES(X)
 #undef X
-    /* Which family we are in, and by what: guarded by the module's lock. */
-    PyObject *authkey;
-    unsigned euid;
-    shx_family *family;
     PyObject *zero;
     PyObject *make_filename;  /* our own, to tell a patched one from it */
-    PyObject *process_module; /* the name "multiprocessing.process" */
     PyObject *public_module;  /* the name "shmemext.shared_memory" */
     PyObject *tracker_module; /* "multiprocessing.resource_tracker" */
     PyObject *mmap_module;    /* "mmap" */

@@ -2,28 +2,33 @@
 #include "core/life/family.h"
 
 #include <errno.h>
-#include <fcntl.h> /* O_RDWR, O_CREAT */
 #include <stdatomic.h>
-#include <stdio.h>  /* snprintf */
 #include <stdlib.h> /* calloc */
-#include <string.h> /* strcmp */
+#include <string.h> /* strcmp, memcpy */
 
-#include "core/life/sweep.h"
+#include "core/life/membership.h"
 
 struct shx_family {
     shx_family *next;
-    char directory[SHX_FAMILY_PATH];
-    void *share; /* the mapping that holds our share of .lock */
+    shx_membership member;
     atomic_bool prepared;
+    atomic_bool over; /* the process has left it */
     shx_ledgers ledgers;
 };
 
-/* What the process has joined. Only the process as a whole can be a member,
- * so this is the library's one piece of process-wide state. */
+/* What the process is in. Only the process as a whole can be a member, so this
+ * is the library's one piece of process-wide state. What was made of a family
+ * is never freed, and neither does its `next` ever change: from the first one
+ * on, no lock is needed to go round, and a thread that outlives Python may
+ * still be on its way with one. */
 static struct {
     shx_mutex mutex;
-    shx_family *list;
+    _Atomic(shx_family *) list;
+    _Atomic(shx_family *) own; /* where what is created goes */
+    bool begun;
     bool watches_forks;
+    atomic_bool serves;   /* it forks for others */
+    atomic_bool over;     /* it is at its end */
     size_t pending;       /* names that are about to be given */
     atomic_size_t others; /* names removed of which we had no record */
 } process = {.mutex = SHX_MUTEX};
@@ -40,174 +45,185 @@ unlock(void)
     shx_mutex_unlock(&process.mutex);
 }
 
-/* A child is a member by what it inherits. It writes ledgers of its own. */
-static void
-after_fork_in_child(void)
-{
-    for (shx_family *f = process.list; f != NULL; f = f->next) {
-        shx_ledger_inherit(&f->ledgers);
-        atomic_store(&f->prepared, false);
-    }
-    process.pending = 0; /* what other threads were about to do, they do not */
-    unlock();
-}
-
-/* Is the file still what the directory's .lock is? ESTALE: a sweep was
- * faster. */
-static shx_err
-check_named(int directory, int fd)
-{
-    shx_file ours, named;
-    shx_err err = shx_os_inspect(fd, &ours);
-    if (err == 0) {
-        err = shx_os_inspect_in(directory, SHX_FAMILY_LOCK, &named);
-    }
-    if (err == 0 &&
-        (!ours.named || ours.identity.inode != named.identity.inode)) {
-        err = ENOENT;
-    }
-    return err == ENOENT ? ESTALE : err;
-}
-
-/* Holds .lock under a shared lock. ESTALE: begin again. */
-static shx_err
-take_share(int directory, void **share)
-{
-    int fd;
-    shx_err err =
-        shx_os_open_in(directory, SHX_FAMILY_LOCK, O_RDWR | O_CREAT, &fd);
-    if (err != 0) {
-        return err == ENOENT ? ESTALE : err;
-    }
-    err = shx_os_flock(fd, false, true);
-    if (err == 0) {
-        err = check_named(directory, fd);
-    }
-    if (err == 0) {
-        err = shx_os_hold(fd, share);
-    }
-    shx_os_close(fd);
-    return err;
-}
-
-static shx_err
-enter(shx_family *family)
-{
-    int directory = -1;
-    shx_err err = shx_os_make_directory(family->directory);
-    if (err != 0 && err != EEXIST) {
-        return err;
-    }
-    err = shx_sweep_open(family->directory, &directory);
-    if (err != 0) {
-        return err == ENOENT ? ESTALE : err;
-    }
-    err = take_share(directory, &family->share);
-    shx_os_close(directory);
-    return err;
-}
-
 static shx_family *
-find_locked(const char *id)
+first_family(void)
 {
-    shx_family *family = process.list;
-    size_t start = strlen(shx_os_directory) + sizeof SHX_NAME_OWN;
-    while (family != NULL && strcmp(family->directory + start, id) != 0) {
-        family = family->next;
+    return atomic_load(&process.list);
+}
+
+/* Takes the membership over. */
+static shx_family *
+list_family(const shx_membership *member)
+{
+    shx_family *family = calloc(1, sizeof *family);
+    if (family != NULL) {
+        family->member = *member;
+        family->ledgers.directory = family->member.directory;
+        family->ledgers.mutex = &process.mutex;
+        lock();
+        family->next = first_family();
+        atomic_store(&process.list, family);
+        unlock();
     }
     return family;
 }
 
-static shx_err
-enter_until_there(shx_family *family)
+shx_err
+shx_family_found(shx_family **out)
 {
-    shx_err err;
-    do {
-        err = enter(family);
-    } while (err == ESTALE);
-    return err;
-}
-
-/* Without the lock: it may have to wait for a sweep. */
-static shx_err
-make(const char *id, shx_family **out)
-{
-    shx_family *family = calloc(1, sizeof *family);
-    if (family == NULL) {
-        return ENOMEM;
-    }
-    (void)snprintf(family->directory, sizeof family->directory, "%s/%s%.40s",
-                   shx_os_directory, SHX_NAME_OWN, id);
-    family->ledgers.directory = family->directory;
-    family->ledgers.mutex = &process.mutex;
-    shx_err err = enter_until_there(family);
+    shx_membership made;
+    shx_err err = shx_membership_found(&made);
     if (err != 0) {
-        free(family);
         return err;
+    }
+    shx_family *family = list_family(&made);
+    if (family == NULL) {
+        static const shx_sweep_options quietly = {.dry_run = false};
+        shx_membership_end(&made);
+        (void)shx_sweep_family(made.directory, false, &quietly);
+        return ENOMEM;
     }
     *out = family;
     return 0;
 }
 
+/* In place of `old`, which may be NULL. Where another thread was faster, its
+ * one is taken; ours stays, empty, until the process ends. */
 static shx_err
-watch_forks_locked(void)
+found_own(shx_family *old, shx_family **out)
+{
+    shx_family *made, *own = old;
+    if (atomic_load(&process.over)) {
+        return ECANCELED;
+    }
+    shx_err err = shx_family_found(&made);
+    if (err != 0) {
+        return err;
+    }
+    while (!atomic_compare_exchange_strong(&process.own, &own, made)) {
+        if (own != NULL && own != old) {
+            *out = own;
+            return 0;
+        }
+    }
+    *out = made;
+    return 0;
+}
+
+shx_family *
+shx_family_now(void)
+{
+    shx_family *own = atomic_load(&process.own);
+    return own != NULL && own->member.user == shx_os_user() ? own : NULL;
+}
+
+shx_err
+shx_family_own(shx_family **out)
+{
+    *out = shx_family_now();
+    return *out != NULL ? 0 : found_own(atomic_load(&process.own), out);
+}
+
+/* A child that is forked before there is a family could not be in it. */
+static void
+before_fork(void)
+{
+    shx_family *own = atomic_load(&process.own);
+    if (own == NULL && !atomic_load(&process.serves)) {
+        (void)found_own(NULL, &own);
+    }
+    lock();
+}
+
+/* A child is a member by what it inherits. It writes ledgers of its own. */
+static void
+after_fork_in_child(void)
+{
+    for (shx_family *f = first_family(); f != NULL; f = f->next) {
+        shx_ledger_inherit(&f->ledgers);
+        atomic_store(&f->prepared, false);
+    }
+    process.pending = 0; /* what other threads were about to do, they do not */
+    atomic_store(&process.serves, false);
+    unlock();
+}
+
+shx_err
+shx_family_begin(bool *first)
 {
     shx_err err = 0;
+    lock();
+    *first = !process.begun;
+    process.begun = true;
+    atomic_store(&process.over, false);
     if (!process.watches_forks) {
-        err = shx_os_at_fork(lock, unlock, after_fork_in_child);
+        err = shx_os_at_fork(before_fork, unlock, after_fork_in_child);
         process.watches_forks = err == 0;
+    }
+    unlock();
+    return err;
+}
+
+void
+shx_family_serve(void)
+{
+    atomic_store(&process.serves, true);
+}
+
+const char *
+shx_family_id(const shx_family *family)
+{
+    return shx_membership_id(&family->member);
+}
+
+shx_family *
+shx_family_find(const char *id)
+{
+    shx_family *family = first_family();
+    while (family != NULL && (strcmp(shx_family_id(family), id) != 0 ||
+                              atomic_load(&family->over))) {
+        family = family->next;
+    }
+    return family;
+}
+
+shx_err
+shx_family_share(char id[SHX_FAMILY_ID + 1], int *fd)
+{
+    shx_family *own;
+    shx_err err = shx_family_own(&own);
+    if (err == 0) {
+        err = shx_membership_share(&own->member, fd);
+    }
+    if (err == ESTALE) {
+        err = found_own(own, &own);
+        if (err == 0) {
+            err = shx_membership_share(&own->member, fd);
+        }
+    }
+    if (err == 0) {
+        memcpy(id, shx_family_id(own), SHX_FAMILY_ID + 1);
     }
     return err;
 }
 
 shx_err
-shx_family_join(const char *id, shx_family **out, bool *first)
+shx_family_enter(const char *id, int fd)
 {
-    shx_family *made = NULL;
-    lock();
-    shx_err err = watch_forks_locked();
-    shx_family *family = find_locked(id);
-    *first = process.list == NULL;
-    unlock();
-    if (err == 0 && family == NULL) {
-        err = make(id, &made);
+    shx_membership made;
+    shx_err err = shx_membership_enter(id, fd, &made);
+    if (err != 0) {
+        return err;
     }
-    if (made != NULL) {
-        lock();
-        family = find_locked(id); /* another thread may have been faster */
-        *first = process.list == NULL;
-        if (family == NULL) {
-            made->next = process.list;
-            process.list = family = made;
-            made = NULL;
-        }
-        unlock();
+    shx_family *family = list_family(&made);
+    if (family == NULL) {
+        return ENOMEM; /* the share is held, if by nobody who could end it */
     }
-    if (made != NULL) {
-        shx_os_let_go(made->share);
-        free(made);
+    if (!made.found) {
+        return ESTALE;
     }
-    if (err == 0) {
-        *out = family;
-    }
-    return err;
-}
-
-/* Is the family's reaper there? It has claimed .reaper. */
-static bool
-has_reaper(const char *path)
-{
-    int directory, fd;
-    bool there = false;
-    if (shx_os_open_directory(path, &directory) != 0) {
-        return false;
-    }
-    if (shx_os_open_in(directory, SHX_FAMILY_REAPER, O_RDWR, &fd) == 0) {
-        there = shx_os_is_claimed(fd);
-        shx_os_close(fd);
-    }
-    shx_os_close(directory);
-    return there;
+    atomic_store(&process.own, family);
+    return 0;
 }
 
 bool
@@ -216,54 +232,38 @@ shx_family_is_prepared(const shx_family *family)
     return atomic_load(&family->prepared);
 }
 
-void
+shx_err
 shx_family_prepare(shx_family *family, const char *reaper)
 {
-    if (atomic_exchange(&family->prepared, true)) {
-        return;
-    }
-    static const shx_sweep_options quietly = {.dry_run = false};
-    (void)shx_sweep_all(&quietly);
-    if (!has_reaper(family->directory)) {
-        (void)shx_os_start_detached(reaper, family->directory);
-    }
-}
-
-/* Somebody removed the directory while we lived: makes it again. What its
- * ledgers knew is lost. */
-static shx_err
-reenter(shx_family *family)
-{
-    shx_family anew = {.share = NULL};
-    memcpy(anew.directory, family->directory, sizeof anew.directory);
-    shx_err err = enter_until_there(&anew);
-    if (err == 0) {
-        lock();
-        shx_os_let_go(family->share);
-        family->share = anew.share;
-        shx_ledger_forget(&family->ledgers);
-        unlock();
+    shx_err err = 0;
+    if (!atomic_exchange(&family->prepared, true) &&
+        !shx_membership_has_reaper(&family->member)) {
+        err = shx_os_start_detached(reaper, family->member.directory);
+        if (err != 0) {
+            static const shx_sweep_options quietly = {.dry_run = false};
+            (void)shx_sweep_all(&quietly);
+        }
     }
     return err;
 }
 
 /* Writes a record, pending. On error nothing is written. What room there is
- * other threads may take meanwhile. */
+ * other threads may take meanwhile. ENOENT: somebody has removed the
+ * directory. */
 static shx_err
-write_record(shx_family *family, const char *name, uint64_t inode,
-             shx_record **out)
+write_record(shx_family *family, const char *name,
+             const shx_identity *identity, shx_record **out)
 {
     shx_err err = EAGAIN;
     for (int tries = 0; err == EAGAIN && tries < 64; tries++) {
         shx_err room = tries == 0 ? 0 : shx_ledger_make_room(&family->ledgers);
-        if (room == ENOENT) {
-            room = reenter(family);
-        }
         if (room != 0) {
             return room;
         }
         lock();
-        err = shx_ledger_write(&family->ledgers, name, inode, out);
+        err = atomic_load(&family->over)
+                  ? ECANCELED
+                  : shx_ledger_write(&family->ledgers, name, identity, out);
         process.pending += err == 0;
         unlock();
     }
@@ -288,13 +288,34 @@ settle(shx_family *family, shx_record *record, uint64_t inode, shx_err err)
     return listed;
 }
 
+/* The same for our own family: one that is out of reach, because somebody has
+ * removed its directory or because /dev/shm is another one by now, is
+ * replaced.
+ */
+static shx_err
+write_own_record(shx_ownership *of, const char *name,
+                 const shx_identity *identity, shx_record **out)
+{
+    shx_err err = ENOENT;
+    if (of->family->member.lock.device == identity->device) {
+        err = write_record(of->family, name, identity, out);
+    }
+    if (err == ENOENT || err == ECANCELED) {
+        err = found_own(of->family, &of->family);
+        if (err == 0) {
+            err = write_record(of->family, name, identity, out);
+        }
+    }
+    return err;
+}
+
 shx_err
 shx_family_publish(void *owner, int fd, const char *name,
                    const shx_identity *identity)
 {
     shx_ownership *of = owner;
     shx_record *record;
-    shx_err err = write_record(of->family, name, identity->inode, &record);
+    shx_err err = write_own_record(of, name, identity, &record);
     if (err != 0) {
         return err;
     }
@@ -309,6 +330,9 @@ shx_family_publish(void *owner, int fd, const char *name,
             (void)shx_os_remove(name);
         }
     }
+    if (of->users) {
+        shx_ledger_look(&of->family->ledgers);
+    }
     return err;
 }
 
@@ -319,7 +343,7 @@ shx_family_adopt(shx_family *family, const char *name)
     shx_record *record;
     shx_err err = shx_os_inspect_name(name, &file);
     if (err == 0) {
-        err = write_record(family, name, file.identity.inode, &record);
+        err = write_record(family, name, &file.identity, &record);
     }
     if (err == 0) {
         (void)settle(family, record, file.identity.inode, 0);
@@ -332,7 +356,7 @@ strike_name(const char *name, uint64_t inode)
 {
     bool found = false;
     lock();
-    for (shx_family *f = process.list; f != NULL; f = f->next) {
+    for (shx_family *f = first_family(); f != NULL; f = f->next) {
         found = shx_ledger_strike_name(&f->ledgers, name, inode) || found;
     }
     unlock();
@@ -345,16 +369,11 @@ shx_family_disown(const char *name)
     return strike_name(name, 0);
 }
 
-/* What was made of a family is never freed, and neither does its `next` ever
- * change: from the first one on, no lock is needed to go round. */
 static void
 tidy(void)
 {
-    lock();
-    shx_family *family = process.list;
-    unlock();
-    for (; family != NULL; family = family->next) {
-        shx_ledger_tidy(&family->ledgers);
+    for (shx_family *f = first_family(); f != NULL; f = f->next) {
+        shx_ledger_tidy(&f->ledgers);
     }
 }
 
@@ -373,7 +392,7 @@ void
 shx_family_strike(shx_record *record, uint64_t inode)
 {
     lock();
-    shx_family *family = process.list;
+    shx_family *family = first_family();
     while (family != NULL &&
            !shx_ledger_strike(&family->ledgers, record, inode)) {
         family = family->next;
@@ -395,20 +414,29 @@ await_pending_locked(void)
     }
 }
 
-/* What a family was made of is not freed: a thread that outlives Python may
- * still be on its way to the mutex with it. */
 void
 shx_family_leave(void)
 {
     static const shx_sweep_options quietly = {.dry_run = false};
     lock();
     await_pending_locked();
-    for (shx_family *family = process.list; family != NULL;
-         family = family->next) {
-        shx_os_let_go(family->share);
-        (void)shx_sweep_family(family->directory, false, &quietly);
-        shx_ledger_forget(&family->ledgers);
+    for (shx_family *f = first_family(); f != NULL; f = f->next) {
+        if (!atomic_exchange(&f->over, true)) {
+            shx_membership_end(&f->member);
+            (void)shx_sweep_family(f->member.directory, false, &quietly);
+            shx_ledger_forget(&f->ledgers);
+        }
     }
-    process.list = NULL;
+    atomic_store(&process.own, NULL);
     unlock();
+}
+
+void
+shx_family_end(void)
+{
+    lock();
+    process.begun = false;
+    atomic_store(&process.over, true);
+    unlock();
+    shx_family_leave();
 }

@@ -137,8 +137,8 @@ shx_ledger_next_size(const shx_ledgers *ledgers)
 }
 
 shx_err
-shx_ledger_write(shx_ledgers *ledgers, const char *name, uint64_t inode,
-                 shx_record **out)
+shx_ledger_write(shx_ledgers *ledgers, const char *name,
+                 const shx_identity *identity, shx_record **out)
 {
     size_t length = strlen(name);
     if (length >= SHX_RECORD_NAME) {
@@ -156,7 +156,9 @@ shx_ledger_write(shx_ledgers *ledgers, const char *name, uint64_t inode,
     put_in_chain(ledger, place, mark_of(PENDING, name));
     shx_record *record = &ledger->records[place];
     memcpy(record->name, name, length + 1);
-    atomic_store_explicit(&record->inode, inode, memory_order_release);
+    record->born = identity->born;
+    atomic_store_explicit(&record->inode, identity->inode,
+                          memory_order_release);
     *out = record;
     return 0;
 }
@@ -241,6 +243,7 @@ shx_ledger_hand(shx_ledgers *ledgers, shx_record *copy)
             if (state_of(ledger, place) == TAKEN) {
                 shx_record *record = &ledger->records[place];
                 memcpy(copy->name, record->name, sizeof copy->name);
+                copy->born = record->born;
                 atomic_init(&copy->inode, atomic_load(&record->inode));
                 return record;
             }
@@ -256,18 +259,21 @@ shx_ledger_hand(shx_ledgers *ledgers, shx_record *copy)
 /* Records are read as if anybody had written them: a name that create() would
  * refuse is nobody's. */
 bool
-shx_ledger_is_true(const shx_record *copy, uint64_t *bytes)
+shx_ledger_is_true(const shx_record *copy, const shx_names *names,
+                   shx_file *file)
 {
-    shx_file file;
     const char *bare;
-    uint64_t inode = atomic_load(&copy->inode);
-    if (inode == 0 || memchr(copy->name, '\0', sizeof copy->name) == NULL ||
+    shx_file found;
+    const shx_identity wanted = {names->device, atomic_load(&copy->inode),
+                                 copy->born};
+    if (wanted.inode == 0 ||
+        memchr(copy->name, '\0', sizeof copy->name) == NULL ||
         shx_name_bare(copy->name, &bare) != 0 || bare != copy->name ||
-        shx_os_inspect_name(bare, &file) != 0 || !file.regular ||
-        file.identity.inode != inode) {
+        shx_os_inspect_in(names->directory, bare, &found) != 0 ||
+        !found.regular || !shx_same_file(&found.identity, &wanted)) {
         return false;
     }
-    *bytes = file.held;
+    *file = found;
     return true;
 }
 

@@ -2,17 +2,17 @@
 /* A ledger says which names a family owns: a file of fixed records in the
  * family's directory, mapped and reserved by the process that writes it.
  *
- *   offset 0          8                              264
- *          +----------+------------------------------+----------+---
- *          | inode    | name, NUL padded             | inode    | ...
- *          +----------+------------------------------+----------+---
- *            0: free
+ *   offset 0          8          16                  272
+ *          +----------+----------+-------------------+----------+---
+ *          | inode    | born     | name, NUL padded  | inode    | ...
+ *          +----------+----------+-------------------+----------+---
+ *            0: free    0: nobody can say
  *
- * A record is written name first, inode last, and struck out by setting the
- * inode to 0. So a SIGKILL between any two stores leaves a record that is
- * absent, or that is true: the name was about to be given to that inode, or
- * had been. Whoever acts on a record first looks whether the name has that
- * inode; a record that is out of date harms nobody.
+ * A record is written inode last, and struck out by setting that to 0. So a
+ * SIGKILL between any two stores leaves a record that is absent, or that is
+ * true: the name was about to be given to that inode, or had been. Whoever
+ * acts on a record first looks whether the name stands for that very file, on
+ * the ledger's own file system; a record that is out of date harms nobody.
  *
  *   who writes       the process that holds the file's flock: one at a time.
  *                    When it is gone, another of its family takes the file
@@ -61,8 +61,20 @@ enum {
 
 typedef struct {
     _Atomic(uint64_t) inode;
+    uint64_t born; /* of its identity, too; the device is the ledger's */
     char name[SHX_RECORD_NAME];
 } shx_record;
+
+/* The directory of the names that records are about: the one that a family's
+ * directory is in, whatever has been mounted over the path since, and wherever
+ * the root is by now. */
+typedef struct {
+    int directory;
+    uint64_t device;
+} shx_names;
+
+shx_err shx_names_open(int family, shx_names *out);
+void shx_names_close(const shx_names *names);
 
 /* What the writer knows of a record; and, beside it, of the names of one
  * hash. */
@@ -103,7 +115,7 @@ size_t shx_ledger_next_size(const shx_ledgers *ledgers);
 
 /* Writes a record, pending. EAGAIN: there is no free one. */
 shx_err shx_ledger_write(shx_ledgers *ledgers, const char *name,
-                         uint64_t inode, shx_record **out);
+                         const shx_identity *identity, shx_record **out);
 
 /* The name has been given. False if the ledger is not listed any more. */
 bool shx_ledger_settle(shx_ledgers *ledgers, shx_record *record);
@@ -122,9 +134,10 @@ bool shx_ledger_strike_name(shx_ledgers *ledgers, const char *name,
  * the lock. NULL: none is taken. */
 shx_record *shx_ledger_hand(shx_ledgers *ledgers, shx_record *copy);
 
-/* Does the copy's name still stand for its inode? Then *bytes is what it
- * holds. Needs no lock. */
-bool shx_ledger_is_true(const shx_record *copy, uint64_t *bytes);
+/* Does the copy's name still stand for its file? Then that is *file. Needs no
+ * lock. */
+bool shx_ledger_is_true(const shx_record *copy, const shx_names *names,
+                        shx_file *file);
 
 /* Takes a mapped ledger over into the list, and puts the hand on it. ENOMEM:
  * it stays the caller's. */
@@ -137,8 +150,8 @@ void shx_ledger_inherit(shx_ledgers *ledgers);
 /* Empties the list. What is mapped stays mapped, and locked. */
 void shx_ledger_forget(shx_ledgers *ledgers);
 
-/* ledger_room.c: with the lock not held. Both look at a bounded number of
- * records, and at every file of the directory. */
+/* ledger_room.c: with the lock not held. The first two look at a bounded
+ * number of records, and at every file of the directory. */
 
 /* There was no free record: there is now, unless other threads have taken it
  * already. ENOENT: the directory is gone. */
@@ -148,12 +161,15 @@ shx_err shx_ledger_make_room(shx_ledgers *ledgers);
  * in it: names may be gone that this process has removed. */
 void shx_ledger_tidy(shx_ledgers *ledgers);
 
+/* Looks at one record, each time at the next. */
+void shx_ledger_look(shx_ledgers *ledgers);
+
 /* ledger_file.c, from here on. */
 
 /* Is this the name of a ledger's file? */
 bool shx_ledger_is(const char *file);
 
-/* Makes a file ours that nobody writes any more. EWOULDBLOCK: somebody does.
+/* Makes a file ours that nobody writes any more. EAGAIN: somebody does.
  * Of what is in it nothing is known: the hand will see. */
 shx_err shx_ledger_take_over(int directory, const char *file, shx_ledger *out);
 
@@ -174,10 +190,18 @@ typedef struct {
     void *context; /* of tell, which may be NULL */
 } shx_sweep_options;
 
-/* Removes every name in the ledger that still has its record's inode, then
- * the ledger. *left counts names that could not be removed: the ledger stays
- * if there are any. */
-shx_err shx_ledger_execute(int directory, const char *file,
-                           const shx_sweep_options *options, size_t *left);
+/* What a sweep did. Where any are left, the ledger is, too. */
+typedef struct {
+    size_t failed; /* names that could not be removed */
+    size_t used;   /* segments of users who are still there: see users.h */
+    size_t ended;  /* ledgers that are gone */
+} shx_outcome;
+
+/* Removes every name in the ledger that still stands for its record's file,
+ * then the ledger. Adds to *out. A file that is no ledger of ours is left
+ * alone. */
+shx_err shx_ledger_execute(int directory, const shx_names *names,
+                           const char *file, const shx_sweep_options *options,
+                           shx_outcome *out);
 
 #endif

@@ -7,6 +7,7 @@
 #include <string.h> /* strlen, memcpy */
 
 #include "core/life/ledger.h"
+#include "core/life/users.h"
 #include "core/os/os.h"
 
 /* The letter, 16 hexadecimal digits. */
@@ -29,13 +30,20 @@ reserve(int fd, size_t size)
     return err;
 }
 
+/* No ledger of ours is longer. */
+static size_t
+most_bytes(void)
+{
+    return SHX_LEDGER_MOST * sizeof(shx_record) + shx_os_page_size();
+}
+
 /* Makes an open file ours: locks it, gives it pages where it has none, and
- * maps it. EWOULDBLOCK: it is somebody's, or going. */
+ * maps it. EAGAIN: it is somebody's, or going. */
 static shx_err
 take(int fd, const char *name, size_t size_wanted, shx_ledger *out)
 {
     shx_file file;
-    shx_err err = shx_os_flock(fd, true, false);
+    shx_err err = shx_os_claim(fd, SHX_LOCK_ALONE, false);
     if (err == 0) {
         err = shx_os_inspect(fd, &file);
     }
@@ -43,11 +51,10 @@ take(int fd, const char *name, size_t size_wanted, shx_ledger *out)
         return err;
     }
     if (!file.named) {
-        return EWOULDBLOCK;
+        return EAGAIN;
     }
-    size_t most = SHX_LEDGER_MOST * sizeof(shx_record) + shx_os_page_size();
-    if (file.size > most) {
-        return EFBIG; /* none that we would write: the sweep reads it */
+    if (file.size > most_bytes()) {
+        return EFBIG;
     }
     size_t size = (size_t)file.size;
     size = size < size_wanted ? size_wanted : size;
@@ -87,7 +94,7 @@ add_as(int directory, const char *file, size_t size, shx_ledger *out)
         return err;
     }
     err = take(fd, file, size, out);
-    if (err != 0 && err != EWOULDBLOCK) {
+    if (err != 0 && err != EAGAIN) {
         (void)shx_os_remove_in(directory, file);
     }
     shx_os_close(fd);
@@ -111,7 +118,7 @@ shx_ledger_add(int directory, size_t records, shx_ledger *out)
         (void)snprintf(file, sizeof file, "%c%016llx", FILE_LETTER,
                        (unsigned long long)number);
         err = add_as(directory, file, size, out);
-        if (err != EWOULDBLOCK && err != EEXIST) {
+        if (err != EAGAIN && err != EEXIST) {
             break;
         }
     }
@@ -136,51 +143,111 @@ shx_ledger_give_back(const char *directory, const shx_ledger *ledger)
     shx_ledger_let_go(ledger);
 }
 
-static size_t
-execute_record(const shx_record *record, const shx_sweep_options *options)
-{
-    uint64_t bytes;
-    if (!shx_ledger_is_true(record, &bytes)) {
-        return 0;
-    }
-    shx_err err = options->dry_run ? 0 : shx_os_remove(record->name);
-    if (err == ENOENT) {
-        return 0;
-    }
-    if (options->tell != NULL) {
-        options->tell(options->context, record->name, bytes, err);
-    }
-    return err != 0;
-}
-
 shx_err
-shx_ledger_execute(int directory, const char *file,
-                   const shx_sweep_options *options, size_t *left)
+shx_names_open(int family, shx_names *out)
 {
-    int fd;
-    shx_file found;
-    shx_err err = shx_os_open_in(directory, file, O_RDONLY, &fd);
+    int directory;
+    shx_file file;
+    shx_err err = shx_os_open_directory_in(family, "..", &directory);
     if (err != 0) {
         return err;
     }
-    err = shx_os_inspect(fd, &found);
-    size_t failed = 0;
-    shx_record records[15];
-    uint64_t left_to_read = err == 0 ? found.size / sizeof records[0] : 0;
+    err = shx_os_inspect(directory, &file);
+    if (err != 0) {
+        shx_os_close(directory);
+        return err;
+    }
+    *out = (shx_names){directory, file.identity.device};
+    return 0;
+}
+
+void
+shx_names_close(const shx_names *names)
+{
+    shx_os_close(names->directory);
+}
+
+static void
+execute_record(const shx_record *record, const shx_names *names,
+               const shx_sweep_options *options, shx_outcome *out)
+{
+    shx_file file;
+    if (!shx_ledger_is_true(record, names, &file)) {
+        return;
+    }
+    bool users = (file.mode & SHX_MODE_USERS) != 0;
+    shx_err err = 0;
+    if (users) {
+        err = shx_users_remove(names->directory, record->name, &file.identity,
+                               options->dry_run);
+    }
+    else if (!options->dry_run) {
+        err = shx_os_remove_in(names->directory, record->name);
+    }
+    if (err == ENOENT || err == SHX_REPLACED) {
+        return;
+    }
+    if (users && err == EAGAIN) {
+        out->used++;
+        return;
+    }
+    out->failed += err != 0;
+    if (options->tell != NULL) {
+        options->tell(options->context, record->name, file.held, err);
+    }
+}
+
+static shx_err
+execute_all(int fd, uint64_t size, const shx_names *names,
+            const shx_sweep_options *options, shx_outcome *out)
+{
+    enum { SOME = 15 };
+    shx_record records[SOME];
+    uint64_t left_to_read = size / sizeof records[0];
+    shx_err err = 0;
     for (uint64_t at = 0; err == 0 && left_to_read > 0;) {
-        size_t count = left_to_read < 15 ? (size_t)left_to_read : 15;
+        size_t count = left_to_read < SOME ? (size_t)left_to_read : SOME;
         err = shx_os_read(fd, records, count * sizeof records[0], at);
         for (size_t i = 0; err == 0 && i < count; i++) {
-            failed += execute_record(&records[i], options);
+            execute_record(&records[i], names, options, out);
         }
         at += count * sizeof records[0];
         left_to_read -= count;
     }
-    shx_os_close(fd);
-    if (err == 0 && failed == 0 && !options->dry_run) {
-        err = shx_os_remove_in(directory, file);
-        err = err == ENOENT ? 0 : err;
-    }
-    *left += failed;
     return err;
+}
+
+/* What cannot be a ledger of ours, whoever put it there. */
+static bool
+is_foreign(shx_err err)
+{
+    return err == ELOOP || err == EISDIR || err == ENXIO || err == EFBIG;
+}
+
+shx_err
+shx_ledger_execute(int directory, const shx_names *names, const char *file,
+                   const shx_sweep_options *options, shx_outcome *out)
+{
+    int fd;
+    shx_file found;
+    shx_outcome own = {.failed = 0};
+    shx_err err = shx_os_open_in(directory, file, O_RDONLY, &fd);
+    if (err != 0) {
+        return err == ENOENT || is_foreign(err) ? 0 : err;
+    }
+    err = shx_os_inspect(fd, &found);
+    if (err == 0 && (!found.regular || found.size > most_bytes())) {
+        err = EFBIG;
+    }
+    if (err == 0) {
+        err = execute_all(fd, found.size, names, options, &own);
+    }
+    shx_os_close(fd);
+    out->failed += own.failed;
+    out->used += own.used;
+    if (err == 0 && own.failed + own.used == 0 && !options->dry_run) {
+        err = shx_os_remove_in(directory, file);
+        out->ended += err == 0;
+    }
+    return err == ENOENT || is_foreign(err) ? 0 : err;
 }

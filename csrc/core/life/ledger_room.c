@@ -3,6 +3,7 @@
  * when there is too much. The functions here take the ledgers' mutex, and ask
  * the system only when they have let go of it. */
 #include "core/life/ledger.h"
+#include "core/life/users.h"
 #include "core/os/os.h"
 
 static void
@@ -17,22 +18,33 @@ unlock(shx_ledgers *ledgers)
     shx_mutex_unlock(ledgers->mutex);
 }
 
-/* Looks at so many records, and frees those that are out of date because
- * somebody else removed their names. How many were? */
+/* Is the record out of date, because somebody removed the name, or because
+ * the last of its users was killed? */
+static bool
+is_over(const shx_record *copy, const shx_names *names)
+{
+    shx_file file;
+    if (!shx_ledger_is_true(copy, names, &file)) {
+        return true;
+    }
+    return (file.mode & SHX_MODE_USERS) != 0 &&
+           shx_users_remove(names->directory, copy->name, &file.identity,
+                            false) == 0;
+}
+
 static size_t
-look(shx_ledgers *ledgers, size_t most)
+look_in(shx_ledgers *ledgers, const shx_names *names, size_t most)
 {
     size_t freed = 0;
     for (size_t i = 0; i < most; i++) {
         shx_record copy;
-        uint64_t bytes;
         lock(ledgers);
         shx_record *record = shx_ledger_hand(ledgers, &copy);
         unlock(ledgers);
         if (record == NULL) {
             break;
         }
-        if (!shx_ledger_is_true(&copy, &bytes)) {
+        if (is_over(&copy, names)) {
             lock(ledgers);
             freed +=
                 shx_ledger_strike(ledgers, record, atomic_load(&copy.inode));
@@ -40,6 +52,31 @@ look(shx_ledgers *ledgers, size_t most)
         }
     }
     return freed;
+}
+
+/* Looks at so many records, and frees those that are out of date. How many
+ * were? */
+static size_t
+look(shx_ledgers *ledgers, size_t most)
+{
+    int directory;
+    shx_names names;
+    size_t freed = 0;
+    if (shx_os_open_directory(ledgers->directory, &directory) != 0) {
+        return 0;
+    }
+    if (shx_names_open(directory, &names) == 0) {
+        freed = look_in(ledgers, &names, most);
+        shx_names_close(&names);
+    }
+    shx_os_close(directory);
+    return freed;
+}
+
+void
+shx_ledger_look(shx_ledgers *ledgers)
+{
+    (void)look(ledgers, 1);
 }
 
 /* *gained: its free records. */

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The reaper: waits until a family is dead, removes what it owned, ends.
+ * Before it goes to sleep, it sweeps what other dead families of its user have
+ * left.
  *
  *     shmemext-reaper /dev/shm/.shmemext-<id>
  *
@@ -26,7 +28,7 @@ be_the_only_one(const char *path)
     }
     err = shx_os_open_in(directory, SHX_FAMILY_REAPER, O_RDWR | O_CREAT, &fd);
     shx_os_close(directory);
-    return err != 0 ? err : shx_os_claim(fd);
+    return err != 0 ? err : shx_os_claim(fd, SHX_LOCK_ALONE, false);
 }
 
 int
@@ -43,5 +45,6 @@ main(int argc, char **argv)
         return 1;
     }
     static const shx_sweep_options quietly = {.dry_run = false};
+    (void)shx_sweep_all(&quietly); /* so that no create has to */
     return shx_sweep_family(argv[1], true, &quietly) == 0 ? 0 : 1;
 }

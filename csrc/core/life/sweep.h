@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* The sweep removes what a dead family left: for every record of its ledgers
- * the name, if it still has the record's inode; then the ledgers; then the
- * directory. family.h draws all of it.
+ * the name, if it still stands for the record's file; then the ledgers; then
+ * the directory. family.h draws all of it.
  *
- * A family is dead when an exclusive flock on its .lock is granted. The sweep
- * holds that lock until the directory is gone, so a newcomer of the family
- * waits, sees that the file has lost its link, and begins a new directory.
- * Killed anywhere, the sweep leaves a directory that the next one removes:
- * names go before the ledger that knows them, and .lock goes last.
+ * A family is dead when no member shares its .lock. The sweep has that lock
+ * alone until the directory is gone. Killed anywhere, it leaves a directory
+ * that the next one removes: names go before the ledger that knows them, and
+ * .lock goes last. Nobody ever joins a family that is dead: its name was drawn
+ * by chance, and a share of it comes from a member only.
+ *
+ * What other users, other versions or anybody's mistakes have put there is
+ * left alone, and stops nothing.
  */
 #ifndef SHX_SWEEP_H
 #define SHX_SWEEP_H
@@ -16,18 +19,28 @@
 #include "core/life/ledger.h"
 #include "core/name.h"
 
-/* Files of a family's directory, which is called SHX_NAME_OWN and 32
- * hexadecimal digits. */
+/* A family's directory is called this and 32 hexadecimal digits. The number
+ * is the version of all that is in it. */
+#define SHX_FAMILY_NAME SHX_NAME_OWN "2-"
+
+/* Files of it. */
 #define SHX_FAMILY_LOCK ".lock"
 #define SHX_FAMILY_REAPER ".reaper"
 
-enum { SHX_FAMILY_PATH = 96 };
+enum { SHX_FAMILY_ID = 32, SHX_FAMILY_PATH = 96 };
+
+/* Is this the name of a family's directory, of this version? */
+bool shx_sweep_is_family(const char *file);
 
 /* Opens a family's directory, if it is a directory, ours, and closed to
  * everybody else: SHX_SQUATTED otherwise. */
 shx_err shx_sweep_open(const char *path, int *directory);
 
-/* Sweeps one family: EWOULDBLOCK while it lives, or wait for its end. */
+/* Is nobody of it left? Disturbs nobody. */
+bool shx_sweep_is_dead(int directory);
+
+/* Sweeps one family. EAGAIN: it lives, or another sweep is at work on it. Or
+ * waits for its end, and for that of the users of its segments. */
 shx_err shx_sweep_family(const char *path, bool wait,
                          const shx_sweep_options *options);
 

@@ -9,12 +9,6 @@
 /* From this size on, a name that is taken is worth a look before the work. */
 static const size_t large = 64u << 10;
 
-bool
-shx_same_file(const shx_identity *a, const shx_identity *b)
-{
-    return a->inode == b->inode && a->device == b->device;
-}
-
 static bool
 is_taken(const char *name)
 {

@@ -139,8 +139,6 @@ shx_err shx_segment_open(const char *name, const shx_identity *identity,
 shx_err shx_segment_take(const shx_identity *identity, shx_err err, int opened,
                          int *fd);
 
-bool shx_same_file(const shx_identity *a, const shx_identity *b);
-
 /* Is the descriptor still one of that segment? A process that closes every
  * descriptor and opens others reuses the numbers. */
 bool shx_segment_owns_fd(const shx_identity *identity, int fd);

@@ -32,11 +32,15 @@ extern const char shx_os_place[];
 extern const size_t shx_os_name_max;
 shx_err shx_os_refuse_long(const char *name);
 
-/* What tells one file from every other while it exists. */
+/* What tells one file from every other, also from one that is given the same
+ * inode when it is gone. */
 typedef struct {
     uint64_t device;
     uint64_t inode;
+    uint64_t born; /* a time; 0 where nobody can say */
 } shx_identity;
+
+bool shx_same_file(const shx_identity *a, const shx_identity *b);
 
 typedef struct {
     shx_identity identity;
@@ -49,6 +53,11 @@ typedef struct {
     unsigned user;    /* whose it is */
     const char *kind; /* for people: "a FIFO" */
 } shx_file;
+
+/* A bit of the mode that says how a name goes: with the last process that uses
+ * the memory, see shx_os_use(). It is the sticky bit, which means nothing to
+ * the system on a file. */
+enum { SHX_MODE_USERS = 01000 };
 
 /* A new file of size 0 that has no name yet and vanishes with its descriptor
  * unless published. Its permission bits are `mode` less the umask. */
@@ -189,15 +198,23 @@ shx_err shx_os_watch(int *watch);
 shx_err shx_os_await(int watch, const char *name, const struct timespec *end);
 
 /* Locks, see os_linux_lock.c: each belongs to the open file, is shared by who
- * inherits that, and is kept by a mapping when the descriptor is closed. */
+ * inherits that, and is kept by a mapping when the descriptor is closed. Alone
+ * wants a descriptor for writing, shared one for reading. EAGAIN: somebody
+ * else has it, and we do not wait. */
+typedef enum { SHX_LOCK_NONE, SHX_LOCK_SHARED, SHX_LOCK_ALONE } shx_lock;
 
-/* flock(2). EWOULDBLOCK: somebody else has it, and we do not wait. */
-shx_err shx_os_flock(int fd, bool alone, bool wait);
+/* Of the whole file. Who has it, but for this open file, can be asked without
+ * disturbing anybody. */
+shx_err shx_os_claim(int fd, shx_lock how, bool wait);
+shx_lock shx_os_claimed(int fd);
 
-/* A lock of the whole file, for who asks first: EAGAIN, or EACCES, for the
- * others. Whether somebody has it can be asked without taking it. */
-shx_err shx_os_claim(int fd);
-bool shx_os_is_claimed(int fd);
+/* Of being one who uses it, which has nothing to do with its bytes. */
+shx_err shx_os_use(int fd, shx_lock how, bool wait);
+shx_lock shx_os_used(int fd);
+
+/* Has nobody else the file open or mapped, in whichever way? EAGAIN: somebody
+ * has. Anything else: the system does not tell. */
+shx_err shx_os_is_idle(int fd);
 
 /* Those who lengthen a file share a lock, and who gives back what lies beyond
  * its end has it alone. Nobody waits. EAGAIN: not now. EBUSY: somebody has
@@ -230,12 +247,15 @@ shx_err shx_os_at_fork(void (*before)(void), void (*in_parent)(void),
  * whatever the umask; links are not followed. `file` is a bare name. */
 shx_err shx_os_make_directory(const char *path);
 shx_err shx_os_open_directory(const char *path, int *directory);
-shx_err shx_os_remove_directory(const char *path);
 
-/* `flags` may have O_CREAT and O_EXCL. */
+/* `file` may be "..", too. */
+shx_err shx_os_open_directory_in(int parent, const char *file, int *directory);
+
+/* `flags` may have O_CREAT and O_EXCL. Never blocks. */
 shx_err shx_os_open_in(int directory, const char *file, int flags, int *fd);
 shx_err shx_os_inspect_in(int directory, const char *file, shx_file *out);
 shx_err shx_os_remove_in(int directory, const char *file);
+shx_err shx_os_remove_directory_in(int directory, const char *file);
 
 /* Calls `visit` for each entry, until it returns something else than 0. What
  * comes or goes meanwhile may be missing, and hide others. */

@@ -15,7 +15,7 @@
 #include <string.h>      /* memcpy, strnlen */
 #include <sys/mman.h>    /* msync, madvise, shm_open */
 #include <sys/random.h>  /* getrandom */
-#include <sys/stat.h>    /* fstat, fchmod */
+#include <sys/stat.h>    /* fchmod */
 #include <sys/statvfs.h> /* statvfs, fstatvfs */
 #include <unistd.h>      /* close, ftruncate, geteuid */
 
@@ -106,85 +106,12 @@ shx_os_remove(const char *name)
     return err == EPERM ? EACCES : err;
 }
 
-static const char *
-kind_of(mode_t mode)
-{
-    switch (mode & S_IFMT) {
-    case S_IFREG:
-        return "a regular file";
-    case S_IFDIR:
-        return "a directory";
-    case S_IFIFO:
-        return "a FIFO";
-    case S_IFSOCK:
-        return "a socket";
-    case S_IFLNK:
-        return "a symbolic link";
-    default:
-        return "a device";
-    }
-}
-
-static void
-describe(const struct stat *status, shx_file *out)
-{
-    *out = (shx_file){
-        .identity = {.device = status->st_dev, .inode = status->st_ino},
-        .size = status->st_size < 0 ? 0 : (uint64_t)status->st_size,
-        .held = (uint64_t)status->st_blocks * 512,
-        .mode = status->st_mode & 07777u,
-        .regular = S_ISREG(status->st_mode),
-        .directory = S_ISDIR(status->st_mode),
-        .named = status->st_nlink > 0,
-        .user = status->st_uid,
-        .kind = kind_of(status->st_mode),
-    };
-}
-
-shx_err
-shx_os_inspect(int fd, shx_file *out)
-{
-    struct stat status;
-    if (fstat(fd, &status) != 0) {
-        return errno;
-    }
-    describe(&status, out);
-    return 0;
-}
-
 shx_err
 shx_os_inspect_name(const char *name, shx_file *out)
 {
     char path[PATH_SIZE];
     path_of(name, path);
-    struct stat status;
-    if (lstat(path, &status) != 0) {
-        return errno;
-    }
-    describe(&status, out);
-    return 0;
-}
-
-shx_err
-shx_os_inspect_path(const char *path, shx_file *out)
-{
-    struct stat status;
-    if (stat(path, &status) != 0) {
-        return errno;
-    }
-    describe(&status, out);
-    return 0;
-}
-
-shx_err
-shx_os_inspect_in(int directory, const char *file, shx_file *out)
-{
-    struct stat status;
-    if (fstatat(directory, file, &status, AT_SYMLINK_NOFOLLOW) != 0) {
-        return errno;
-    }
-    describe(&status, out);
-    return 0;
+    return shx_os_inspect_in(AT_FDCWD, path, out);
 }
 
 void

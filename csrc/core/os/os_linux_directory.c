@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>    /* openat */
 #include <sys/stat.h> /* mkdir, chmod */
-#include <unistd.h>   /* unlinkat, rmdir */
+#include <unistd.h>   /* unlinkat */
 
 #include "core/os/os.h"
 
@@ -22,7 +22,14 @@ shx_os_make_directory(const char *path)
 shx_err
 shx_os_open_directory(const char *path, int *directory)
 {
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    return shx_os_open_directory_in(AT_FDCWD, path, directory);
+}
+
+shx_err
+shx_os_open_directory_in(int parent, const char *file, int *directory)
+{
+    int fd =
+        openat(parent, file, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0) {
         return errno;
     }
@@ -31,15 +38,10 @@ shx_os_open_directory(const char *path, int *directory)
 }
 
 shx_err
-shx_os_remove_directory(const char *path)
-{
-    return rmdir(path) == 0 ? 0 : errno;
-}
-
-shx_err
 shx_os_open_in(int directory, const char *file, int flags, int *fd)
 {
-    int opened = openat(directory, file, flags | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int opened = openat(directory, file,
+                        flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
     if (opened < 0) {
         return errno;
     }
@@ -59,6 +61,12 @@ shx_err
 shx_os_remove_in(int directory, const char *file)
 {
     return unlinkat(directory, file, 0) == 0 ? 0 : errno;
+}
+
+shx_err
+shx_os_remove_directory_in(int directory, const char *file)
+{
+    return unlinkat(directory, file, AT_REMOVEDIR) == 0 ? 0 : errno;
 }
 
 shx_err

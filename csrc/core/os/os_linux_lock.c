@@ -1,80 +1,128 @@
 /* SPDX-License-Identifier: MIT */
-/* Linux: locks of open files, see flock(2) and "open file description locks"
- * in fcntl(2); and the mutex of the process.
+/* Linux: locks of open files, see "open file description locks" in fcntl(2);
+ * and the mutex of the process.
  *
  * A lock lives as long as its open file, and an open file as long as a
  * descriptor or a mapping of it. */
 #define _GNU_SOURCE
 
 #include <errno.h>
-#include <fcntl.h>    /* F_OFD_SETLK, F_OFD_GETLK */
-#include <sys/file.h> /* flock */
+#include <fcntl.h>    /* F_OFD_SETLK, F_OFD_GETLK, F_SETLEASE */
+#include <signal.h>   /* SIGURG */
 #include <sys/mman.h> /* mmap: what holds a lock */
 
 #include "core/os/os.h"
 
-shx_err
-shx_os_flock(int fd, bool alone, bool wait)
-{
-    int how = (alone ? LOCK_EX : LOCK_SH) | (wait ? 0 : LOCK_NB);
-    int result;
-    do {
-        result = flock(fd, how);
-    } while (result != 0 && errno == EINTR);
-    return result == 0 ? 0 : errno;
-}
+/* Where a lock lies: all of the file; a byte that no memory reaches; the last
+ * that a file could have, which nobody locks but with all of it. */
+typedef struct {
+    int64_t start;
+    int64_t length; /* 0: to infinity */
+} range;
 
-shx_err
-shx_os_claim(int fd)
-{
-    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    return fcntl(fd, F_OFD_SETLK, &whole) == 0 ? 0 : errno;
-}
+static const range whole = {0, 0};
+static const range used = {INT64_C(1) << 61, 1};
+static const range last = {INT64_MAX - 1, 1};
 
-bool
-shx_os_is_claimed(int fd)
-{
-    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    return fcntl(fd, F_OFD_GETLK, &whole) == 0 && whole.l_type != F_UNLCK;
-}
-
-/* A lock of the open file, not of the process; on the last byte that a file
- * could have, which nobody locks but with all of the file. */
 static int
-set_lock(int fd, int how, short type, struct flock *lock)
+set_lock(int fd, int how, short type, range where, struct flock *lock)
 {
     *lock = (struct flock){.l_type = type,
                            .l_whence = SEEK_SET,
-                           .l_start = (off_t)(INT64_MAX - 1),
-                           .l_len = 1};
-    return fcntl(fd, how, lock);
+                           .l_start = (off_t)where.start,
+                           .l_len = (off_t)where.length};
+    int result;
+    do {
+        result = fcntl(fd, how, lock);
+    } while (result != 0 && errno == EINTR);
+    return result;
+}
+
+static shx_err
+take(int fd, range where, shx_lock how, bool wait)
+{
+    short type = how == SHX_LOCK_ALONE    ? F_WRLCK
+                 : how == SHX_LOCK_SHARED ? F_RDLCK
+                                          : F_UNLCK;
+    struct flock lock;
+    if (set_lock(fd, wait ? F_OFD_SETLKW : F_OFD_SETLK, type, where, &lock) ==
+        0) {
+        return 0;
+    }
+    return errno == EACCES ? EAGAIN : errno;
+}
+
+static shx_lock
+taken(int fd, range where)
+{
+    struct flock lock;
+    if (set_lock(fd, F_OFD_GETLK, F_WRLCK, where, &lock) != 0 ||
+        lock.l_type == F_UNLCK) {
+        return SHX_LOCK_NONE;
+    }
+    return lock.l_type == F_RDLCK ? SHX_LOCK_SHARED : SHX_LOCK_ALONE;
+}
+
+shx_err
+shx_os_claim(int fd, shx_lock how, bool wait)
+{
+    return take(fd, whole, how, wait);
+}
+
+shx_lock
+shx_os_claimed(int fd)
+{
+    return taken(fd, whole);
+}
+
+shx_err
+shx_os_use(int fd, shx_lock how, bool wait)
+{
+    return take(fd, used, how, wait);
+}
+
+shx_lock
+shx_os_used(int fd)
+{
+    return taken(fd, used);
+}
+
+/* A write lease is granted only while no other open file is the inode's, in
+ * whichever namespace. Who opens it meanwhile has us told by a signal: of all
+ * that there are, by one that is ignored unless somebody asks for it. */
+shx_err
+shx_os_is_idle(int fd)
+{
+    if (fcntl(fd, F_SETSIG, SIGURG) != 0 ||
+        fcntl(fd, F_SETLEASE, F_WRLCK) != 0) {
+        return errno;
+    }
+    (void)fcntl(fd, F_SETLEASE, F_UNLCK);
+    return 0;
 }
 
 shx_err
 shx_os_lock(int fd, bool alone)
 {
-    short type = alone ? F_WRLCK : F_RDLCK;
-    struct flock lock;
-    if (set_lock(fd, F_OFD_SETLK, type, &lock) == 0) {
-        return 0;
-    }
-    if (errno != EAGAIN && errno != EACCES) {
-        return errno;
+    shx_lock how = alone ? SHX_LOCK_ALONE : SHX_LOCK_SHARED;
+    shx_err err = take(fd, last, how, false);
+    if (err != EAGAIN) {
+        return err;
     }
     /* Whose is it? One of ours begins at that byte. */
-    if (set_lock(fd, F_OFD_GETLK, type, &lock) != 0) {
+    struct flock lock;
+    short type = alone ? F_WRLCK : F_RDLCK;
+    if (set_lock(fd, F_OFD_GETLK, type, last, &lock) != 0) {
         return errno;
     }
-    return lock.l_type == F_UNLCK || lock.l_start == (off_t)(INT64_MAX - 1)
-               ? EAGAIN
-               : EBUSY;
+    return lock.l_type == F_UNLCK || lock.l_start == (off_t)last.start ? EAGAIN
+                                                                       : EBUSY;
 }
 
 void
 shx_os_unlock(int fd)
 {
-    struct flock lock;
-    (void)set_lock(fd, F_OFD_SETLK, F_UNLCK, &lock);
+    (void)take(fd, last, SHX_LOCK_NONE, false);
 }
 
 shx_err

@@ -53,16 +53,14 @@ with_slash(shx_state *state, PyObject *op, PyObject *name)
 /* track=None: the name is our process family's, unless the program keeps its
  * names from the stdlib's tracker. */
 static int
-find_owner(shx_state *state, PyObject *op, const shx_call *call,
-           shx_family **owner)
+find_owner(shx_state *state, const shx_call *call, shx_family **owner)
 {
     *owner = NULL;
     int nobody = call->track != Py_None ? 1 : shx_tracker_is_replaced(state);
     if (nobody != 0) {
         return nobody < 0 ? -1 : 0;
     }
-    PyObject *module = PyType_GetModuleByDef(Py_TYPE(op), &shx_module);
-    return module == NULL ? -1 : shx_family_to_own(module, owner);
+    return shx_family_to_own(owner);
 }
 
 /* mode=, or what a subclass says. */
@@ -88,7 +86,7 @@ create_segment(shx_state *state, PyObject *op, const shx_call *call,
         mode_of(state, op, call, &mode) < 0 ||
         shx_size_as_number(call->size, request.name, name, &request.size) <
             0 ||
-        find_owner(state, op, call, &owner.family) < 0) {
+        find_owner(state, call, &owner.family) < 0) {
         return -1;
     }
     request.mode = (unsigned)mode & 07777u;

@@ -1,141 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* Which family a process is in, and what dead ones have left.
- *
- * A family is known by the effective user and multiprocessing's authkey, the
- * secret that reaches every child by every start method. Both may change, so
- * they are looked at before each create.
- */
+/* Which family a process is in, how its children come to be in it, and what
+ * dead ones have left. What multiprocessing is told is Python's affair:
+ * shmemext_family.py. */
 #include "py/shared_memory/lifetime.h"
+
+#include <errno.h> /* ESTALE */
 
 #include "core/life/sweep.h"
 #include "core/memory/guard.h"
 #include "py/errors.h"
 #include "py/shared_memory/attributes.h"
-
-/* current_process().authkey, by the shorter way that has been the same in all
- * versions. NULL without an exception if it is not there. */
-static PyObject *
-authkey_inside(shx_state *state, PyObject *module)
-{
-    PyObject *config = NULL, *authkey = NULL;
-    PyObject *process = PyObject_GetAttr(module, state->str._current_process);
-    if (process != NULL) {
-        config = PyObject_GetAttr(process, state->str._config);
-    }
-    if (config != NULL && PyDict_CheckExact(config)) {
-        (void)PyDict_GetItemRef(config, state->str.authkey, &authkey);
-    }
-    Py_XDECREF(process);
-    Py_XDECREF(config);
-    if (authkey == NULL) {
-        PyErr_Clear();
-    }
-    return authkey;
-}
-
-static PyObject *
-current_authkey(shx_state *state)
-{
-    PyObject *module = PyImport_GetModule(state->process_module);
-    if (module == NULL && !PyErr_Occurred()) {
-        module = PyImport_Import(state->process_module);
-    }
-    if (module == NULL) {
-        return NULL;
-    }
-    PyObject *authkey = authkey_inside(state, module);
-    if (authkey != NULL) {
-        Py_DECREF(module);
-        return authkey;
-    }
-    PyObject *process =
-        PyObject_CallMethodNoArgs(module, state->str.current_process);
-    Py_DECREF(module);
-    if (process == NULL) {
-        return NULL;
-    }
-    authkey = PyObject_GetAttr(process, state->str.authkey);
-    Py_DECREF(process);
-    return authkey;
-}
-
-/* shmemext._family.family_id(authkey, euid): a str. Text that is not one of
- * ours cannot come of it, but may of a patched one: the core cuts it off. */
-static PyObject *
-id_of(PyObject *authkey, unsigned euid)
-{
-    PyObject *module = PyImport_ImportModule("shmemext._family");
-    if (module == NULL) {
-        return NULL;
-    }
-    PyObject *id = PyObject_CallMethod(module, "family_id", "Ok", authkey,
-                                       (unsigned long)euid);
-    Py_DECREF(module);
-    return id;
-}
-
-/* Joins by id. */
-static int
-join(PyObject *id, shx_family **out)
-{
-    const char *text = PyUnicode_AsUTF8(id);
-    if (text == NULL) {
-        return -1;
-    }
-    shx_err err;
-    bool first = false;
-    Py_BEGIN_ALLOW_THREADS
-    err = shx_family_join(text, out, &first);
-    Py_END_ALLOW_THREADS
-    if (err != 0) {
-        shx_raise(err, NULL);
-        return -1;
-    }
-    if (first) {
-        (void)Py_AtExit(shx_family_leave);
-    }
-    return 0;
-}
-
-static int
-join_by_secret(PyObject *authkey, unsigned euid, shx_family **out)
-{
-    PyObject *id = id_of(authkey, euid);
-    int status = id == NULL ? -1 : join(id, out);
-    Py_XDECREF(id);
-    return status;
-}
-
-static int
-family_of_caller(PyObject *module, shx_family **out)
-{
-    shx_state *state = shx_state_of_module(module);
-    PyObject *authkey = current_authkey(state);
-    if (authkey == NULL) {
-        return -1;
-    }
-    unsigned euid = shx_os_user();
-    shx_family *family = NULL;
-    PyObject *old = NULL;
-    Py_BEGIN_CRITICAL_SECTION(module);
-    if (state->authkey == authkey && state->euid == euid) {
-        family = state->family;
-    }
-    Py_END_CRITICAL_SECTION();
-    int status = family == NULL ? join_by_secret(authkey, euid, &family) : 0;
-    if (status == 0) {
-        Py_BEGIN_CRITICAL_SECTION(module);
-        old = state->authkey;
-        state->authkey = Py_NewRef(authkey);
-        state->euid = euid;
-        state->family = family;
-        Py_END_CRITICAL_SECTION();
-        *out = family;
-    }
-    Py_XDECREF(old);
-    Py_DECREF(authkey);
-    return status;
-}
 
 static PyObject *
 reaper_path(void)
@@ -149,6 +23,33 @@ reaper_path(void)
     return path;
 }
 
+static bool
+is_development_mode(void)
+{
+    PyObject *flags = PySys_GetObject("flags"); /* borrowed: it never goes */
+    PyObject *mode =
+        flags == NULL ? NULL : PyObject_GetAttrString(flags, "dev_mode");
+    bool is = mode == Py_True;
+    Py_XDECREF(mode);
+    PyErr_Clear();
+    return is;
+}
+
+/* That it cannot be given fails no create. */
+static void
+warn_of_no_reaper(shx_err err)
+{
+    if (is_development_mode() &&
+        PyErr_WarnFormat(PyExc_ResourceWarning, 1,
+                         "no reaper waits for the end of this program: %s. "
+                         "Where all of its processes are killed, their "
+                         "shared memory stays until the next sweep, "
+                         "see python -m shmemext gc",
+                         shx_error_text(err)) < 0) {
+        PyErr_WriteUnraisable(NULL);
+    }
+}
+
 static int
 prepare(shx_family *family)
 {
@@ -158,31 +59,144 @@ prepare(shx_family *family)
     PyObject *path = reaper_path();
     const char *reaper = path == NULL ? NULL : PyUnicode_AsUTF8(path);
     if (reaper != NULL) {
+        shx_err err;
         Py_BEGIN_ALLOW_THREADS
-        shx_family_prepare(family, reaper);
+        err = shx_family_prepare(family, reaper);
         Py_END_ALLOW_THREADS
+        if (err != 0) {
+            warn_of_no_reaper(err);
+        }
     }
     Py_XDECREF(path);
     return reaper == NULL ? -1 : 0;
 }
 
 int
-shx_family_to_own(PyObject *module, shx_family **out)
+shx_family_to_own(shx_family **out)
 {
-    return family_of_caller(module, out) < 0 ? -1 : prepare(*out);
+    *out = shx_family_now();
+    if (*out == NULL) {
+        shx_err err;
+        Py_BEGIN_ALLOW_THREADS
+        err = shx_family_own(out);
+        Py_END_ALLOW_THREADS
+        if (err != 0) {
+            shx_raise(err, NULL);
+            return -1;
+        }
+    }
+    return prepare(*out);
 }
 
-PyDoc_STRVAR(join_doc, "_join($module, /)\n--\n\n"
-                       "Join the family of this process.");
+PyDoc_STRVAR(share_doc,
+             "_share($module, /)\n--\n\n"
+             "Return the id of this process's family, which is founded if\n"
+             "there is none, and a descriptor that holds a share of it, for\n"
+             "a program that is about to be started.");
 
 static PyObject *
-lifetime_join(PyObject *module, PyObject *Py_UNUSED(ignored))
+lifetime_share(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 {
-    shx_family *family;
-    if (family_of_caller(module, &family) < 0) {
+    char id[SHX_FAMILY_ID + 1];
+    int fd = -1;
+    shx_err err;
+    Py_BEGIN_ALLOW_THREADS
+    err = shx_family_share(id, &fd);
+    Py_END_ALLOW_THREADS
+    if (err != 0) {
+        return shx_raise(err, NULL);
+    }
+    PyObject *pair = Py_BuildValue("(si)", id, fd);
+    if (pair == NULL) {
+        shx_os_close(fd);
+    }
+    return pair;
+}
+
+PyDoc_STRVAR(enter_doc,
+             "_enter($module, id, fd, /)\n--\n\n"
+             "Be of that family, by a descriptor that holds a share of it,\n"
+             "and close that. Return whether what is created goes to it: not\n"
+             "where its directory is not to be seen from here.");
+
+static PyObject *
+lifetime_enter(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    const char *id;
+    int fd;
+    if (!PyArg_ParseTuple(args, "si:_enter", &id, &fd)) {
         return NULL;
     }
+    if (strlen(id) != SHX_FAMILY_ID) {
+        PyErr_SetString(PyExc_ValueError, "not a family's id");
+        return NULL;
+    }
+    shx_err err;
+    Py_BEGIN_ALLOW_THREADS
+    err = shx_family_enter(id, fd);
+    Py_END_ALLOW_THREADS
+    if (err != 0 && err != ESTALE) {
+        return shx_raise(err, NULL);
+    }
+    return PyBool_FromLong(err == 0);
+}
+
+PyDoc_STRVAR(serve_doc, "_serve($module, /)\n--\n\n"
+                        "This process forks for others, and the families\n"
+                        "of those: its forks found none.");
+
+static PyObject *
+lifetime_serve(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+{
+    shx_family_serve();
     Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(leave_doc,
+             "_leave($module, /)\n--\n\n"
+             "Leave all families, at the end of a process that does not\n"
+             "finalize its interpreter.");
+
+static PyObject *
+lifetime_leave(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+{
+    Py_BEGIN_ALLOW_THREADS
+    shx_family_leave();
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(own_doc, "_own($module, /)\n--\n\n"
+                      "Return the id of this process's family, or None where\n"
+                      "there has been no use for one.");
+
+static PyObject *
+lifetime_own(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+{
+    const shx_family *own = shx_family_now();
+    if (own == NULL) {
+        Py_RETURN_NONE;
+    }
+    return PyUnicode_FromString(shx_family_id(own));
+}
+
+PyDoc_STRVAR(found_doc,
+             "_found($module, /)\n--\n\n"
+             "Found one more family, of this process and its children, and\n"
+             "return its id. It owns what it adopts.");
+
+static PyObject *
+lifetime_found(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+{
+    shx_family *family;
+    shx_err err;
+    Py_BEGIN_ALLOW_THREADS
+    err = shx_family_found(&family);
+    Py_END_ALLOW_THREADS
+    if (err != 0) {
+        return shx_raise(err, NULL);
+    }
+    return PyUnicode_FromString(shx_family_id(family));
 }
 
 /* Collects what a sweep tells, without the GIL: in the system's memory. */
@@ -265,18 +279,23 @@ lifetime_sweep(PyObject *Py_UNUSED(module), PyObject *dry_run)
 
 PyDoc_STRVAR(adopt_doc,
              "_adopt($module, name, family, /)\n--\n\n"
-             "Make a segment's name that of a family, by its id, which this\n"
-             "process joins. The others who own it go on owning it.");
+             "Make a segment's name that of a family, by the id of one that\n"
+             "this process is in. The others who own it go on owning it.");
 
 static PyObject *
 lifetime_adopt(PyObject *Py_UNUSED(module), PyObject *args)
 {
-    PyObject *name, *id;
-    const char *bare;
-    shx_family *family;
-    if (!PyArg_ParseTuple(args, "UU:_adopt", &name, &id) ||
-        shx_bare_name(name, "_adopt", &bare) < 0 || join(id, &family) < 0 ||
-        prepare(family) < 0) {
+    PyObject *name;
+    const char *bare, *id;
+    if (!PyArg_ParseTuple(args, "Us:_adopt", &name, &id) ||
+        shx_bare_name(name, "_adopt", &bare) < 0) {
+        return NULL;
+    }
+    shx_family *family = shx_family_find(id);
+    if (family == NULL) {
+        return shx_raise(ESTALE, name);
+    }
+    if (prepare(family) < 0) {
         return NULL;
     }
     shx_err err;
@@ -311,7 +330,12 @@ lifetime_disown(PyObject *Py_UNUSED(module), PyObject *name)
 static PyMethodDef lifetime_methods[] = {
     {"_adopt", lifetime_adopt, METH_VARARGS, adopt_doc},
     {"_disown", lifetime_disown, METH_O, disown_doc},
-    {"_join", lifetime_join, METH_NOARGS, join_doc},
+    {"_enter", lifetime_enter, METH_VARARGS, enter_doc},
+    {"_found", lifetime_found, METH_NOARGS, found_doc},
+    {"_leave", lifetime_leave, METH_NOARGS, leave_doc},
+    {"_own", lifetime_own, METH_NOARGS, own_doc},
+    {"_serve", lifetime_serve, METH_NOARGS, serve_doc},
+    {"_share", lifetime_share, METH_NOARGS, share_doc},
     {"_sweep", lifetime_sweep, METH_O, sweep_doc},
     {NULL, NULL, 0, NULL},
 };
@@ -319,5 +343,14 @@ static PyMethodDef lifetime_methods[] = {
 int
 shx_lifetime_add(PyObject *module)
 {
+    bool first = false;
+    shx_err err = shx_family_begin(&first);
+    if (err != 0) {
+        shx_raise(err, NULL);
+        return -1;
+    }
+    if (first) {
+        (void)Py_AtExit(shx_family_end);
+    }
     return PyModule_AddFunctions(module, lifetime_methods);
 }
