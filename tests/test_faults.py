@@ -72,6 +72,7 @@ HARMLESS = {
     "strrchr",
     "strstr",
     "strnlen",
+    "strspn",
     "syscall",  # close_range() of the reaper, which has another way
     "sysconf",
     "umask",
