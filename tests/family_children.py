@@ -108,6 +108,11 @@ def sleep_after(function, *args):
     time.sleep(600)
 
 
+def sleep_until_told(file):
+    while not Path(file).exists():
+        time.sleep(0.01)
+
+
 def records(where):
     """From outside: the names in a family's ledgers."""
     found = []

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Who removes a segment's name, and when: csrc/core/life/family.h.
 
-Every program here founds a process family of its own. What a family owns shall be there while any of its processes lives, and gone soon
-after the last one.
+Every program here founds a process family of its own. What a family owns
+shall be there while any of its processes lives, and gone soon after the last
+one.
 """
 
 import contextlib
@@ -12,7 +13,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import pytest
@@ -27,13 +27,13 @@ from family_children import (
     is_alive,
     open_files,
     path,
-    processes,
     reapers,
     sweep,
     there,
     wait_until,
     with_private_shm,
 )
+from programs import Program, ran, reaper_of, session, stay
 
 import shmemext
 
@@ -48,81 +48,6 @@ needs_private_shm = pytest.mark.skipif(
 )
 
 
-class Program:
-    """A running program in a session of its own."""
-
-    def __init__(self, code, *args, before=(), **options):
-        code = "from family_children import *\n" + textwrap.dedent(code)
-        self.process = subprocess.Popen(
-            [*before, sys.executable, "-W", "ignore", "-c", code]
-            + [str(arg) for arg in args],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment(),
-            start_new_session=True,
-            **options,
-        )
-        self.pid = self.process.pid
-        self.lines = iter(self.process.stdout.readline, "")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        self.kill_all()
-        for pipe in (self.process.stdin, self.process.stdout):
-            with contextlib.suppress(OSError):
-                pipe.close()
-        self.process.stderr.close()
-
-    def heard(self):
-        line = next(self.lines, None)
-        assert line is not None, self.process.stderr.read()
-        return line.rstrip("\n")
-
-    def pids(self, count):
-        return [int(self.heard()) for _ in range(count)]
-
-    def go_on(self):
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-
-    def kill_all(self):
-        """The session's processes, all at once. It has not been waited for,
-        or nobody has been given its number since."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
-        self.process.wait()
-
-    def ended(self):
-        """What it says until its end."""
-        out, err = self.process.communicate(timeout=300)
-        assert (self.process.returncode, err) == (0, ""), (out, err)
-        return out.splitlines()
-
-
-def ran(code, *args, **options):
-    with Program(code, *args, **options) as program:
-        return program.ended()
-
-
-def session(pid):
-    """The command lines of a session's processes."""
-    return [command(one) for one, _, sid in processes() if sid == pid]
-
-
-def reaper_of(where):
-    """Its pid: of a program that starts, the name shows a little later."""
-    assert wait_until(lambda: len(reapers(where)) == 1)
-    return reapers(where)[0]
-
-
 @pytest.fixture
 def names(name):
     """Three names that no other test uses, gone afterwards."""
@@ -130,13 +55,6 @@ def names(name):
     yield three
     for one in three:
         path(one).unlink(missing_ok=True)
-
-
-def stay(*names):
-    """Are they all still there, after those that may remove them had time?"""
-    time.sleep(0.15)
-    sweep()
-    return there(*names) == list(names)
 
 
 # --- 1. A name goes when its family is gone, and not before
@@ -654,8 +572,8 @@ def test_who_creates_nothing_leaves_nothing(name, what, end):
     """
     with Program(code, name) as program:
         assert program.heard() == "ready"
-        with open(f"/proc/{program.pid}/maps") as maps:
-            assert ".shmemext-" not in maps.read()
+        maps = Path(f"/proc/{program.pid}/maps").read_text()
+        assert ".shmemext-" not in maps
         program.go_on()
         program.process.wait()
     assert there(name) == [name]
