@@ -130,8 +130,8 @@ wheel: $(VENV)/.release  ## build an sdist, and of it a wheel, into dist/
 sdist-test: wheel build $(VENV)/.test  ## install the sdist elsewhere and run all tests from there
 	SHMEMEXT_SDIST_TESTS=all $(BIN)/python -m pytest tests/release.py -k sdist $(ARGS)
 
-release-test: wheel build $(VENV)/.test  ## what is in dist/: contents, tags, and that it works where it is installed
-	$(BIN)/python -m pytest tests/release.py $(ARGS)
+release-test: wheel build $(VENV)/.test  ## what is in dist/: contents, tags, and that it works where it is installed, and frozen
+	$(BIN)/python -m pytest tests/release.py tests/frozen.py $(ARGS)
 
 clean:  ## remove what was built
 	rm -rf build dist *.egg-info $(VENV) .venv-address-* .venv-thread-* .mypy_cache .ruff_cache .hypothesis

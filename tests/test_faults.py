@@ -51,6 +51,7 @@ HARMLESS = {
     "memcpy",
     "memmove",
     "memset",
+    "posix_spawnattr_destroy",
     "pthread_mutex_lock",
     "pthread_mutex_unlock",
     "pthread_sigmask",

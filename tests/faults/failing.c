@@ -225,6 +225,7 @@ MINUS_ONE(waitpid)
 MINUS_ONE(prctl)
 MINUS_ONE(memfd_create)
 MINUS_ONE(clone)
+MINUS_ONE(fork)
 MINUS_ONE(execve)
 MINUS_ONE(setsid)
 MINUS_ONE(getrandom)
@@ -247,6 +248,8 @@ NOTHING(reallocarray)
 
 THE_ERROR(posix_spawn)
 THE_ERROR(posix_spawnp)
+THE_ERROR(posix_spawnattr_init)
+THE_ERROR(posix_spawnattr_setflags)
 
 int
 pthread_mutex_lock(void *mutex)
