@@ -2,8 +2,8 @@
 """install() for those who have not imported shmemext, .pth files first.
 
 Nothing is imported here, and nothing of shmemext before somebody imports
-multiprocessing.shared_memory, or starts a child that may. Until then this module waits in sys.meta_path
-for the modules in which something is to be put.
+multiprocessing.shared_memory, or starts a child that may. Until then this
+module waits in sys.meta_path for the modules in which something is to be put.
 """
 
 import sys
