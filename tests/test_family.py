@@ -73,6 +73,14 @@ def late(code, *args, **options):
 
 
 @pytest.fixture
+def names(name):
+    two = [f"{name}-{letter}" for letter in "ab"]
+    yield two
+    for one in two:
+        path(one).unlink(missing_ok=True)
+
+
+@pytest.fixture
 def pids():
     """Of processes that outlive their program: killed in the end."""
     kept = []
@@ -324,6 +332,52 @@ def test_other_process_objects(name):
     """
     ran(code, name)
     assert gone(name, f"{name}-2")
+
+
+@every_method
+def test_two_programs_with_one_authkey(both, method, names):
+    """A fixed one, as managers on several machines have it. They are two all
+    the same: the end of the one is not that of the other's names. With the
+    standard library it is not, either."""
+    code = """
+        module, method, name = sys.argv[1:]
+        multiprocessing.current_process().authkey = b"abracadabra"
+        kind = importlib.import_module(module).SharedMemory
+        shm = kind(name, create=True, size=1)
+        child = started(method, late_children.sleep_on)
+        say("made")
+        time.sleep(600)
+    """
+    arguments = both.__name__, method
+    with late(code, *arguments, names[0]) as one:
+        told = {one.heard(), one.heard()}
+        assert "made" in told
+        with late(code, *arguments, names[1]) as other:
+            assert "made" in {other.heard(), other.heard()}
+            os.kill(other.pid, signal.SIGKILL)
+            assert stay(names[0])
+        if both.__name__.startswith("shmemext"):
+            assert gone(names[1])
+        assert stay(names[0])
+
+
+@needs_root
+def test_service_that_drops_its_privileges():
+    """It imports as root, and creates as somebody else: nothing of root's is
+    left, not even for a moment."""
+    before = set(DEV_SHM.glob(f"{FAMILY}*"))
+    code = """
+        os.setgid(65534)
+        os.setuid(65534)
+        create(sys.argv[1])
+        say(directory().stat().st_uid, directory())
+    """
+    (said,) = ran(code, f"shmemext-test-dropped-{os.getpid()}")
+    uid, where = said.split()
+    assert uid == "65534"
+    assert not there(where)
+    mine = {w for w in set(DEV_SHM.glob(f"{FAMILY}*")) - before if is_alive(w)}
+    assert not [w for w in mine if w.stat().st_uid == 65534]
 
 
 # --- Fork servers

@@ -151,6 +151,11 @@ def test_failing_call_of_the_first_create(preload, code, name):
     assert 5 < k < 199
 
 
+def test_family_whose_directory_is_there_already(preload):
+    """Another one is drawn."""
+    assert len(run("squatted.py", **preload).strip()) == 32
+
+
 def test_wait_for_a_name_works_without_inotify(preload, name):
     """Whichever call fails: the name comes, or the error is that one."""
     seen = run("waiting.py", name, **preload).split()
