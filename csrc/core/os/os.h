@@ -271,6 +271,11 @@ shx_err shx_os_visit(int directory, shx_visitor visit, void *context);
  * program as we do. */
 shx_err shx_os_start_detached(const char *program, const char *argument);
 
+/* Returns when the last one so started is a program of its own. Before, it has
+ * all that we have: killed meanwhile, our locks and mappings would outlive us.
+ * Costs nothing where there is none. */
+void shx_os_await_started(void);
+
 /* Called by that program: ends every tie to whoever started it, terminal,
  * pipes, files, directory, umask, signals. */
 shx_err shx_os_detach(void);

@@ -11,22 +11,30 @@
  * SIGCHLD is sent and no wait() of the application can see it. The program's
  * own process runs beside us until its execve(): what it needs until then is
  * never unmapped. It writes nothing, not even errno as long as that succeeds.
+ *
+ * Until then it shares what we have mapped, too: killed in that moment, we
+ * would seem to live on. So who has something to be missed waits: the kernel
+ * sets a word to 0, and wakes who waits for that, when a process leaves the
+ * memory that it shares.
  */
 #define _GNU_SOURCE
 
 #include "core/os/os.h"
 
 #include <errno.h>
-#include <fcntl.h>     /* open */
-#include <limits.h>    /* PATH_MAX */
-#include <sched.h>     /* clone */
-#include <signal.h>    /* sigfillset, pthread_sigmask */
-#include <string.h>    /* memcmp, memcpy, strlen */
-#include <sys/mman.h>  /* mmap: the stacks */
-#include <sys/prctl.h> /* PR_GET_CHILD_SUBREAPER */
-#include <sys/stat.h>  /* umask */
-#include <sys/wait.h>  /* waitpid, __WALL */
-#include <unistd.h>    /* access, dup2, execve, readlink, setsid, syscall */
+#include <fcntl.h>  /* open */
+#include <limits.h> /* PATH_MAX */
+#include <linux/futex.h>
+#include <sched.h>  /* clone */
+#include <signal.h> /* sigfillset, pthread_sigmask */
+#include <stdatomic.h>
+#include <string.h>      /* memcmp, memcpy, strlen */
+#include <sys/mman.h>    /* mmap: the stacks */
+#include <sys/prctl.h>   /* PR_GET_CHILD_SUBREAPER */
+#include <sys/stat.h>    /* umask */
+#include <sys/syscall.h> /* SYS_futex */
+#include <sys/wait.h>    /* waitpid, __WALL */
+#include <unistd.h>      /* access, dup2, execve, readlink, setsid, syscall */
 
 enum { STACK = 16 << 10 };
 
@@ -38,9 +46,14 @@ typedef struct {
     char program[PATH_MAX];
     char argument[PATH_MAX];
     int error;
+    pid_t starter;       /* a forked child has a copy of all this */
+    _Atomic(int) beside; /* 0: the program's process has left our memory */
     _Alignas(16) char between[STACK];
     _Alignas(16) char last[STACK]; /* the program's, before it is one */
 } start;
+
+/* The last one, while it may be beside us. */
+static _Atomic(start *) started;
 
 /* What runs on the stacks below leaves no marks in a sanitizer's shadow: the
  * addresses are other memory's afterwards. */
@@ -61,7 +74,9 @@ run_between(void *context)
 {
     start *self = context;
     (void)setsid(); /* for both, so that killpg() of ours never finds them */
-    if (clone(run_program, self->last + STACK, CLONE_VM, self) < 0) {
+    atomic_store(&self->beside, 1);
+    if (clone(run_program, self->last + STACK, CLONE_VM | CLONE_CHILD_CLEARTID,
+              self, NULL, NULL, &self->beside) < 0) {
         self->error = errno;
     }
     return 0;
@@ -103,6 +118,7 @@ shx_os_start_detached(const char *program, const char *argument)
     }
     memcpy(self->program, program, strlen(program) + 1);
     memcpy(self->argument, argument, strlen(argument) + 1);
+    self->starter = getpid();
     sigset_t all, before;
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -115,7 +131,28 @@ shx_os_start_detached(const char *program, const char *argument)
     if (err != 0) {
         (void)munmap(self, sizeof *self);
     }
+    else {
+        atomic_store(&started, self);
+    }
     return err;
+}
+
+/* A program that cannot be read, from a disk that is gone, is not waited for
+ * for ever. One waiter is woken: others look again. */
+void
+shx_os_await_started(void)
+{
+    const struct timespec moment = {.tv_nsec = 1000000};
+    start *self = atomic_load(&started);
+    if (self == NULL) {
+        return;
+    }
+    if (self->starter == getpid()) {
+        for (int i = 0; i < 1000 && atomic_load(&self->beside) != 0; i++) {
+            (void)syscall(SYS_futex, &self->beside, FUTEX_WAIT, 1, &moment);
+        }
+    }
+    (void)atomic_compare_exchange_strong(&started, &self, NULL);
 }
 
 shx_err

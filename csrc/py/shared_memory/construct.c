@@ -104,6 +104,7 @@ create_segment(shx_state *state, PyObject *op, const shx_call *call,
     PyThreadState *saved = PyEval_SaveThread();
     request.space.context = &saved;
     shx_err err = shx_segment_create(&request, &out->mapping->segment);
+    shx_os_await_started(); /* the reaper: it has work to miss now */
     PyEval_RestoreThread(saved);
     if (err == EEXIST && (call->name == Py_None || call->may_exist)) {
         return 1;
