@@ -216,6 +216,10 @@ shx_lock shx_os_used(int fd);
  * has. Anything else: the system does not tell. */
 shx_err shx_os_is_idle(int fd);
 
+/* The same of those who may write; `fd` is for reading only. So those who ask
+ * at the same time do not take each other for one. */
+shx_err shx_os_is_unwritten(int fd);
+
 /* Those who lengthen a file share a lock, and who gives back what lies beyond
  * its end has it alone. Nobody waits. EAGAIN: not now. EBUSY: somebody has
  * locked all of the file, see lockf(3), and nobody can have it alone; flock(2)

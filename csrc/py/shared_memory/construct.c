@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h> /* O_RDWR */
 
+#include "core/life/corpse.h"
 #include "core/name.h"
 #include "py/shared_memory/arguments.h"
 #include "py/shared_memory/attributes.h"
@@ -104,6 +105,10 @@ create_segment(shx_state *state, PyObject *op, const shx_call *call,
     PyThreadState *saved = PyEval_SaveThread();
     request.space.context = &saved;
     shx_err err = shx_segment_create(&request, &out->mapping->segment);
+    if (err == EEXIST && !request.is_random &&
+        shx_corpse_remove(request.name)) {
+        err = shx_segment_create(&request, &out->mapping->segment);
+    }
     shx_os_await_started(); /* the reaper: it has work to miss now */
     PyEval_RestoreThread(saved);
     if (err == EEXIST && (call->name == Py_None || call->may_exist)) {
