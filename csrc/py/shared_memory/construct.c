@@ -29,6 +29,7 @@ typedef struct {
     bool created;
     bool drawn; /* under a name that was drawn by chance */
     bool unreserved;
+    bool wary; /* takes another's memory only if it would share its own */
 } opened;
 
 /* "/" + name, as the stdlib writes it. New reference. */
@@ -91,6 +92,7 @@ create_segment(shx_state *state, PyObject *op, const shx_call *call,
         return -1;
     }
     request.mode = (unsigned)mode & 07777u;
+    out->wary = (mode & 077) == 0;
     request.space.reserve = reserve;
     request.may_exist = call->may_exist;
     request.is_random = call->name == Py_None;
@@ -151,7 +153,9 @@ static int
 attach_segment(const shx_call *call, int flags, PyObject *name, opened *out)
 {
     shx_segment *segment = &out->mapping->segment;
-    shx_attach request = {.flags = flags, .readonly = call->is_readonly};
+    shx_attach request = {.flags = flags,
+                          .readonly = call->is_readonly,
+                          .wary = call->may_exist && out->wary};
     if (shx_bare_name(name, "shm_open", &request.name) < 0) {
         return -1;
     }
