@@ -595,3 +595,101 @@ def test_waiters_and_creators_at_once(name):
         shm.unlink()
         shm.close()
     assert not errors, errors
+
+
+# --- timeout, and a time.sleep() of the program's own
+
+
+@pytest.fixture
+def sleeps(monkeypatch):
+    """What time.sleep() was asked for; it sleeps, after a function that may
+    be put into it."""
+    asked = []
+    asked_before = []
+    sleep = time.sleep
+
+    def patched(seconds):
+        asked.append(seconds)
+        for function in asked_before:
+            function()
+        sleep(seconds)
+
+    monkeypatch.setattr(time, "sleep", patched)
+    return asked, asked_before
+
+
+def test_wait_is_by_the_sleep_that_a_program_has_put_there(name, sleeps):
+    asked, first = sleeps
+    made = []
+
+    def create():
+        if len(asked) == 5:
+            made.append(SharedMemory(name, create=True, size=100))
+
+    first.append(create)
+    before = descriptors()
+    with SharedMemory(name, timeout=PATIENT) as shm:
+        assert shm.size == 100
+    assert asked[:5] == [0.001, 0.002, 0.004, 0.008, 0.016]
+    assert len(asked) == 5
+    assert descriptors() == before
+    made[0].unlink()
+    made[0].close()
+
+
+def test_patched_wait_ends_when_its_time_is_over(name, sleeps):
+    asked, _ = sleeps
+    start = time.monotonic()
+    with pytest.raises(FileNotFoundError):
+        SharedMemory(name, timeout=0.2)
+    assert time.monotonic() - start >= 0.2
+    assert max(asked) <= 0.032
+    assert sum(asked) <= 0.2
+
+
+def test_exception_of_a_patched_sleep_ends_the_wait(name, sleeps):
+    _, first = sleeps
+    before = descriptors()
+
+    def stop():
+        raise KeyError("enough")
+
+    first.append(stop)
+    with pytest.raises(KeyError, match="enough"):
+        SharedMemory(name, timeout=PATIENT)
+    assert descriptors() == before
+
+
+def test_patched_sleep_that_goes_while_it_sleeps(name, sleeps):
+    """No reference to it is left but ours."""
+    asked, first = sleeps
+    first.append(lambda: setattr(time, "sleep", None))
+    with pytest.raises(FileNotFoundError):
+        SharedMemory(name, timeout=0.01)
+    assert asked
+
+
+def test_name_that_is_there_needs_no_sleep(name, sleeps):
+    with SharedMemory(name, create=True, size=100) as shm:
+        SharedMemory(name, timeout=PATIENT).close()
+        shm.unlink()
+    assert not sleeps[0]
+
+
+@pytest.mark.parametrize("broken", ["time.sleep", "sys.modules['time']"])
+def test_time_that_is_broken(name, broken):
+    """Nothing hangs, and nothing crashes."""
+    python(
+        f"""
+import sys, time
+from shmemext import SharedMemory
+keep = time.sleep
+del {broken}
+sys.modules.setdefault("time", None)
+try:
+    SharedMemory(sys.argv[1], timeout=0.01)
+except (FileNotFoundError, AttributeError, ImportError) as error:
+    print(type(error).__name__)
+""",
+        name,
+    )

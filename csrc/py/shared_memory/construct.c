@@ -21,6 +21,7 @@
 #include "py/shared_memory/object.h"
 #include "py/shared_memory/tracker.h"
 #include "py/shared_memory/unlink.h"
+#include "py/shared_memory/waiting.h"
 
 /* What a construction has got hold of. */
 typedef struct {
@@ -126,27 +127,6 @@ create_segment(shx_state *state, PyObject *op, const shx_call *call,
     return 0;
 }
 
-/* Without the GIL; with a timeout, for as long. */
-static shx_err
-attach_or_wait(shx_attach *request, double timeout, shx_segment *segment)
-{
-    struct timespec end;
-    shx_os_now(&end);
-    time_t seconds = (time_t)timeout;
-    end.tv_sec += seconds;
-    end.tv_nsec += (long)((timeout - (double)seconds) * 1e9);
-    if (end.tv_nsec >= 1000000000) {
-        end.tv_nsec -= 1000000000;
-        end.tv_sec++;
-    }
-    shx_space space = {.poll = shx_poll_signals};
-    PyThreadState *saved = PyEval_SaveThread();
-    space.context = &saved;
-    shx_err err = shx_segment_await(request, &end, &space, segment);
-    PyEval_RestoreThread(saved);
-    return err;
-}
-
 /* 1: the name is taken, and that is no error; or it is gone, if it only might
  * be there. */
 static int
@@ -161,7 +141,7 @@ attach_segment(const shx_call *call, int flags, PyObject *name, opened *out)
     }
     shx_err err;
     if (call->seconds > 0) {
-        err = attach_or_wait(&request, call->seconds, segment);
+        err = shx_attach_or_wait(&request, call->seconds, segment);
     }
     else {
         Py_BEGIN_ALLOW_THREADS
