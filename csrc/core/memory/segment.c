@@ -158,6 +158,12 @@ shx_segment_map(int fd, const shx_file *file, bool writable, shx_segment *out)
     return err;
 }
 
+static bool
+is_strangers(const shx_file *file)
+{
+    return file->user != 0 && file->user != shx_os_user();
+}
+
 shx_err
 shx_segment_attach(shx_attach *request, shx_segment *out)
 {
@@ -170,6 +176,10 @@ shx_segment_attach(shx_attach *request, shx_segment *out)
         return err;
     }
     err = shx_os_inspect(fd, &file);
+    if (err == 0 && request->wary && is_strangers(&file)) {
+        request->step = SHX_STEP_TRUST;
+        err = EACCES;
+    }
     if (err == 0) {
         request->step = file.regular ? SHX_STEP_MAP : SHX_STEP_OPEN;
         err = shx_segment_map(fd, &file, !request->readonly, out);

@@ -51,6 +51,7 @@ shx_segment_span(const shx_segment *segment)
 /* Which step failed: the same errno means different things in each. */
 typedef enum {
     SHX_STEP_OPEN,
+    SHX_STEP_TRUST,
     SHX_STEP_MAP,
     SHX_STEP_RESERVE,
     SHX_STEP_PUBLISH,
@@ -78,6 +79,7 @@ typedef struct {
     const char *name;
     int flags;     /* open(2)'s as a subclass may give them: see below */
     bool readonly; /* map it for reading only */
+    bool wary;     /* EACCES for what is neither this user's nor root's */
     shx_step step; /* out: where it failed */
 } shx_attach;
 

@@ -9,9 +9,12 @@
  * Both clones share our memory, each on a stack of its own. The one in between
  * stops us until it is gone, as vfork(2) does; it has no exit signal, so no
  * SIGCHLD is sent and no wait() of the application can see it. The program's
- * own process runs beside us until its execve(), which takes as long as all
- * of a first create: what it needs until then is never unmapped. It writes
- * nothing, not even errno as long as that succeeds.
+ * own process runs beside us until its execve(): what it needs until then
+ * stays mapped. It writes nothing, not even errno as long as that succeeds.
+ *
+ * Until then it shares all that we have mapped, too: killed in that moment, we
+ * would seem to live on. So it is waited for: the kernel sets a word to 0, and
+ * wakes who waits for that, when a process leaves the memory that it shares.
  *
  * Some seccomp filters, and qemu where it emulates one program, refuse a
  * child without that signal. There the program is spawned as any child is, as
@@ -30,17 +33,20 @@
 #include "core/os/os.h"
 
 #include <errno.h>
-#include <fcntl.h>     /* open */
-#include <limits.h>    /* PATH_MAX */
-#include <sched.h>     /* clone */
-#include <signal.h>    /* sigfillset, pthread_sigmask */
-#include <spawn.h>     /* posix_spawn */
-#include <string.h>    /* memcmp, memcpy, strlen */
-#include <sys/mman.h>  /* mmap: the stacks */
-#include <sys/prctl.h> /* PR_GET_CHILD_SUBREAPER */
-#include <sys/stat.h>  /* umask, lstat */
-#include <sys/wait.h>  /* waitpid, __WALL */
-#include <unistd.h>    /* access, dup2, execve, readlink, setsid, syscall */
+#include <fcntl.h>  /* open */
+#include <limits.h> /* PATH_MAX */
+#include <linux/futex.h>
+#include <sched.h>  /* clone */
+#include <signal.h> /* sigfillset, pthread_sigmask */
+#include <spawn.h>  /* posix_spawn */
+#include <stdatomic.h>
+#include <string.h>      /* memcmp, memcpy, strlen */
+#include <sys/mman.h>    /* mmap: the stacks */
+#include <sys/prctl.h>   /* PR_GET_CHILD_SUBREAPER */
+#include <sys/stat.h>    /* umask, lstat */
+#include <sys/syscall.h> /* SYS_futex */
+#include <sys/wait.h>    /* waitpid, __WALL */
+#include <unistd.h>      /* access, dup2, execve, readlink, setsid, syscall */
 
 enum { STACK = 16 << 10 };
 
@@ -52,6 +58,7 @@ typedef struct {
     char program[PATH_MAX];
     char argument[PATH_MAX];
     int error;
+    _Atomic(int) beside; /* 0: the program's process has left our memory */
     _Alignas(16) char between[STACK];
     _Alignas(16) char last[STACK]; /* the program's, before it is one */
 } start;
@@ -76,10 +83,24 @@ run_between(void *context)
 {
     start *self = context;
     (void)setsid(); /* for both, so that killpg() of ours never finds them */
-    if (clone(run_program, self->last + STACK, CLONE_VM, self) < 0) {
+    atomic_store(&self->beside, 1);
+    if (clone(run_program, self->last + STACK, CLONE_VM | CLONE_CHILD_CLEARTID,
+              self, NULL, NULL, &self->beside) < 0) {
+        atomic_store(&self->beside, 0);
         self->error = errno;
     }
     return 0;
+}
+
+/* A program that cannot be read, from a disk that is gone, is not waited for
+ * for ever. */
+static void
+await_departure(start *self)
+{
+    const struct timespec moment = {.tv_nsec = 1000000};
+    for (int i = 0; i < 1000 && atomic_load(&self->beside) != 0; i++) {
+        (void)syscall(SYS_futex, &self->beside, FUTEX_WAIT, 1, &moment);
+    }
 }
 
 static shx_err
@@ -100,7 +121,8 @@ start_by_clone(const char *program, const char *argument)
     shx_err err = child < 0 ? errno : self->error;
     while (child > 0 && waitpid(child, NULL, __WALL) < 0 && errno == EINTR) {
     }
-    if (err != 0) {
+    await_departure(self);
+    if (atomic_load(&self->beside) == 0) {
         (void)munmap(self, sizeof *self);
     }
     return err;
