@@ -135,6 +135,18 @@ look(const char *name)
 }
 
 bool
+shx_corpse_is_alive(const char *name)
+{
+    int fd;
+    if (shx_os_open(name, O_RDONLY, &fd) != 0) {
+        return false;
+    }
+    shx_err err = shx_os_is_unwritten(fd);
+    shx_os_close(fd);
+    return err == EAGAIN;
+}
+
+bool
 shx_corpse_remove(const char *name)
 {
     const struct timespec moment = {.tv_nsec = 100000};

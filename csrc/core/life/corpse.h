@@ -19,6 +19,10 @@
 
 #include <stdbool.h>
 
+/* Has somebody the name's memory for writing, so that it is no corpse? Who
+ * expects that asks this first, and has all that there is to know. */
+bool shx_corpse_is_alive(const char *name);
+
 /* For who has just found the name taken. True: it was a corpse's, or is
  * nobody's, and may be tried once more. Where a sweep is at work on it, waits
  * for that, a second at most. */

@@ -77,6 +77,21 @@ mode_of(shx_state *state, PyObject *op, const shx_call *call, int *mode)
     return *mode == -1 && PyErr_Occurred() ? -1 : shx_check_mode(*mode);
 }
 
+/* A name that only the dead have is free. */
+static shx_err
+create_or_replace(shx_create *request, shx_segment *out)
+{
+    if (request->may_exist && shx_corpse_is_alive(request->name)) {
+        return EEXIST;
+    }
+    shx_err err = shx_segment_create(request, out);
+    if (err == EEXIST && !request->is_random &&
+        shx_corpse_remove(request->name)) {
+        err = shx_segment_create(request, out);
+    }
+    return err;
+}
+
 /* 1: the name is taken, and that is no error. */
 static int
 create_segment(shx_state *state, PyObject *op, const shx_call *call,
@@ -107,11 +122,7 @@ create_segment(shx_state *state, PyObject *op, const shx_call *call,
     }
     PyThreadState *saved = PyEval_SaveThread();
     request.space.context = &saved;
-    shx_err err = shx_segment_create(&request, &out->mapping->segment);
-    if (err == EEXIST && !request.is_random &&
-        shx_corpse_remove(request.name)) {
-        err = shx_segment_create(&request, &out->mapping->segment);
-    }
+    shx_err err = create_or_replace(&request, &out->mapping->segment);
     PyEval_RestoreThread(saved);
     if (err == EEXIST && (call->name == Py_None || call->may_exist)) {
         return 1;
