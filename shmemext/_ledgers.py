@@ -104,7 +104,7 @@ class Families:
     ) -> None:
         with _opened(path, os.O_DIRECTORY) as directory:
             status = os.fstat(directory)
-            owned = {}
+            owned: dict[tuple[str, int], None] = {}
             for name, inode in self._records(directory, status.st_uid):
                 # What another user's family claims need not be true. When the
                 # file was born, os.stat() does not say: the sweep, which

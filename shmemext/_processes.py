@@ -65,13 +65,12 @@ class Users:
         # As the maps have it, between blanks.
         major, minor = os.major(device), os.minor(device)
         self._mark = b" %02x:%02x " % (major, minor)
-        try:
-            listed = {pid for pid in os.listdir(_PROC) if pid.isdecimal()}
-        except OSError:
-            listed = set()
-        for pid in listed:
-            self._look_into(_PROC / pid)
-        if _hides_some(listed):
+        listed = []
+        with suppress(OSError):
+            listed = [one for one in _PROC.iterdir() if one.name.isdecimal()]
+        for process in listed:
+            self._look_into(process)
+        if _hides_some({process.name for process in listed}):
             self.hidden += 1
 
     def of(self, inode: int) -> tuple[Process, ...]:

@@ -64,10 +64,10 @@ class Segment:
     """What it is, and who removes it.
 
     tracked: its family does. users: the last process that uses it does, its
-    family where that one was killed. untracked: somebody has to call unlink(), or a
-    tracker of the stdlib does. stdlib: the same, under a name that
-    multiprocessing makes up. semaphore: it is one, of sem_open(3). unknown:
-    another user's, and so are the ledgers that would say."""
+    family where that one was killed. untracked: somebody has to call
+    unlink(), or a tracker of the stdlib does. stdlib: the same, under a name
+    that multiprocessing makes up. semaphore: it is one, of sem_open(3).
+    unknown: another user's, and so are the ledgers that would say."""
     family: Family | None
     """Who owns it, where kind is "tracked" or "users"."""
     processes: tuple[Process, ...]
