@@ -166,6 +166,11 @@ def is_dead(family):
         return lock_type(lock) != fcntl.F_RDLCK
 
 
+def record(inode, name):
+    """A ledger's, of a file of which nobody knows when it was born."""
+    return struct.pack("=QQ256s", inode, 0, os.fsencode(name))
+
+
 # struct flock: its type, and all of the file.
 _FLOCK = struct.Struct("hhqqi4x")
 

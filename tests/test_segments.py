@@ -6,7 +6,6 @@ import fcntl
 import json
 import os
 import pickle
-import struct
 import sys
 import time
 import types
@@ -264,9 +263,7 @@ def ledger(machine, *records, uid=None, mode=0o700, tail=b"", lock=True):
     directory.chmod(mode)
     if lock:
         (directory / ".lock").touch()
-    content = b"".join(
-        struct.pack("=QQ256s", inode, 0, name) for inode, name in records
-    )
+    content = b"".join(machines.record(*one) for one in records)
     (directory / "l0123456789abcdef").write_bytes(content + tail)
     if uid is not None:
         os.chown(directory, uid, uid)

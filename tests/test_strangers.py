@@ -8,11 +8,10 @@ import json
 import os
 import shutil
 import socket
-import struct
 
 import machine as machines
 import pytest
-from machine import NOBODY
+from machine import NOBODY, record
 
 SELF = "a" * 32  # the viewer's dead family
 BAD = "b" * 32
@@ -111,10 +110,7 @@ def family(machine, id, *names):
     directory.mkdir(mode=0o700)
     (directory / ".lock").touch()
     records = [
-        struct.pack(
-            "=QQ256s", (machine.shm / name).stat().st_ino, 0, name.encode()
-        )
-        for name in names
+        record((machine.shm / name).stat().st_ino, name) for name in names
     ]
     (directory / LEDGER).write_bytes(b"".join(records))
     return directory
@@ -172,7 +168,7 @@ def make_socket(path):
 def sparse(size):
     def make(path):
         with path.open("wb") as file:
-            file.write(struct.pack("=QQ256s", 1, 0, b"dead"))
+            file.write(record(1, "dead"))
             file.truncate(size)
 
     return make
@@ -195,15 +191,15 @@ def full_ledgers(directory):
     """Everything in it is about names that are there, or never were."""
     shm = directory.parent
     inode = (shm / "kept").stat().st_ino
-    records = struct.pack("=QQ256s", inode, 0, b"nothing") * 256
-    records += struct.pack("=QQ256s", inode + 999, 0, b"kept") * 256
+    records = record(inode, "nothing") * 256
+    records += record(inode + 999, "kept") * 256
     for i in range(200):
         (directory / f"l{i:016x}").write_bytes(records)
 
 
 def odd_bytes(directory):
-    record = struct.pack("=QQ256s", 1, 2, bytes(range(255, -1, -1)))
-    (directory / LEDGER).write_bytes(record * 3 + b"\xff" * 271)
+    odd = record(1, bytes(range(255, -1, -1)))
+    (directory / LEDGER).write_bytes(odd * 3 + b"\xff" * 271)
 
 
 def odd_files(directory):
