@@ -38,12 +38,12 @@ def print_table(found: Survey) -> None:
 
 
 def _of_families(found: Survey) -> Iterator[str]:
-    """Those that nobody will clear up after."""
+    """This user's that nobody will clear up after."""
     families = {one.family for one in found.segments if one.family is not None}
     ids = sorted(
         family.id[:8]
         for family in families
-        if family.alive and not family.reaper
+        if family.alive and not family.reaper and family.uid == os.geteuid()
     )
     if ids:
         yield f"no reaper for {some(ids)}: {NO_REAPER}"

@@ -33,35 +33,51 @@ def run(*arguments):
         status = main(arguments)
     return [list(arguments), status, out.getvalue(), err.getvalue()]
 
-def without_age(text):
-    different = ('"age"', '"inode"', '"changed"', '"hidden_processes"')
+def told(*arguments):
+    status, out, err = run(*arguments)[1:]
+    return [status, ours(out), ours(err)]
+
+# Without what is of the planted families, and without the sum.
+def ours(text):
     return [
         line for line in text.splitlines()
-        if not line.strip().startswith(different)
+        if "theirs" not in line and " given back" not in line
+        and "no reaper for" not in line  # where it cannot be seen to be dead
     ]
+
+# What does not differ from one run to the next.
+def exact(one):
+    different = ("age", "inode", "changed", "hidden_processes")
+    return {key: one[key] for key in one if key not in different}
 
 def look():
     ls = run("ls", "--json")
+    there = json.loads(ls[2])
     info = run("info", "--json", "dead")
-    table = run("ls")
+    table = told("ls")
     return [
-        ls[:2], without_age(ls[2]), ls[3],
-        info[:2], without_age(info[2]), info[3],
-        table[1], len(table[2].splitlines()), table[3],
+        ls[1], ls[3],
+        [exact(s) for s in there["segments"] if "theirs" not in s["name"]],
+        there["other_versions"],
+        info[1], exact(json.loads(info[2])), info[3],
+        table[0], [line.split()[0] for line in table[1]], table[2],
         run("rm", "no-such-name"),
-        run("gc", "--dry-run"),
-        run("gc", "--orphans", "--unused", "--dry-run"),
-        [[s.name, s.kind] for s in shmemext.segments()],
+        told("gc", "--dry-run"),
+        told("gc", "--orphans", "--unused", "--dry-run"),
+        [[s.name, s.kind]
+         for s in shmemext.segments() if "theirs" not in s.name],
         [[c.name, c.reason, str(c.error)]
-         for c in shmemext.collect(dry_run=True, orphans=True, unused=True)],
+         for c in shmemext.collect(dry_run=True, orphans=True, unused=True)
+         if "theirs" not in c.name],
     ]
 
 def remove():
     return [
         run("rm", "kept"),
-        [[c.name, c.reason, str(c.error)] for c in shmemext.collect()],
-        run("gc", "--orphans", "--yes"),
-        [s.name for s in shmemext.segments()],
+        [[c.name, c.reason, str(c.error)]
+         for c in shmemext.collect() if "theirs" not in c.name],
+        told("gc", "--orphans", "--yes"),
+        [s.name for s in shmemext.segments() if "theirs" not in s.name],
     ]
 
 print(json.dumps([look(), remove()]))
@@ -130,7 +146,9 @@ def told(who, *plants):
     own_all(family(machine, SELF, "dead"), viewer or 0)
     planted = set()
     for i, plant in enumerate(plants):
-        directory = family(machine, f"{i:02}{BAD[2:]}")
+        name = f"theirs-{i}"
+        machine.file(name, uid=owner)
+        directory = family(machine, f"{i:02}{BAD[2:]}", name)
         planted.add(directory.name)
         plant(directory)
         if is_folder(directory):
@@ -138,8 +156,12 @@ def told(who, *plants):
         else:
             os.lchown(directory, owner, owner)
     done = machine.run("-c", LOOK, user=viewer)
-    left = {path.name for path in machine.shm.iterdir()}
-    return json.loads(done.stdout), left - planted
+    left = {
+        path.name
+        for path in machine.shm.iterdir()
+        if "theirs" not in path.name and path.name not in planted
+    }
+    return json.loads(done.stdout), left
 
 
 # --- what is planted
@@ -262,7 +284,7 @@ def test_what_is_told_is_what_is_there(who):
     assert ["orphan", "orphan", "None"] in looked[-1]
     assert removed[0][:2] == [["rm", "kept"], 0]
     assert removed[1] == [["dead", "dead family", "None"]]
-    assert "removed orphan" in removed[2][2]
+    assert "removed orphan" in removed[2][1][0]
     assert removed[3] == []
 
 
@@ -285,8 +307,8 @@ def test_what_may_not_be_read(who, what):
         directory = f".shmemext-2-00{BAD[2:]}"
         error = f"[Errno 13] Permission denied: '{directory}'"
         assert removed[1][0] == [directory, "dead family", error]
-        assert removed[2][1] == 1
-        assert f"{directory}: Permission denied" in removed[2][3]
+        assert removed[2][0] == 1
+        assert f"{directory}: Permission denied" in removed[2][2][0]
     assert left == {"orphan"}
 
 
