@@ -14,15 +14,17 @@ from . import lifetime
 from ._ledgers import FAMILY_PREFIX
 from ._table import print_table
 from ._text import (
+    NO_REAPER,
     age,
     duration,
     human,
     name_count,
+    of_other_versions,
     open_in,
     printable,
     process_name,
 )
-from .lifetime import Collected, Segment, Survey
+from .lifetime import Collected, Family, Segment, Survey
 
 OK, FAILED, USAGE = 0, 1, 2
 
@@ -73,6 +75,7 @@ def list_segments(options: argparse.Namespace) -> int:
                 "segments": [_as_json(one) for one in found.segments],
                 "deleted": [asdict(one) for one in found.deleted],
                 "hidden_processes": found.hidden,
+                "other_versions": found.other_versions,
             }
         )
         return OK
@@ -99,11 +102,6 @@ def show(options: argparse.Namespace) -> int:
 
 
 def _fields(segment: Segment, found: Survey) -> dict[str, str]:
-    family = "-"
-    if segment.family is not None:
-        state = "alive" if segment.family.alive else "dead"
-        own = ", the caller's own" if segment.family.own else ""
-        family = f"{segment.family.id} ({state}{own})"
     changed = datetime.fromtimestamp(segment.changed).astimezone()
     fields = {
         "name": printable(segment.name),
@@ -115,13 +113,39 @@ def _fields(segment: Segment, found: Survey) -> dict[str, str]:
         "changed": changed.isoformat(sep=" ", timespec="seconds"),
         "age": age(segment.age),
         "kind": segment.kind,
-        "family": family,
+        "goes": _GOES[segment.kind],
+        **_fields_of_family(segment.family),
         "open in": open_in(segment.processes, found),
     }
     for process in segment.processes:
         how = ["mapped"] * process.mapped + ["by descriptor"] * process.open
         fields[f"process {process.pid}"] = (
             f"{printable(process.command)} ({', '.join(how)})"
+        )
+    return fields
+
+
+_GOES = {
+    "tracked": "with the last process of its family",
+    "users": "with the last process that uses it",
+    "untracked": "when somebody calls unlink()",
+    "stdlib": "when somebody calls unlink(), or a resource tracker does",
+    "semaphore": "when somebody calls sem_unlink(3)",
+    "unknown": "as its owner knows",
+}
+
+
+def _fields_of_family(family: Family | None) -> dict[str, str]:
+    if family is None:
+        return {"family": "-"}
+    state = "alive" if family.alive else "dead"
+    own = ", the caller's own" if family.own else ""
+    fields = {"family": f"{family.id} ({state}{own})"}
+    if family.alive:
+        fields["reaper"] = (
+            "waits for the family's end"
+            if family.reaper
+            else f"none for the family: {NO_REAPER}"
         )
     return fields
 
@@ -141,13 +165,13 @@ def remove(options: argparse.Namespace) -> int:
     found = lifetime.survey()
     status = OK
     for name in options.names:
-        error = _remove(found, name, options.force)
+        error = _remove_name(found, name, options.force)
         if error is not None:
             status = _complain(f"{printable(name)}: {error}")
     return status
 
 
-def _remove(found: Survey, name: str, force: bool) -> str | None:
+def _remove_name(found: Survey, name: str, force: bool) -> str | None:
     if name.removeprefix("/").startswith(FAMILY_PREFIX):
         return "the library's own, not a segment"
     segment = _find(found, name)
@@ -184,30 +208,51 @@ def _still_open(one: Segment | Collected) -> str:
 
 
 def collect(options: argparse.Namespace) -> int:
-    asks = options.orphans and not options.dry_run and not options.yes
+    offers = options.orphans or options.unused
+    asks = offers and not options.dry_run and not options.yes
     refusal = None
-    if options.older_than is not None and not options.orphans:
-        refusal = "--older-than needs --orphans"
+    if options.older_than is not None and not offers:
+        refusal = "--older-than needs --orphans or --unused"
     elif asks and not sys.stdin.isatty():
         refusal = (
-            "--orphans asks before it removes: "
-            "add --yes where there is no terminal"
+            f"{'--orphans' if options.orphans else '--unused'} asks before it "
+            "removes: add --yes where there is no terminal"
         )
     if refusal is not None:
         _complain(refusal)
         return USAGE
     found = lifetime.survey()
     done = lifetime.sweep(found, dry_run=options.dry_run)
+    done += _remove(found, lifetime.find_without_users(found), options.dry_run)
     _report(done, options.dry_run)
-    if options.orphans:
-        orphans = lifetime.find_orphans(found, options.older_than or 0.0)
-        if asks and not _agrees(orphans):
-            orphans = [one for one in orphans if one.error is not None]
-        if not options.dry_run:
-            orphans = list(lifetime.remove_orphans(found, orphans))
-        _report(orphans, options.dry_run)
-        done += orphans
+    if offers:
+        offered = _offered(found, options)
+        if asks and not _agrees(offered):
+            offered = [one for one in offered if one.error is not None]
+        offered = _remove(found, offered, options.dry_run)
+        _report(offered, options.dry_run)
+        done += offered
+    for line in of_other_versions(found):
+        print(line)
     return _sum_up(done, options.dry_run)
+
+
+def _offered(found: Survey, options: argparse.Namespace) -> list[Collected]:
+    offered = []
+    least = options.older_than or 0.0
+    if options.orphans:
+        offered += lifetime.find_orphans(found, least)
+    if options.unused:
+        offered += lifetime.find_unused(found, least)
+    return offered
+
+
+def _remove(
+    found: Survey, offered: list[Collected], dry_run: bool
+) -> list[Collected]:
+    return (
+        offered if dry_run else list(lifetime.remove_offered(found, offered))
+    )
 
 
 def _report(collected: list[Collected], dry_run: bool) -> None:
@@ -234,7 +279,7 @@ def _agrees(offered: list[Collected]) -> bool:
     if not able:
         return True
     for one in able:
-        print(f"{printable(one.name)}, {human(one.held)} (orphan)")
+        print(f"{printable(one.name)}, {human(one.held)} ({one.reason})")
     total = human(sum(one.held for one in able))
     print(
         f"No process has them open. Remove {name_count(len(able))}, {total}?"
@@ -285,7 +330,8 @@ def _parser() -> argparse.ArgumentParser:
         list_segments,
         "list segments, whose they are and who has them open\n"
         "SIZE is what was asked for, HELD what its pages take. FAMILY is "
-        "alive or dead with the first digits of its id; untracked: nobody's; "
+        "alive or dead with the first digits of its id, and users where it "
+        "goes with the last process that uses it; untracked: nobody's; "
         "stdlib: nobody's, under a name that multiprocessing makes up; "
         "unknown: another user's; deleted: memory that lost its name.",
     )
@@ -312,7 +358,8 @@ def _parser() -> argparse.ArgumentParser:
         "gc",
         collect,
         "remove what dead families of this user left\n"
-        "Never what is alive or somebody else's.",
+        "And its segments that were to go with their last user, who was "
+        "killed. Never what is in use or somebody else's.",
     )
     gc.add_argument(
         "--dry-run", action="store_true", help="say what, and remove nothing"
@@ -324,13 +371,22 @@ def _parser() -> argparse.ArgumentParser:
         "process on the machine has open, the stdlib's included",
     )
     gc.add_argument(
+        "--unused",
+        action="store_true",
+        help="offer also segments of living families of this user that no "
+        "process on the machine has open: what killed workers of a server "
+        "left, but also what a program means to come back to",
+    )
+    gc.add_argument(
         "--older-than",
         type=duration,
         metavar="AGE",
-        help="of orphans, only those as old: 30s, 10m, 2h, 7d",
+        help="of what is offered, only what is as old: 30s, 10m, 2h, 7d",
     )
     gc.add_argument(
-        "--yes", action="store_true", help="remove orphans without asking"
+        "--yes",
+        action="store_true",
+        help="remove what would be offered without asking",
     )
     return parser
 

@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: MIT
 """Whose a name is: families and their ledgers, as one sees them from outside.
 
-They are explained in csrc/core/life/family.h and ledger.h. Only asking whether
-a family is alive disturbs it, for microseconds: by trying to lock its .lock.
+They are explained in csrc/core/life/family.h and ledger.h. Looking disturbs
+nobody: no lock is taken, F_OFD_GETLK of fcntl(2) tells who has one.
+
+Anybody may put anything into the directory where names live, and root reads
+all of it. So what is not as the library makes it is passed over, nothing is
+opened through a link or waited for, and no more of a file is read than a
+ledger can have.
 """
 
+import errno
 import fcntl
 import os
 import pwd
@@ -12,7 +18,7 @@ import re
 import stat
 import struct
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,12 +26,15 @@ from . import _shmemext
 
 DIRECTORY = Path(_shmemext.DIRECTORY)
 FAMILY_PREFIX = ".shmemext-"
-_VERSION = "2-"  # of all that is in a family's directory
-
+_FAMILY = re.compile(r"\.shmemext-2-([0-9a-f]{32})")  # of this version
 _LEDGER = re.compile(r"l.{16}", re.DOTALL)
+
+_RECORD = struct.Struct("=QQ256s")  # inode, when it was born, name
+_MOST_BYTES = 512 * _RECORD.size + os.sysconf("SC_PAGE_SIZE")
+_MOST_GONE = 1 << 16  # names that nobody has to be told of
+
 _FLOCK = struct.Struct("hhqqi4x")
-_WHOLE = (os.SEEK_SET, 0, 0, 0)
-_RECORD = struct.Struct("=QQ256s")
+_ASK = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)  # of all the file
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +50,9 @@ class Family:
     """False: every process of it is gone, and what it owns may go."""
     own: bool
     """The caller's own."""
+    reaper: bool
+    """A reaper waits for its end. Without one, what it owns stays after a
+    kill, until the next sweep."""
 
 
 # Where programs import it from, and pickles look for it.
@@ -51,52 +63,81 @@ class Families:
     """The families that own any of the names, as far as we may read."""
 
     def __init__(self, names: dict[str, os.stat_result]) -> None:
-        self.unreadable: set[int] = set()  # uids with a directory that is
+        # uids of whom something cannot be read that may be a ledger.
+        self.unreadable: set[int] = set()
         # What inodes were called that have lost their name: the creator's
         # mapping does not say.
         self.gone: dict[int, str] = {}
+        # Directories of this user that another version made, or will.
+        self.other_versions: list[str] = []
         self._owners: dict[tuple[str, int], Family] = {}
         self._own = _shmemext._own()
         with os.scandir(DIRECTORY) as entries:
             for entry in entries:
-                if entry.name.startswith(FAMILY_PREFIX + _VERSION):
+                if entry.name.startswith(FAMILY_PREFIX):
                     with suppress(FileNotFoundError):
-                        self._read(entry, names)
+                        self._look_at(entry, names)
+        self.other_versions.sort()
 
     def owner_of(self, name: str, status: os.stat_result) -> Family | None:
         return self._owners.get((name, status.st_ino))
 
-    def _read(
-        self,
-        entry: "os.DirEntry[str]",
-        names: dict[str, os.stat_result],
+    def _look_at(
+        self, entry: "os.DirEntry[str]", names: dict[str, os.stat_result]
     ) -> None:
         status = entry.stat(follow_symlinks=False)
-        if not stat.S_ISDIR(status.st_mode) or status.st_mode & 0o077:
+        if not stat.S_ISDIR(status.st_mode):
             return
-        try:
-            directory = open_to_read(entry.path, os.O_DIRECTORY)
-        except PermissionError:
-            self.unreadable.add(status.st_uid)
-            return
-        try:
-            uid = os.fstat(directory).st_uid
-            owned = []
-            for name, inode in _records(directory):
-                # What another user's family claims need not be true.
-                if name in names and names[name].st_ino == inode:
-                    if uid in (0, names[name].st_uid):
-                        owned.append((name, inode))
-                elif uid in (0, os.geteuid()):
+        family = _FAMILY.fullmatch(entry.name)
+        if family is None:
+            if status.st_uid == os.geteuid():
+                self.other_versions.append(entry.name)
+        elif status.st_mode & 0o077 == 0:
+            try:
+                self._read(family[1], entry.path, names)
+            except OSError as error:
+                if _is_unreadable(error):
+                    self.unreadable.add(status.st_uid)
+
+    def _read(
+        self, id: str, path: str, names: dict[str, os.stat_result]
+    ) -> None:
+        with _opened(path, os.O_DIRECTORY) as directory:
+            status = os.fstat(directory)
+            owned: dict[tuple[str, int], None] = {}
+            for name, inode in self._records(directory, status.st_uid):
+                # What another user's family claims need not be true. When the
+                # file was born, os.stat() does not say: the sweep, which
+                # knows, compares that too.
+                if _is(names.get(name), status.st_dev, inode):
+                    if status.st_uid in (0, names[name].st_uid):
+                        owned[name, inode] = None
+                elif (
+                    status.st_uid in (0, os.geteuid())
+                    and len(self.gone) < _MOST_GONE
+                ):
                     self.gone[inode] = name
             if owned:
-                family = self._family(entry.name, uid, directory)
+                family = self._family(id, status.st_uid, directory)
                 self._owners.update(dict.fromkeys(owned, family))
-        finally:
-            os.close(directory)
 
-    def _family(self, directory_name: str, uid: int, directory: int) -> Family:
-        id = directory_name.removeprefix(FAMILY_PREFIX + _VERSION)
+    def _records(self, directory: int, uid: int) -> Iterator[tuple[str, int]]:
+        with os.scandir(directory) as files:
+            for file in files:
+                if not _LEDGER.fullmatch(file.name):
+                    continue
+                try:
+                    content = _content(file.name, directory)
+                except OSError as error:
+                    if _is_unreadable(error):
+                        self.unreadable.add(uid)
+                    continue
+                whole = len(content) // _RECORD.size * _RECORD.size
+                for inode, _, name in _RECORD.iter_unpack(content[:whole]):
+                    if inode != 0:
+                        yield os.fsdecode(name.partition(b"\0")[0]), inode
+
+    def _family(self, id: str, uid: int, directory: int) -> Family:
         own = id == self._own
         return Family(
             id=id,
@@ -104,7 +145,28 @@ class Families:
             owner=user_name(uid),
             alive=own or _is_alive(directory),
             own=own,
+            reaper=_is_locked(".reaper", directory),
         )
+
+
+def _is(status: os.stat_result | None, device: int, inode: int) -> bool:
+    return status is not None and (status.st_dev, status.st_ino) == (
+        device,
+        inode,
+    )
+
+
+def _is_unreadable(error: OSError) -> bool:
+    """Or is it nothing of ours, or gone? Raises what is no fault of the
+    file's: a name whose owner is not known must not be taken for nobody's."""
+    if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+        raise error
+    return error.errno not in (
+        errno.ENOENT,
+        errno.ELOOP,  # a link
+        errno.ENOTDIR,
+        errno.ENXIO,  # a socket
+    )
 
 
 def open_to_read(
@@ -114,37 +176,72 @@ def open_to_read(
     return os.open(path, flags, dir_fd=directory)
 
 
-def _records(directory: int) -> Iterator[tuple[str, int]]:
-    for file in os.listdir(directory):
-        if not _LEDGER.fullmatch(file):
-            continue
-        with suppress(OSError):
-            descriptor = open_to_read(file, directory=directory)
-            try:
-                size = os.fstat(descriptor).st_size
-                content = os.pread(descriptor, size, 0)
-            finally:
-                os.close(descriptor)
-            whole = len(content) // _RECORD.size * _RECORD.size
-            for inode, _, name in _RECORD.iter_unpack(content[:whole]):
-                if inode != 0:
-                    yield os.fsdecode(name.partition(b"\0")[0]), inode
+@contextmanager
+def _opened(
+    path: str, flags: int = 0, directory: int | None = None
+) -> Iterator[int]:
+    descriptor = open_to_read(path, flags, directory)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _content(file: str, directory: int) -> bytes:
+    """Of a ledger; of anything else, nothing."""
+    with _opened(file, directory=directory) as descriptor:
+        status = os.fstat(descriptor)
+        if (
+            not stat.S_ISREG(status.st_mode)
+            or status.st_size > _MOST_BYTES
+            or status.st_blocks == 0  # only a hole: millions may be made
+        ):
+            return b""
+        return os.pread(descriptor, status.st_size, 0)
+
+
+def _lock_type(descriptor: int) -> int:
+    """How others have locked it: F_RDLCK, F_WRLCK or F_UNLCK."""
+    told = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _ASK)
+    return int(_FLOCK.unpack(told)[0])
+
+
+def _is_locked(file: str, directory: int) -> bool:
+    """A file that is there, and is one, and is locked, as far as one can
+    say."""
+    try:
+        with _opened(file, directory=directory) as descriptor:
+            return (
+                stat.S_ISREG(os.fstat(descriptor).st_mode)
+                and _lock_type(descriptor) != fcntl.F_UNLCK
+            )
+    except OSError as error:
+        return _is_unreadable(error)
 
 
 def _is_alive(directory: int) -> bool:
-    """Does anybody share .lock? Asking disturbs nobody, see F_OFD_GETLK in
-    fcntl(2)."""
+    """As the sweep has it (sweep.c): does anybody share .lock? Where that is
+    something else, nobody can say. Where somebody has removed it, a reaper
+    or a ledger's writer still shows."""
     try:
-        lock = open_to_read(".lock", directory=directory)
+        with _opened(".lock", directory=directory) as lock:
+            if not stat.S_ISREG(os.fstat(lock).st_mode):
+                return True
+            return _lock_type(lock) == fcntl.F_RDLCK
     except FileNotFoundError:
-        return False
-    try:
-        flock = fcntl.fcntl(
-            lock, fcntl.F_OFD_GETLK, _FLOCK.pack(fcntl.F_WRLCK, *_WHOLE)
+        return _is_alive_without_lock(directory)
+    except OSError:
+        return True
+
+
+def _is_alive_without_lock(directory: int) -> bool:
+    if _is_locked(".reaper", directory):
+        return True
+    with os.scandir(directory) as files:
+        return any(
+            _LEDGER.fullmatch(file.name) and _is_locked(file.name, directory)
+            for file in files
         )
-        return bool(_FLOCK.unpack(flock)[0] == fcntl.F_RDLCK)
-    finally:
-        os.close(lock)
 
 
 def user_name(uid: int) -> str:

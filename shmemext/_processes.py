@@ -22,6 +22,8 @@ class Process:
     """By a descriptor."""
 
 
+_PROC = Path("/proc")
+
 # Where programs import it from, and pickles look for it.
 Process.__module__ = "shmemext.lifetime"
 
@@ -54,6 +56,7 @@ class Users:
     """Which processes have which files of the device open: /proc says."""
 
     def __init__(self, device: int, named: set[int]) -> None:
+        # At least so many could not be looked into.
         self.hidden = 0
         self._device = device
         self._named = named
@@ -62,9 +65,13 @@ class Users:
         # As the maps have it, between blanks.
         major, minor = os.major(device), os.minor(device)
         self._mark = b" %02x:%02x " % (major, minor)
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdecimal():
-                self._look_into(entry)
+        listed = []
+        with suppress(OSError):
+            listed = [one for one in _PROC.iterdir() if one.name.isdecimal()]
+        for process in listed:
+            self._look_into(process)
+        if _hides_some({process.name for process in listed}):
+            self.hidden += 1
 
     def of(self, inode: int) -> tuple[Process, ...]:
         return tuple(
@@ -92,9 +99,7 @@ class Users:
                 self._read_maps(process, maps)
             self._read_descriptors(process)
         except PermissionError:
-            # A thread of the kernel shows an empty map, and no descriptors.
-            with suppress(OSError):
-                self.hidden += (process / "cmdline").read_bytes() != b""
+            self.hidden += _is_program(process)
         except (FileNotFoundError, ProcessLookupError):
             pass
 
@@ -143,3 +148,35 @@ class Users:
         # to the process that did.
         if not name.startswith("#"):
             nameless.names.add(name)
+
+
+def _is_program(process: Path) -> bool:
+    """A thread of the kernel shows an empty map, and no descriptors."""
+    try:
+        return (process / "cmdline").read_bytes() != b""
+    except PermissionError:  # where /proc is mounted with hidepid=1
+        return True
+    except OSError:  # it has ended
+        return False
+
+
+def _hides_some(listed: set[str]) -> bool:
+    """Does /proc not list all that there are? It does not where there is
+    none, or where it is mounted with hidepid=2, which spares us and what is
+    our user's: but of each pid namespace the first process is listed to all
+    who see everybody."""
+    return not {"1", str(os.getpid())} <= listed or (
+        os.geteuid() != 0 and _is_mounted_to_hide()
+    )
+
+
+def _is_mounted_to_hide() -> bool:
+    """The last that is mounted there counts."""
+    options = ""
+    with suppress(OSError):
+        mounts = (_PROC / "self/mountinfo").read_text(errors="replace")
+        for line in mounts.splitlines():
+            mount, _, file_system = line.partition(" - ")
+            if mount.split(" ")[4] == str(_PROC):
+                options = file_system.split(" ")[-1]
+    return "hidepid=" in options

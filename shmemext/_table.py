@@ -4,9 +4,18 @@
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 
 from ._processes import Deleted
-from ._text import age, human, open_in, printable
+from ._text import (
+    NO_REAPER,
+    age,
+    human,
+    of_other_versions,
+    open_in,
+    printable,
+    some,
+)
 from .lifetime import Segment, Survey
 
 _COLOURS = {"alive": 32, "own": 32, "dead": 31, "deleted": 31, "unknown": 2}
@@ -21,9 +30,23 @@ def print_table(found: Survey) -> None:
     _print_rows(rows)
     if found.hidden and sys.stdout.isatty():
         print(
-            f"+ and perhaps more: {found.hidden} processes "
+            f"+ and perhaps more: at least {found.hidden} processes "
             "may not be looked into"
         )
+    for line in (*_of_families(found), *of_other_versions(found)):
+        print(f"+ {line}")
+
+
+def _of_families(found: Survey) -> Iterator[str]:
+    """This user's that nobody will clear up after."""
+    families = {one.family for one in found.segments if one.family is not None}
+    ids = sorted(
+        family.id[:8]
+        for family in families
+        if family.alive and not family.reaper and family.uid == os.geteuid()
+    )
+    if ids:
+        yield f"no reaper for {some(ids)}: {NO_REAPER}"
 
 
 def _row(segment: Segment, found: Survey) -> tuple[str, ...]:
@@ -54,7 +77,8 @@ def _family(segment: Segment) -> str:
     if family is None:
         return segment.kind
     state = "own" if family.own else "alive" if family.alive else "dead"
-    return f"{state} {family.id[:8]}"
+    users = ", users" if segment.kind == "users" else ""
+    return f"{state} {family.id[:8]}{users}"
 
 
 def _print_rows(rows: list[tuple[str, ...]]) -> None:

@@ -4,11 +4,15 @@
 import argparse
 import os
 import re
+from collections.abc import Iterator, Sequence
 
 from .lifetime import Process, Survey
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _AGES = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
+
+# What it means for a family.
+NO_REAPER = "if it is killed, its names stay until the next sweep, or gc"
 
 
 def printable(name: str) -> str:
@@ -47,6 +51,18 @@ def process_name(process: Process) -> str:
 
 def name_count(count: int) -> str:
     return f"{count} name{'' if count == 1 else 's'}"
+
+
+def some(words: Sequence[str]) -> str:
+    """Three, and how many there are besides."""
+    more = f" and {len(words) - 3} more" if len(words) > 3 else ""
+    return ", ".join(words[:3]) + more
+
+
+def of_other_versions(found: Survey) -> Iterator[str]:
+    if found.other_versions:
+        names = some(list(map(printable, found.other_versions)))
+        yield f"made by another version of shmemext, and left alone: {names}"
 
 
 def duration(text: str) -> float:

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
 """What is in /dev/shm, whose it is, and what nobody will miss.
 
-Nothing here disturbs what it looks at, with two exceptions that last
-microseconds: whether a family is alive is asked by trying to lock its .lock
-(_ledgers.py), and whether any process at all has a segment open, by asking
-for a lease.
+Nothing here disturbs what it looks at, but for one thing that lasts
+microseconds: whether any process at all has a segment open is asked by taking
+a lease.
 """
 
 import errno
@@ -14,9 +13,9 @@ import signal
 import stat
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
@@ -30,7 +29,7 @@ from ._ledgers import (
     user_name,
 )
 from ._processes import Deleted, Process, Users
-from ._shmemext import _sweep
+from ._shmemext import _remove_unused, _sweep
 
 __all__ = ["Collected", "Family", "Process", "Segment", "collect", "segments"]
 
@@ -49,7 +48,7 @@ class Segment:
     held: int
     """Bytes of memory and swap that its pages really take."""
     mode: int
-    """Permission bits."""
+    """Permission bits, the sticky bit left out: it makes kind "users"."""
     uid: int
     owner: str
     """Whose it is: the user's name, or the uid where it has none."""
@@ -59,15 +58,18 @@ class Segment:
     is written to the memory does not count."""
     age: float
     """Seconds from then until it was looked at."""
-    kind: Literal["tracked", "untracked", "stdlib", "semaphore", "unknown"]
+    kind: Literal[
+        "tracked", "users", "untracked", "stdlib", "semaphore", "unknown"
+    ]
     """What it is, and who removes it.
 
-    tracked: its family does. untracked: somebody has to call unlink(), or a
-    tracker of the stdlib does. stdlib: the same, under a name that
-    multiprocessing makes up. semaphore: it is one, of sem_open(3). unknown:
-    another user's, and so are the ledgers that would say."""
+    tracked: its family does. users: the last process that uses it does, its
+    family where that one was killed. untracked: somebody has to call
+    unlink(), or a tracker of the stdlib does. stdlib: the same, under a name
+    that multiprocessing makes up. semaphore: it is one, of sem_open(3).
+    unknown: another user's, and so are the ledgers that would say."""
     family: Family | None
-    """Who owns it, where kind is "tracked"."""
+    """Who owns it, where kind is "tracked" or "users"."""
     processes: tuple[Process, ...]
     """Who has it open, by pid: the processes that we may look into, in this
     pid namespace."""
@@ -80,7 +82,9 @@ class Collected:
     name: str
     held: int
     """Bytes, given back unless a process still has the segment open."""
-    reason: Literal["dead family", "orphan"]
+    reason: Literal["dead family", "orphan", "unused"]
+    """Who owns it: a family that is dead; nobody; a family that lives, but no
+    process has it open."""
     processes: tuple[Process, ...]
     """Who still had it open: the memory goes when the last of them is done
     with it."""
@@ -95,8 +99,11 @@ class Survey:
     segments: list[Segment]
     deleted: list[Deleted]
     hidden: int
-    """How many processes could not be looked into: any may have any segment
-    open that its user may open."""
+    """How many processes, at least, could not be looked into: any may have
+    any segment open that its user may open."""
+    other_versions: list[str]
+    """Directories of this user's families that another version of the library
+    made. What they own cannot be known."""
 
 
 def segments() -> list[Segment]:
@@ -111,28 +118,38 @@ def collect(
     *,
     dry_run: bool = False,
     orphans: bool = False,
+    unused: bool = False,
     older_than: float | timedelta | None = None,
 ) -> list[Collected]:
-    """Remove what dead families of this user left, and return what it was.
+    """Remove what dead families of this user left, and its segments that go
+    with their last user but were left by it; return what it was.
 
     orphans=True also removes this user's segments that no living family owns
     and no process on the machine has open or mapped, whatever program made
-    them, but no semaphores; older_than, seconds or a timedelta, spares the
-    younger of them. A program may mean to come back to such a segment: look
-    at what dry_run=True returns, which removes nothing.
+    them, but no semaphores. unused=True also removes those that a living
+    family of this user owns and no process has open or mapped: what killed
+    workers of a server left, for one. older_than, seconds or a timedelta,
+    spares the younger of both. A program may mean to come back to such a
+    segment: look at what dry_run=True returns, which removes nothing.
 
-    What cannot be removed is returned with its error. ValueError: older_than
-    is negative, or without orphans. OSError: a family's directory cannot be
-    read. Audit event: shmemext.unlink with name and size, for each orphan."""
+    What cannot be removed is returned with its error; so is each orphan while
+    there is a directory of another version of the library, which may own it.
+    ValueError: older_than is negative, or without orphans and unused. OSError:
+    what is there cannot be read. Audit event: shmemext.unlink with name and
+    size, for each that no dead family left."""
     seconds = _seconds(older_than)
-    if older_than is not None and not orphans:
-        raise ValueError("older_than is for orphans=True only")
+    if older_than is not None and not (orphans or unused):
+        raise ValueError("older_than is for orphans=True or unused=True only")
     found = survey()
     collected = sweep(found, dry_run=dry_run)
+    offered = find_without_users(found)
     if orphans:
-        offered = find_orphans(found, seconds)
-        collected += offered if dry_run else remove_orphans(found, offered)
-    return collected
+        offered += find_orphans(found, seconds)
+    if unused:
+        offered += find_unused(found, seconds)
+    return collected + (
+        offered if dry_run else list(remove_offered(found, offered))
+    )
 
 
 def _seconds(older_than: float | timedelta | None) -> float:
@@ -174,7 +191,7 @@ def survey() -> Survey:
         _segment(name, status, families, users, now)
         for name, status in names.items()
     ]
-    return Survey(found, deleted, users.hidden)
+    return Survey(found, deleted, users.hidden, families.other_versions)
 
 
 def _stands_for(name: str, inode: int) -> bool:
@@ -205,14 +222,16 @@ def _segment(
         name=name,
         size=status.st_size,
         held=status.st_blocks * 512,
-        mode=stat.S_IMODE(status.st_mode),
+        mode=stat.S_IMODE(status.st_mode) & ~stat.S_ISVTX,
         uid=status.st_uid,
         owner=user_name(status.st_uid),
         inode=status.st_ino,
         changed=status.st_ctime,
         age=max(0.0, now - status.st_ctime),
         kind=(
-            "tracked"
+            "users"
+            if family is not None and status.st_mode & stat.S_ISVTX
+            else "tracked"
             if family is not None
             else "semaphore"
             if name.startswith(_SEMAPHORE_PREFIX)
@@ -245,50 +264,104 @@ def sweep(found: Survey, *, dry_run: bool) -> list[Collected]:
     ]
 
 
-def find_orphans(found: Survey, older_than: float = 0.0) -> list[Collected]:
-    """What no family owns and nobody has open. What could not be looked at
-    has an error."""
-    offered = [
-        _if_orphan(segment, remove=False)
+def find_without_users(found: Survey) -> list[Collected]:
+    """Of living families, what was to go with its last user, who was killed.
+    What dead ones left, their sweep removes."""
+    return _offer(
+        segment
         for segment in found.segments
-        if segment.uid == os.geteuid()
-        and segment.kind in ("untracked", "stdlib")
+        if segment.kind == "users" and _is_of_ours(segment.family)
+    )
+
+
+def find_orphans(found: Survey, older_than: float = 0.0) -> list[Collected]:
+    """What no family owns and nobody has open. What could not be looked at,
+    or may be a family's that could not be read, has an error."""
+    offered = _offer(
+        segment
+        for segment in found.segments
+        if segment.kind in ("untracked", "stdlib")
         and not segment.name.startswith(FAMILY_PREFIX)
         and not segment.processes
         and segment.age >= older_than
+    )
+    if not found.other_versions:
+        return offered
+    text = "a family of another version of shmemext may own it"
+    return [
+        replace(one, error=one.error or OSError(errno.EBUSY, text, one.name))
+        for one in offered
+    ]
+
+
+def find_unused(found: Survey, older_than: float = 0.0) -> list[Collected]:
+    """What a living family owns and nobody has open."""
+    return _offer(
+        segment
+        for segment in found.segments
+        if segment.kind == "tracked"
+        and _is_of_ours(segment.family)
+        and not segment.processes
+        and segment.age >= older_than
+    )
+
+
+def _is_of_ours(family: Family | None) -> bool:
+    """A living one of this user."""
+    return family is not None and family.alive and family.uid == os.geteuid()
+
+
+def _offer(candidates: Iterable[Segment]) -> list[Collected]:
+    offered = [
+        _if_unused(segment, remove=False)
+        for segment in candidates
+        if segment.uid == os.geteuid()
     ]
     return [one for one in offered if one is not None]
 
 
-def remove_orphans(
+def remove_offered(
     found: Survey, offered: list[Collected]
 ) -> Iterator[Collected]:
-    """Removes those that still are. What is gone, or in use again, is passed
-    over."""
+    """Removes those that still are what they were. What is gone, or in use
+    again, is passed over."""
     by_name = {segment.name: segment for segment in found.segments}
     for one in offered:
         if one.error is None:
-            removed = _if_orphan(by_name[one.name], remove=True)
+            removed = _if_unused(by_name[one.name], remove=True)
             if removed is not None:
                 yield removed
         else:
             yield one
 
 
-def _if_orphan(segment: Segment, *, remove: bool) -> Collected | None:
-    path = DIRECTORY / segment.name
+def _if_unused(segment: Segment, *, remove: bool) -> Collected | None:
     error = None
     try:
-        with _lease(path, segment.inode) as granted:
-            if not granted:
-                return None
-            if remove:
-                unlink(segment)
+        if not _is_unused(segment, remove=remove):
+            return None
     except FileNotFoundError:
         return None
     except OSError as failed:
         error = failed
-    return Collected(segment.name, segment.held, "orphan", (), error)
+    return Collected(
+        name=segment.name,
+        held=segment.held,
+        reason="orphan" if segment.family is None else "unused",
+        processes=(),
+        error=error,
+    )
+
+
+def _is_unused(segment: Segment, *, remove: bool) -> bool:
+    if segment.kind == "users":
+        if remove:
+            sys.audit("shmemext.unlink", segment.name, segment.size)
+        return _remove_unused(segment.name, segment.inode, not remove)
+    with _lease(DIRECTORY / segment.name, segment.inode) as granted:
+        if granted and remove:
+            unlink(segment)
+        return granted
 
 
 def unlink(segment: Segment) -> None:
@@ -324,4 +397,7 @@ def _lease(path: Path, inode: int) -> Iterator[bool]:
                 granted = False
         yield granted
     finally:
+        # A child that another thread has forked meanwhile has the file, too.
+        with suppress(OSError):
+            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
         os.close(file)

@@ -10,6 +10,7 @@ import pty
 import pwd
 import select
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -91,12 +92,11 @@ class Machine:
         """A running process with a segment. Gives it and its family's id."""
         self.made.add(name)
         return self.running(
-            "import os, sys, shmemext, multiprocessing as m\n"
-            "from shmemext._family import family_id\n"
+            "import sys, shmemext\n"
             "name, size, track = sys.argv[1:]\n"
             "shm = shmemext.SharedMemory(name, create=True, size=int(size),"
             " track={'None': None, 'False': False}[track])\n"
-            "print(family_id(m.current_process().authkey, os.geteuid()))",
+            "print(shmemext._shmemext._own())",
             name,
             size,
             track,
@@ -112,13 +112,13 @@ class Machine:
             child.wait()
         # Who reads its map in /proc right now keeps its memory, and in that
         # its share of the lock, a little longer.
-        wait_until(lambda: is_dead(self.shm / f".shmemext-{family}"))
+        wait_until(lambda: is_dead(self.shm / f".shmemext-2-{family}"))
         assert self.has(name)
         return family
 
     def kill_reapers(self, family):
         """The family has one, or is about to: its start is not waited for."""
-        directory = f"/dev/shm/.shmemext-{family}"
+        directory = f"/dev/shm/.shmemext-2-{family}"
         wait_until(lambda: reapers(directory))
         for reaper in reapers(directory):
             with suppress(ProcessLookupError):
@@ -163,11 +163,28 @@ def reapers(directory):
 def is_dead(family):
     """Does nobody share the lock of that directory?"""
     with (family / ".lock").open("rb") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
+        return lock_type(lock) != fcntl.F_RDLCK
+
+
+def record(inode, name):
+    """A ledger's, of a file of which nobody knows when it was born."""
+    return struct.pack("=QQ256s", inode, 0, os.fsencode(name))
+
+
+# struct flock: its type, and all of the file.
+_FLOCK = struct.Struct("hhqqi4x")
+
+
+def lock_type(file, start=0, length=0):
+    """How others have locked it."""
+    asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)
+    return _FLOCK.unpack(fcntl.fcntl(file, fcntl.F_OFD_GETLK, asked))[0]
+
+
+def lock(file, how, start=0, length=0):
+    """Locks it as a member of a family does .lock."""
+    flock = _FLOCK.pack(how, os.SEEK_SET, start, length, 0)
+    fcntl.fcntl(file, fcntl.F_OFD_SETLK, flock)
 
 
 def is_gone(pid):

@@ -197,13 +197,19 @@ def test_ls_json_is_exact(machine, name):
             "owner": machine.owner,
             "alive": True,
             "own": False,
+            "reaper": True,
         },
     }
 
 
 def test_ls_json_has_what_is_beside_segments(machine):
     found = json.loads(machine.cli("ls", "--json").stdout)
-    assert set(found) == {"segments", "deleted", "hidden_processes"}
+    assert set(found) == {
+        "segments",
+        "deleted",
+        "hidden_processes",
+        "other_versions",
+    }
     assert isinstance(found["hidden_processes"], int)
 
 
@@ -411,7 +417,7 @@ def test_rm_of_the_same_twice(machine, name):
 @pytest.mark.parametrize("slash", ["", "/"])
 def test_rm_refuses_our_own_directories(machine, name, slash):
     with machine.creator(name) as (_, (family,)):
-        directory = f".shmemext-{family}"
+        directory = f".shmemext-2-{family}"
         for one in (directory, f"{directory}/.lock"):
             for force in ([], ["--force"]):
                 done = machine.cli("rm", *force, slash + one, status=FAILED)
@@ -503,7 +509,7 @@ def test_gc_removes_what_dead_families_left(machine, name):
         done = machine.cli("gc")
         assert f"removed {name}, 8 KiB (dead family)\n" in done.stdout
         assert not machine.has(name)
-        assert not machine.has(f".shmemext-{family}")
+        assert not machine.has(f".shmemext-2-{family}")
         assert machine.has(living)
 
 
@@ -554,7 +560,7 @@ def test_gc_says_who_keeps_the_memory(private, name):
         assert "stay until it is closed in " in out[0]
         assert out[0].endswith(f" {child.pid} (dead family)")
         assert out[-1] == "1 name removed, 0 B given back"
-    assert not private.has(f".shmemext-{family}")
+    assert not private.has(f".shmemext-2-{family}")
 
 
 def test_gc_leaves_another_users_dead_family_alone(two_users, name):
@@ -572,7 +578,7 @@ def test_gc_says_what_it_may_not_remove(two_users, name):
     # Given away since: the sticky bit keeps it.
     os.chown(machine.shm / name, 0, 0)
     done = machine.cli("gc", user=NOBODY, status=FAILED)
-    only_stderr_line(done, name, "Permission denied")
+    only_stderr_line(done, name, "not permitted")
     assert machine.has(name)
 
 

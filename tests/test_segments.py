@@ -6,9 +6,9 @@ import fcntl
 import json
 import os
 import pickle
-import struct
 import sys
 import time
+import types
 from datetime import timedelta
 from pathlib import Path
 
@@ -258,12 +258,12 @@ def test_child_is_in_the_familys_processes(name):
 
 def ledger(machine, *records, uid=None, mode=0o700, tail=b"", lock=True):
     """A family's directory as a program might have left it."""
-    directory = machine.shm / (".shmemext-" + "5" * 32)
+    directory = machine.shm / (".shmemext-2-" + "5" * 32)
     directory.mkdir()
     directory.chmod(mode)
     if lock:
         (directory / ".lock").touch()
-    content = b"".join(struct.pack("=Q256s", *one) for one in records)
+    content = b"".join(machines.record(*one) for one in records)
     (directory / "l0123456789abcdef").write_bytes(content + tail)
     if uid is not None:
         os.chown(directory, uid, uid)
@@ -297,7 +297,7 @@ def test_ledger_out_of_date_owns_nothing(private, directory, name):
     assert kind_in(private, name) == ["untracked", None]
 
 
-@pytest.mark.parametrize("cut", [0, 1, 8, 263])
+@pytest.mark.parametrize("cut", [0, 1, 8, 16, 271])
 def test_ledger_cut_short_is_read_as_far_as_it_goes(
     private, directory, name, cut
 ):
@@ -330,8 +330,8 @@ def test_ledger_of_another_user_claims_nothing_of_ours(
 
 def test_reserved_names_that_are_no_directories(private, name):
     private.file(name)
-    squatter = private.file(".shmemext-" + "6" * 32)
-    link = private.shm / (".shmemext-" + "7" * 32)
+    squatter = private.file(".shmemext-2-" + "6" * 32)
+    link = private.shm / (".shmemext-2-" + "7" * 32)
     link.symlink_to("/tmp")
     try:
         assert kind_in(private, name) == ["untracked", None]
@@ -341,33 +341,51 @@ def test_reserved_names_that_are_no_directories(private, name):
         link.unlink()
 
 
-def test_alive_is_who_holds_the_lock(private, directory, name):
+def test_alive_is_who_shares_the_lock(private, directory, name):
     inode = private.file(name).stat().st_ino
     family = directory((inode, name.encode()))
-    with (family / ".lock").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_SH)
+    with (family / ".lock").open("r+") as lock:
+        machines.lock(lock, fcntl.F_RDLCK)
         assert kind_in(private, name) == ["tracked", True]
+        # A sweep, or a test, that has it alone is no member.
+        machines.lock(lock, fcntl.F_WRLCK)
+        assert kind_in(private, name) == ["tracked", False]
     assert kind_in(private, name) == ["tracked", False]
 
 
-def test_another_who_asks_is_not_taken_for_a_member(
-    private, directory, name, monkeypatch
+@pytest.mark.parametrize("file", [".reaper", "l0123456789abcdef"])
+def test_alive_without_a_lock_is_who_has_a_reaper_or_a_writer(
+    private, directory, name, file
 ):
     inode = private.file(name).stat().st_ino
+    family = directory((inode, name.encode()), lock=False)
+    with (family / file).open("a+") as held:
+        machines.lock(held, fcntl.F_WRLCK)
+        assert kind_in(private, name) == ["tracked", True]
+        assert collected(private, "") == []
+    assert kind_in(private, name) == ["tracked", False]
+
+
+def test_looking_locks_nothing(private, directory, name, monkeypatch):
+    """So no child that is forked meanwhile keeps a family alive."""
+    inode = private.file(name).stat().st_ino
     family = directory((inode, name.encode()))
-    lock = (family / ".lock").open()
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    sleep = time.sleep
+    commands = []
 
-    def let_go(seconds):
-        if seconds:
-            lock.close()
-        sleep(seconds)
+    def ask(descriptor, command, *arguments):
+        commands.append(command)
+        return fcntl.fcntl(descriptor, command, *arguments)
 
-    monkeypatch.setattr(time, "sleep", let_go)
+    asking = types.SimpleNamespace(
+        **{**vars(fcntl), "fcntl": ask, "flock": None, "lockf": None}
+    )
+    monkeypatch.setattr(_ledgers, "fcntl", asking)
     descriptor = os.open(family, os.O_RDONLY)
-    assert not _ledgers._is_alive(descriptor)
-    os.close(descriptor)
+    try:
+        assert not _ledgers._is_alive(descriptor)
+    finally:
+        os.close(descriptor)
+    assert commands == [fcntl.F_OFD_GETLK]
 
 
 def test_thousands_of_names(private, name):
@@ -467,7 +485,7 @@ def test_collect_removes_no_newcomer_of_that_name(private, name):
         "found = lifetime.survey(); offered = lifetime.find_orphans(found)\n"
         "keep = path.open(); path.unlink(); path.write_bytes(b'new')\n"
         "print(json.dumps([len(offered),"
-        " len(list(lifetime.remove_orphans(found, offered)))]))",
+        " len(list(lifetime.remove_offered(found, offered)))]))",
         name,
     )
     assert there == [1, 0]

@@ -30,6 +30,7 @@ def calls_of_a_create():
 with SharedMemory(create=True, size=100) as first:  # and all it brings with it
     first.unlink()
 free = calls_of_a_create()
-taken = calls_of_a_create()
-SharedMemory(name).unlink()
+with SharedMemory(name) as owner:  # or it might be a dead one's
+    taken = calls_of_a_create()
+    owner.unlink()
 print(free, taken)

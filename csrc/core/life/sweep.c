@@ -68,12 +68,14 @@ open_file(int directory, const char *name, int *fd)
     return 0;
 }
 
+/* Without a descriptor to look with, it may be anybody's. */
 static shx_lock
 lock_of(int directory, const char *name)
 {
     int fd;
-    if (open_file(directory, name, &fd) != 0) {
-        return SHX_LOCK_NONE;
+    shx_err err = open_file(directory, name, &fd);
+    if (err != 0) {
+        return err == EMFILE || err == ENFILE ? SHX_LOCK_ALONE : SHX_LOCK_NONE;
     }
     shx_lock how = shx_os_claimed(fd);
     shx_os_close(fd);
@@ -285,8 +287,14 @@ sweep_if_dead(void *context, int directory, const char *file)
 {
     pass *now = context;
     shx_err err = sweep(directory, file, false, now->options);
-    if (err != EAGAIN && err != ENOENT && err != SHX_SQUATTED) {
-        now->first = now->first == 0 ? err : now->first;
+    if (err == 0 || err == EAGAIN || err == ENOENT || err == SHX_SQUATTED) {
+        return 0;
+    }
+    if (now->options->tell != NULL) {
+        now->options->tell(now->options->context, file, 0, err);
+    }
+    else if (now->first == 0) {
+        now->first = err;
     }
     return 0;
 }

@@ -54,8 +54,9 @@ shx_err shx_sweep_visit(shx_visitor visit, void *context);
 shx_err shx_sweep_family(const char *path, bool wait,
                          const shx_sweep_options *options);
 
-/* Sweeps all dead families of this user. The first error does not stop it,
- * and is returned; a family that lives is no error. */
+/* Sweeps all dead families of this user. What one of them makes fail does not
+ * stop it: who listens is told, by the name of its directory; else the first
+ * error is returned. A family that lives is no error. */
 shx_err shx_sweep_all(const shx_sweep_options *options);
 
 #endif
