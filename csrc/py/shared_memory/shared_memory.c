@@ -10,6 +10,7 @@
 #include "py/shared_memory/hidden.h"
 #include "py/shared_memory/object.h"
 #include "py/shared_memory/unlink.h"
+#include "py/shared_memory/users.h"
 
 static int
 shared_memory_traverse(PyObject *op, visitproc visit, void *arg)
@@ -158,6 +159,7 @@ shared_memory_reduce(PyObject *op, PyObject *Py_UNUSED(ignored))
     size = name == NULL ? NULL : PyObject_GetAttr(op, state->str.size);
     if (size != NULL) {
         result = Py_BuildValue("(O(OOO))", maker, name, Py_False, size);
+        result = result == NULL ? NULL : shx_users_reduce(op, result);
     }
 done:
     Py_XDECREF(keywords);

@@ -169,7 +169,60 @@ users_use(PyObject *module, PyObject *op)
     return fd < 0 ? Py_NewRef(Py_None) : PyLong_FromLong(fd);
 }
 
+/* Only who is being started can be given a descriptor: Python knows. */
+static PyObject *
+reduce_users(PyObject *op, PyObject *reduced, const shx_identity *identity)
+{
+    PyObject *module = PyImport_ImportModule("shmemext._users");
+    if (module == NULL) {
+        return NULL;
+    }
+    PyObject *result =
+        PyObject_CallMethod(module, "reduce", "OO(KKK)", op, reduced,
+                            (unsigned long long)identity->device,
+                            (unsigned long long)identity->inode,
+                            (unsigned long long)identity->born);
+    Py_DECREF(module);
+    return result;
+}
+
+PyObject *
+shx_users_reduce(PyObject *op, PyObject *reduced)
+{
+    const shx_state *state = shx_state_of(Py_TYPE(op));
+    shx_mapping *mapping =
+        state == NULL ? NULL
+                      : shx_memory_mapping_if_any(op, state->mapping_type);
+    if (mapping == NULL || !mapping->segment.users) {
+        Py_XDECREF(mapping);
+        return reduced;
+    }
+    PyObject *result = reduce_users(op, reduced, &mapping->segment.identity);
+    Py_DECREF(mapping);
+    Py_DECREF(reduced);
+    return result;
+}
+
+PyDoc_STRVAR(ride_doc,
+             "_ride($module, shm, reduced, /)\n--\n\n"
+             "Return what is to be pickled for what uses shm and would be\n"
+             "pickled as (callable, arguments): for a process that is being\n"
+             "started a share of the use rides along.");
+
+static PyObject *
+users_ride(PyObject *module, PyObject *args)
+{
+    PyObject *op, *reduced;
+    PyTypeObject *type = shx_state_of_module(module)->shared_memory_type;
+    if (!PyArg_ParseTuple(args, "O!O!:_ride", type, &op, &PyTuple_Type,
+                          &reduced)) {
+        return NULL;
+    }
+    return shx_users_reduce(op, Py_NewRef(reduced));
+}
+
 static PyMethodDef users_methods[] = {
+    {"_ride", users_ride, METH_VARARGS, ride_doc},
     {"_use", users_use, METH_O, use_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -15,6 +15,10 @@ int shx_users_expect(shx_mapping *mapping, const char *name);
 int shx_users_begin(shx_mapping *mapping, const char *name,
                     shx_record *record);
 
+/* What the object is pickled as, (callable, arguments), which is stolen: the
+ * same, or for a process that is being started one with a share beside. */
+PyObject *shx_users_reduce(PyObject *op, PyObject *reduced);
+
 /* Functions of the module. */
 int shx_users_add(PyObject *module);
 
