@@ -16,7 +16,7 @@
  *   remove     the name; who comes later finds none
  *
  * A SIGKILL anywhere leaves the name, with or without users. Its family looks
- * at it later: one record at each of its creates, all of them in a sweep.
+ * at it later: two records at each of its creates, all of them in a sweep.
  */
 #ifndef SHX_USERS_H
 #define SHX_USERS_H
