@@ -11,6 +11,8 @@
  */
 #include "py/memory/mapping.h"
 
+#include <errno.h> /* ENOMEM */
+
 /* A pending call: in the main thread, as soon as it runs Python code. */
 static int
 warn_of_tears(void *Py_UNUSED(context))
@@ -61,7 +63,7 @@ shx_mapping_new_longer(shx_state *state, shx_mapping *old)
         self->farewell = farewell->another(farewell);
         if (self->farewell == NULL) {
             Py_DECREF(self);
-            PyErr_NoMemory();
+            shx_raise(ENOMEM, NULL);
             return NULL;
         }
     }

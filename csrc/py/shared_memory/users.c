@@ -3,6 +3,7 @@
  * goes, and how a process that is being started comes to be a user. */
 #include "py/shared_memory/users.h"
 
+#include <errno.h>  /* ENOMEM */
 #include <fcntl.h>  /* O_RDONLY */
 #include <stdlib.h> /* malloc, free */
 
@@ -86,7 +87,7 @@ shx_users_expect(shx_mapping *mapping, const char *name)
     expect_nothing(mapping);
     mapping->farewell = make(name, NULL);
     if (mapping->farewell == NULL) {
-        PyErr_NoMemory();
+        shx_raise(ENOMEM, NULL);
         return -1;
     }
     return 0;
