@@ -534,6 +534,28 @@ def test_create_on_a_taken_name():
     assert not there(segment.name)
 
 
+@pytest.mark.parametrize("options", [{}, {"exist_ok": True}])
+@pytest.mark.parametrize("lifetime", ["family", "users"])
+def test_create_on_a_name_whose_last_user_was_killed(
+    lifetime, options, program
+):
+    """It is as good as gone: what comes is new."""
+    first = create()
+    first.buf[0] = 7
+    user = program("users.attach(sys.argv[1])", first.name)
+    assert user.lines() == []
+    first.close()
+    user.kill()
+    assert there(first.name)
+    second = SharedMemory(
+        first.name, create=True, size=10, lifetime=lifetime, **options
+    )
+    assert (second.created, second.buf[0]) == (True, 0)
+    second.close()
+    assert there(second.name) == (lifetime == "family")
+    second.unlink(missing_ok=True)
+
+
 def test_name_of_another_file_stays():
     segment = create()
     other = SharedMemory(create=True, size=10)
@@ -658,6 +680,7 @@ def test_last_user_is_another_user_of_the_machine(program):
         ({"lifetime": "users", "track": False}, "leave 'track' out"),
         ({"lifetime": "users", "create": False}, "for create=True"),
         ({"mode": 0o1600}, "lifetime='users'"),
+        ({"lifetime": "users", "mode": 0o444}, "0o200"),
     ],
 )
 def test_arguments_that_do_not_go_together(options, words):

@@ -10,10 +10,9 @@
 static const size_t large = 64u << 10;
 
 static bool
-is_taken(const char *name)
+is_taken(const char *name, shx_file *found)
 {
-    shx_file file;
-    return shx_os_inspect_name(name, &file) == 0;
+    return shx_os_inspect_name(name, found) == 0;
 }
 
 static bool
@@ -45,7 +44,7 @@ create_once(shx_create *request, shx_segment *out)
     shx_file file;
 
     request->step = SHX_STEP_OPEN;
-    if (is_worth_a_look(request) && is_taken(request->name)) {
+    if (is_worth_a_look(request) && is_taken(request->name, &request->found)) {
         return EEXIST; /* before much work, and much memory, for nothing */
     }
     shx_err err = shx_os_create_unnamed(request->mode, &fd);
@@ -90,7 +89,8 @@ create_once(shx_create *request, shx_segment *out)
     address = NULL;
 done:
     /* shm_open() looks at the name before anybody looks at the size. */
-    if (err != 0 && err != SHX_INTERRUPTED && is_taken(request->name)) {
+    if (err != 0 && err != SHX_INTERRUPTED &&
+        is_taken(request->name, &request->found)) {
         request->step = SHX_STEP_PUBLISH;
         err = EEXIST;
     }
@@ -118,7 +118,8 @@ most_for_names(const void *of)
 static bool
 is_made(const void *of)
 {
-    return is_taken(((const shx_create *)of)->name);
+    shx_file file;
+    return is_taken(((const shx_create *)of)->name, &file);
 }
 
 shx_err

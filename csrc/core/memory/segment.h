@@ -79,6 +79,7 @@ typedef struct {
     shx_publisher publish; /* NULL: the name is nobody's */
     void *owner;           /* whose it is: what `publish` is called with */
     shx_step step;         /* out: where it failed */
+    shx_file found;        /* out, of EEXIST: what has the name */
 } shx_create;
 
 typedef struct {

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h> /* O_RDWR */
 
+#include "core/life/users.h"
 #include "core/name.h"
 #include "py/shared_memory/arguments.h"
 #include "py/shared_memory/attributes.h"
@@ -64,17 +65,24 @@ find_owner(shx_state *state, const shx_call *call, shx_family **owner)
     return shx_family_to_own(owner);
 }
 
-/* How a name goes is no permission. */
+/* How a name goes is no permission. But the last user has to open it for
+ * writing, to have its lock alone. */
 static int
-refuse_users(int mode)
+check_mode(const shx_call *call, int mode)
 {
+    const char *text = NULL;
     if ((mode & SHX_MODE_USERS) != 0) {
-        PyErr_SetString(PyExc_ValueError,
-                        "'mode' must be without 0o1000: lifetime='users' "
-                        "creates a segment that goes with its last user");
-        return -1;
+        text = "'mode' must be without 0o1000: lifetime='users' creates a "
+               "segment that goes with its last user";
     }
-    return 0;
+    else if (call->of_users && (mode & 0200) == 0) {
+        text = "'mode' must have 0o200 with lifetime='users': who may not "
+               "write the segment cannot remove its name";
+    }
+    if (text != NULL) {
+        PyErr_SetString(PyExc_ValueError, text);
+    }
+    return text == NULL ? 0 : -1;
 }
 
 /* mode=, or what a subclass says. */
@@ -84,12 +92,33 @@ mode_of(shx_state *state, PyObject *op, const shx_call *call, int *mode)
     if (call->mode == Py_None) {
         int status = shx_int_attribute(op, state->str._mode, mode);
         *mode &= 07777;
-        return status < 0 ? status : refuse_users(*mode);
+        return status < 0 ? status : check_mode(call, *mode);
     }
     *mode = PyLong_AsInt(call->mode);
     return (*mode == -1 && PyErr_Occurred()) || shx_check_mode(*mode) < 0
                ? -1
-               : refuse_users(*mode);
+               : check_mode(call, *mode);
+}
+
+/* Is the name free by now? One that its last user left when he was killed is
+ * in nobody's way, unless it is somebody else's. */
+static bool
+is_free(const char *name, const shx_file *found)
+{
+    return found->identity.inode == 0 ||
+           (found->regular && (found->mode & SHX_MODE_USERS) != 0 &&
+            shx_users_leave(name, &found->identity) == 0);
+}
+
+/* Without the GIL. */
+static shx_err
+create(shx_create *request, shx_segment *segment)
+{
+    shx_err err = shx_segment_create(request, segment);
+    if (err == EEXIST && is_free(request->name, &request->found)) {
+        err = shx_segment_create(request, segment);
+    }
+    return err;
 }
 
 /* 1: the name is taken, and that is no error. */
@@ -122,7 +151,7 @@ create_segment(shx_state *state, PyObject *op, const shx_call *call,
     }
     PyThreadState *saved = PyEval_SaveThread();
     request.space.context = &saved;
-    shx_err err = shx_segment_create(&request, &out->mapping->segment);
+    shx_err err = create(&request, &out->mapping->segment);
     PyEval_RestoreThread(saved);
     if (err == EEXIST && (call->name == Py_None || call->may_exist)) {
         return 1;
