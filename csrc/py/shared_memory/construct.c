@@ -105,9 +105,14 @@ mode_of(shx_state *state, PyObject *op, const shx_call *call, int *mode)
 static bool
 is_free(const char *name, const shx_file *found)
 {
-    return found->identity.inode == 0 ||
-           (found->regular && (found->mode & SHX_MODE_USERS) != 0 &&
-            shx_users_leave(name, &found->identity) == 0);
+    if (found->identity.inode == 0) {
+        return true;
+    }
+    if (!found->regular || (found->mode & SHX_MODE_USERS) == 0) {
+        return false;
+    }
+    shx_err err = shx_users_leave(name, &found->identity);
+    return err == 0 || err == ENOENT;
 }
 
 /* Without the GIL. */
