@@ -3,12 +3,14 @@
 mapped is gone, however it went."""
 
 import contextlib
+import fcntl
 import multiprocessing
 import multiprocessing.managers
 import multiprocessing.shared_memory
 import os
 import pickle
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -41,6 +43,19 @@ def create(name=None, **options):
 
 def mode(name):
     return (DEV_SHM / name).stat().st_mode & 0o7777
+
+
+def is_used(name):
+    """Does anybody share the lock of its users? That alone says so: of who
+    has it open in whichever way, a lease tells."""
+    lock = struct.Struct("hhqqi4x")
+    fd = os.open(DEV_SHM / name, os.O_RDONLY)
+    try:
+        asked = lock.pack(fcntl.F_WRLCK, os.SEEK_SET, 1 << 61, 1, 0)
+        found = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, asked)
+    finally:
+        os.close(fd)
+    return lock.unpack(found)[0] == fcntl.F_RDLCK
 
 
 class Program:
@@ -116,7 +131,7 @@ def let_go_on(pid, pipe):
 
 def test_name_goes_with_the_only_user():
     segment = create()
-    assert there(segment.name)
+    assert is_used(segment.name)
     assert mode(segment.name) == STICKY | 0o600
     segment.close()
     assert not there(segment.name)
@@ -134,7 +149,7 @@ def test_attacher_keeps_the_name(readonly):
     segment = create()
     other = SharedMemory(segment.name, readonly=readonly)
     segment.close()
-    assert there(segment.name)
+    assert is_used(segment.name)
     other.close()
     assert not there(segment.name)
 
@@ -200,9 +215,10 @@ def test_forked_child_keeps_the_name():
     segment = create()
     child = fork(lambda: os._exit(0))
     segment.close()
-    assert there(segment.name)
+    assert is_used(segment.name)
     assert let_go_on(*child) == 0
     assert there(segment.name)
+    assert not is_used(segment.name)
     SharedMemory(segment.name).close()
     assert not there(segment.name)
 
@@ -245,9 +261,9 @@ def test_longer_mapping_keeps_the_name(refresh):
     assert len(segment.buf) == 1 << 20
     other = segment.buf[:1]
     del view
-    assert there(segment.name)
+    assert is_used(segment.name)
     segment.close()
-    assert there(segment.name)
+    assert is_used(segment.name)
     del other
     assert not there(segment.name)
 
