@@ -321,6 +321,51 @@ def test_threads_that_close_at_once():
         assert not there(segment.name)
 
 
+@contextlib.contextmanager
+def somebody_who_leaves(name):
+    """Has the lock alone: for what he does then."""
+    lock = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 1 << 61, 1, 0)
+    fd = os.open(DEV_SHM / name, os.O_RDWR)
+    try:
+        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, lock)
+        yield
+    finally:
+        os.close(fd)
+
+
+@pytest.mark.parametrize("removes", [False, True])
+@pytest.mark.parametrize(
+    "options", [{}, {"readonly": True}, {"timeout": 0.01}]
+)
+def test_attacher_waits_for_who_is_about_to_leave(options, removes):
+    """And then finds the name, or none."""
+    segment = create()
+    child = fork(lambda: os._exit(0))
+    segment.close()
+    let_go_on(*child)
+    results = []
+
+    def attach():
+        try:
+            results.append(SharedMemory(segment.name, **options))
+        except FileNotFoundError:
+            results.append(None)
+
+    thread = threading.Thread(target=attach)
+    with somebody_who_leaves(segment.name):
+        thread.start()
+        thread.join(0.05)
+        assert results == []
+        if removes:
+            (DEV_SHM / segment.name).unlink()
+    thread.join()
+    if removes:
+        assert results == [None]
+    else:
+        results[0].close()
+    assert not there(segment.name)
+
+
 # --- How a process ends
 
 
