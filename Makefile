@@ -133,8 +133,8 @@ wheel: $(VENV)/.release  ## build an sdist, and of it a wheel, into dist/
 sdist-test: wheel build $(VENV)/.test  ## install the sdist elsewhere and run all tests from there
 	SHMEMEXT_SDIST_TESTS=all $(BIN)/python -m pytest tests/release.py -k sdist $(ARGS)
 
-release-test: wheel build $(VENV)/.test  ## what is in dist/: contents, tags, and that it works where it is installed
-	$(BIN)/python -m pytest tests/release.py $(ARGS)
+release-test: wheel build $(VENV)/.test  ## what is in dist/: contents, tags, and that it works where it is installed, and frozen
+	$(BIN)/python -m pytest tests/release.py tests/frozen.py $(ARGS)
 
 clean:  ## remove what was built
 	rm -rf build dist *.egg-info $(VENV) .venv-address-* .venv-thread-* .mypy_cache .ruff_cache .hypothesis
@@ -144,7 +144,7 @@ clean:  ## remove what was built
 .PHONY: consumers downstream
 
 consumers: build $(VENV)/.test $(VENV)/.consumers  ## memory stays for torch, pyarrow, Qt and others that take it without a copy
-	$(BIN)/python -m pytest tests/consumers/consumers.py $(ARGS)
+	$(BIN)/python -m pytest tests/consumers/consumers.py tests/consumers/starters.py $(ARGS)
 
 downstream: build  ## the suites of other packages, on the standard library and over install()
 	$(BIN)/python tests/downstream/run.py $(ARGS)

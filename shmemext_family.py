@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    class _Plain(bytes): ...  # typeshed has it not
+else:
+    _Plain = process.AuthenticationString
+
 # Those that have processes of their own: copies of multiprocessing.
 packages = {"multiprocessing", "multiprocess", "billiard"}
 
@@ -48,12 +52,12 @@ class Entry:
         return _aboard(None) or (Entry, ())
 
 
-class Key(process.AuthenticationString):
+class Key(_Plain):
     """The authkey, which does the same."""
 
     def __reduce__(self) -> "tuple[Any, ...]":
         # Raises TypeError where no process is being started.
-        plain: tuple[Any, ...] = super().__reduce__()
+        plain: Any = super().__reduce__()
         return _aboard(bytes(self)) or plain
 
 
@@ -142,13 +146,15 @@ def _close_after_launch(popen: "Any", descriptor: int) -> None:
     does what hangs on it. Where there is none to be found, the object that
     stands for the child is as good, but lives longer."""
     closing = _Closing(descriptor)
-    frame = sys._getframe()
-    while frame.f_back is not None and frame.f_code.co_name != "dump":
+    frame: Any = sys._getframe()
+    while frame is not None:
+        if frame.f_code.co_name == "dump":
+            with suppress(TypeError, KeyError):
+                hung_on = vars(frame.f_locals["file"])
+                hung_on.setdefault("_closing", []).append(closing)
+                return
         frame = frame.f_back
-    for holder in (frame.f_locals.get("file"), popen):
-        with suppress(TypeError):
-            vars(holder).setdefault("_closing", []).append(closing)
-            return
+    vars(popen).setdefault("_closing", []).append(closing)
 
 
 def arrive(id: str, descriptor: "Any", key: "bytes | None") -> "Any":
@@ -197,19 +203,17 @@ def carry() -> None:
         if type(config) is not dict:
             continue
         config["shmemext"] = Entry()
-        if type(config.get("authkey")) is process.AuthenticationString:
+        if type(config.get("authkey")) is _Plain:
             config["authkey"] = Key(config["authkey"])
 
 
 def serves() -> bool:
     """Is this a fork server, which imports us for those that it will fork?"""
     servers = {f"{package}.forkserver" for package in packages}
-    frame = sys._getframe()
-    while frame.f_back is not None:
-        frame = frame.f_back
-        if (
-            frame.f_code.co_name == "main"
-            and frame.f_globals.get("__name__") in servers
-        ):
+    frame: Any = sys._getframe()
+    while frame is not None:
+        module = frame.f_globals.get("__name__")
+        if frame.f_code.co_name == "main" and module in servers:
             return True
+        frame = frame.f_back
     return False

@@ -2,8 +2,8 @@
 """install() for those who have not imported shmemext, .pth files first.
 
 Nothing is imported here, and nothing of shmemext before somebody imports
-multiprocessing.shared_memory. Until then this module waits in sys.meta_path
-for the modules in which something is to be put.
+multiprocessing.shared_memory, or starts a child that may. Until then this
+module waits in sys.meta_path for the modules in which something is to be put.
 """
 
 import sys
@@ -159,11 +159,19 @@ class _Installation:
         prepare = spawn.get_preparation_data
 
         def get_preparation_data(name: str) -> "dict[str, Any]":
-            import shmemext  # noqa: F401 (the child is to be of our family)
+            # The child is to be of our family, also if nobody has had a use
+            # for shared memory before it.
+            import shmemext  # noqa: F401
+            import shmemext_family
 
+            shmemext_family.packages.add(self.package)
             data: dict[str, Any] = prepare(name)
             path = data.get("sys_path", sys.path)
-            return {"shmemext": _Installer(path), **data}
+            return {
+                "shmemext": _Installer(path),
+                "shmemext_family": shmemext_family.Entry(),
+                **data,
+            }
 
         self.put(spawn, "get_preparation_data", get_preparation_data)
 

@@ -25,6 +25,13 @@ def begin() -> None:
     _watch()
 
 
+def prepare() -> str:
+    """At a family's first create in this process: where the reaper is. Copies
+    of multiprocessing may have been imported meanwhile."""
+    shmemext_family.carry()
+    return REAPER
+
+
 def _watch() -> None:
     """As soon as there is multiprocessing.util: have it call us in each child
     when that has become a process of its own, and at that one's end."""

@@ -139,7 +139,9 @@ def _is_alive(directory: int) -> bool:
     except FileNotFoundError:
         return False
     try:
-        flock = fcntl.fcntl(lock, fcntl.F_OFD_GETLK, _FLOCK.pack(fcntl.F_WRLCK, *_WHOLE))
+        flock = fcntl.fcntl(
+            lock, fcntl.F_OFD_GETLK, _FLOCK.pack(fcntl.F_WRLCK, *_WHOLE)
+        )
         return bool(_FLOCK.unpack(flock)[0] == fcntl.F_RDLCK)
     finally:
         os.close(lock)

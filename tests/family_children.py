@@ -18,9 +18,9 @@ import time
 from pathlib import Path
 
 from shmemext import SharedMemory, _shmemext
-from shmemext._family import family_id
 
 DEV_SHM = Path("/dev/shm")
+FAMILY = ".shmemext-2-"
 HERE = Path(__file__).parent
 METHODS = ["fork", "spawn", "forkserver"]
 PATIENCE = 60  # seconds: what is to happen soon takes longer under load
@@ -28,17 +28,28 @@ PATIENCE = 60  # seconds: what is to happen soon takes longer under load
 kept = []  # segments that stay open until the process ends
 
 
-def directory(authkey=None, euid=None):
-    """The directory of this process's family, or of another."""
-    if authkey is None:
-        authkey = bytes(multiprocessing.current_process().authkey)
-    if euid is None:
-        euid = os.geteuid()
-    return DEV_SHM / f".shmemext-{family_id(authkey, euid)}"
+def directory():
+    """The directory of this process's family, which is founded if there is
+    none."""
+    if _shmemext._own() is None:
+        os.close(_shmemext._share()[1])
+    return DEV_SHM / f"{FAMILY}{_shmemext._own()}"
 
 
-def set_authkey(authkey):
-    multiprocessing.current_process().authkey = authkey
+def has_family():
+    return _shmemext._own() is not None
+
+
+def new_family():
+    """From now on, what this process creates is another family's. The one it
+    was in ends if it was its only member."""
+    _shmemext._leave()
+
+
+def lock(file, how, wait=False):
+    """The whole of an open file, as csrc/core/os/os.h's shx_os_claim()."""
+    command = fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK
+    fcntl.fcntl(file, command, struct.pack("hhqqi4x", how, 0, 0, 0, 0))
 
 
 def create(name, size=1, **options):
@@ -97,14 +108,19 @@ def sleep_after(function, *args):
     time.sleep(600)
 
 
+def sleep_until_told(file):
+    while not Path(file).exists():
+        time.sleep(0.01)
+
+
 def records(where):
     """From outside: the names in a family's ledgers."""
     found = []
     for ledger in where.glob("l*"):
         data = ledger.read_bytes()
-        for at in range(0, len(data) - 263, 264):
+        for at in range(0, len(data) - 271, 272):
             if data[at : at + 8] != bytes(8):
-                name = data[at + 8 : at + 264].partition(b"\0")[0]
+                name = data[at + 16 : at + 272].partition(b"\0")[0]
                 found.append(os.fsdecode(name))
     return found
 
@@ -154,12 +170,11 @@ def is_alive(where):
     """From outside: does the family have a member?"""
     try:
         with (where / ".lock").open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return False
+            asked = struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0)
+            told = fcntl.fcntl(file, fcntl.F_OFD_GETLK, asked)
+            return struct.unpack("hhqqi4x", told)[0] == fcntl.F_RDLCK
     except FileNotFoundError:
         return False
-    except BlockingIOError:
-        return True
 
 
 def wait_until(condition, seconds=PATIENCE):
@@ -190,10 +205,10 @@ def sweep():
     return _shmemext._sweep(False)
 
 
-def record(name, inode):
+def record(name, inode, born=0):
     """A ledger's record, as csrc/core/life/ledger.h draws it."""
     name = os.fsencode(name)
-    return struct.pack("=Q256s", inode, name)
+    return struct.pack("=QQ256s", inode, born, name)
 
 
 def bury(where, *ledgers):
@@ -206,7 +221,7 @@ def bury(where, *ledgers):
 
 
 def some_directory():
-    return DEV_SHM / f".shmemext-{os.urandom(16).hex()}"
+    return DEV_SHM / f"{FAMILY}{os.urandom(16).hex()}"
 
 
 def environment():

@@ -137,7 +137,7 @@ def test_wheel_has_the_package_and_no_more(wheel):
     sources = {
         str(path.relative_to(ROOT))
         for pattern in ("*.py", "*.pyi", "py.typed")
-        for path in (ROOT / "shmemext").glob(pattern)
+        for path in (ROOT / "shmemext").rglob(pattern)
     }
     (extension,) = [name for name in names if name.endswith(".so")]
     assert package == sources | {

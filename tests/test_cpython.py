@@ -23,6 +23,7 @@ from pathlib import Path
 import pytest
 
 import shmemext
+import shmemext_family
 
 HERE = Path(__file__).parent / "cpython"
 LISTED = tomllib.loads((HERE / "expected_failures.toml").read_text())
@@ -117,7 +118,8 @@ def interpreter(tmp_path_factory):
     )
     folder = Path(site_packages.strip())
     assert folder.is_relative_to(where)
-    (folder / "shmemext").symlink_to(Path(shmemext.__file__).parent)
+    for path in Path(shmemext.__file__).parent, Path(shmemext_family.__file__):
+        (folder / path.name).symlink_to(path)
     (folder / "stand_in.py").symlink_to(HERE / "stand_in.py")
     (folder / "stand_in.pth").write_text("import stand_in\n")
     return python

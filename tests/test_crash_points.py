@@ -22,6 +22,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from collections import Counter
 from pathlib import Path
@@ -29,6 +30,7 @@ from pathlib import Path
 import pytest
 from family_children import (
     DEV_SHM,
+    FAMILY,
     bury,
     create,
     directory,
@@ -36,11 +38,12 @@ from family_children import (
     gone,
     has_private_shm,
     kept,
+    lock,
+    new_family,
     open_files,
     path,
     record,
     records,
-    set_authkey,
     some_directory,
     sweep,
     there,
@@ -118,7 +121,7 @@ ACTIONS = {
 def act(action, ready, go):
     """In the child."""
     if "lives on" not in action:
-        set_authkey(b"the child's")
+        new_family()
     prepare, do = ACTIONS[action]
     prepare()
     os.write(ready, b"1")
@@ -190,15 +193,19 @@ def stage(action):
     bystander = create(f"{PREFIX}-bystander", 10)
     bystander.buf[:5] = b"alive"
     inode = path(bystander.name).stat().st_ino
-    theirs = directory(b"the child's")
+    ours = set(DEV_SHM.glob(f"{FAMILY}*")) | {directory()}
+
+    def theirs():
+        return set(DEV_SHM.glob(f"{FAMILY}*")) - ours - {remains}
+
     trace = Path(tempfile.mkdtemp(), "trace")
 
-    dead_family()
+    remains = dead_family()
     assert under_strace(action, "-o", trace) == 0
     calls = calls_of(trace.read_text())
     shutil.rmtree(trace.parent)
     tidy_up(action)
-    assert gone(theirs)
+    assert wait_until(lambda: not theirs())
     if action == "normal exit":  # of all that Python does, the end
         todo = [
             (name, when)
@@ -220,9 +227,10 @@ def stage(action):
         assert status in (0, signal.SIGKILL), (name, when, status)
         tidy_up(action)
         # Where a reaper was there, it needs no sweep: but not all had one.
-        wait_until(lambda: not there(theirs), 0.02)
+        wait_until(lambda: not theirs(), 0.02)
         sweep()
-        assert gone(theirs, remains), (name, when)
+        assert wait_until(lambda: not theirs()), (name, when, theirs())
+        assert gone(remains)
         assert wait_until(lambda: left() == [bystander.name]), (
             name,
             when,
@@ -278,7 +286,7 @@ def test_reaper_killed_before_each_call(tmp_path):
     subprocess.run(["strace", "-o", trace, REAPER, where], check=True)
     assert not there(where, f"{PREFIX}-of-the-dead")
     calls = calls_of(trace.read_text())
-    todo = list(points(calls, calls.index("flock") - 1, len(calls) - 1))
+    todo = list(points(calls, calls.index("fcntl") - 1, len(calls) - 1))
     killed = 0
     for name, when in todo:
         where = dead_family()
@@ -294,15 +302,15 @@ def test_reaper_killed_before_each_call(tmp_path):
 def test_reaper_that_waits_for_a_sweep_which_is_killed():
     """After .lock was gone, and before the directory was."""
     where = bury(some_directory())
-    with (where / ".lock").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with (where / ".lock").open("r+") as file:
+        lock(file, fcntl.F_RDLCK)
         with subprocess.Popen([REAPER, where]) as reaper:
             lock_file = str(where / ".lock")
             assert wait_until(lambda: lock_file in open_files(reaper.pid))
             time.sleep(0.05)  # for it to wait
             (where / ".reaper").unlink()
             (where / ".lock").unlink()
-            fcntl.flock(lock, fcntl.LOCK_UN)
+            lock(file, fcntl.F_UNLCK)
             assert reaper.wait() == 0
     assert not there(where)
 
@@ -414,7 +422,7 @@ def test_record_whose_name_has_no_end(foreign):
     assert swept(record(b"\xff" * 256, inode(foreign)))
 
 
-@pytest.mark.parametrize("cut", [1, 8, 100, 263])
+@pytest.mark.parametrize("cut", [1, 8, 16, 100, 271])
 def test_ledger_cut_short(cut, name, foreign):
     """What is whole is executed, half a record is not."""
     path(name).write_bytes(b"x")
@@ -434,10 +442,10 @@ def test_ledger_of_garbage(seed, name, foreign):
     def nonsense():
         kind = rng.randrange(3)
         if kind == 0:
-            return rng.randbytes(264)
+            return rng.randbytes(272)
         if kind == 1:
             return record(rng.choice(names), rng.randrange(1, 1 << 20))
-        return rng.randbytes(8) + b"/" * 256
+        return rng.randbytes(8) + bytes(8) + b"/" * 256
 
     before = inode(foreign)
     true = record(name, inode(name))
@@ -451,8 +459,8 @@ def test_living_family_is_left_alone(name):
     """Its records are true, and its names stay."""
     path(name).write_bytes(b"x")
     where = bury(some_directory(), record(name, inode(name)))
-    with (where / ".lock").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_SH)
+    with (where / ".lock").open() as file:
+        lock(file, fcntl.F_RDLCK)
         sweep()
         assert there(name, where) == [name, where]
     sweep()
@@ -495,30 +503,31 @@ def test_other_directories_are_not_families(name):
 
 def test_garbage_in_ledgers_that_are_taken_over(name, foreign):
     """A living family takes them over, with all that is in them."""
-    rng = random.Random(1)
     code = """
-        set_authkey(b"taken over")
-        create(sys.argv[1])
-        create(sys.argv[2])
-        assert set(records(directory())) >= set(sys.argv[1:3])
+        import random
+        rng = random.Random(1)
+        name, foreign, number = sys.argv[1:]
+        garbage = [
+            *[rng.randbytes(n) for n in (0, 100, 272, 1000, 4096, 9000)],
+            record(foreign, int(number) + 1) * 40,
+        ]
+        for i, content in enumerate(garbage):
+            (directory() / f"l{i:016x}").write_bytes(content)
+        create(name)
+        create(f"{name}-2")
+        assert set(records(directory())) >= {name, f"{name}-2"}
+        say(directory())
         os.kill(os.getpid(), 9)
     """
-    where = bury(
-        directory(b"taken over"),
-        *[rng.randbytes(n) for n in (0, 100, 264, 1000, 4096, 9000)],
-        record(foreign, inode(foreign) + 1) * 40,
-    )
-    program = "from family_children import *\n" + re.sub(
-        "^ {8}", "", code, flags=re.MULTILINE
-    )
+    program = "from family_children import *\n" + textwrap.dedent(code)
     done = subprocess.run(
-        [sys.executable, "-c", program, name, f"{name}-2"],
+        [sys.executable, "-c", program, name, foreign, str(inode(foreign))],
         env=environment(),
         capture_output=True,
         text=True,
     )
     assert (done.returncode, done.stderr) == (-9, "")
-    assert gone(name, f"{name}-2", where)
+    assert gone(name, f"{name}-2", done.stdout.strip())
 
 
 if __name__ == "__main__":

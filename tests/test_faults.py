@@ -51,6 +51,7 @@ HARMLESS = {
     "memcpy",
     "memmove",
     "memset",
+    "posix_spawnattr_destroy",
     "pthread_mutex_lock",
     "pthread_mutex_unlock",
     "pthread_sigmask",
@@ -72,6 +73,7 @@ HARMLESS = {
     "strrchr",
     "strstr",
     "strnlen",
+    "strspn",
     "syscall",  # close_range() of the reaper, which has another way
     "sysconf",
     "umask",
@@ -147,6 +149,11 @@ def test_failing_call_of_the_first_create(preload, code, name):
         if run("first.py", k, code, name, **preload) == "0\n":
             break
     assert 5 < k < 199
+
+
+def test_family_whose_directory_is_there_already(preload):
+    """Another one is drawn."""
+    assert len(run("squatted.py", **preload).strip()) == 32
 
 
 def test_wait_for_a_name_works_without_inotify(preload, name):

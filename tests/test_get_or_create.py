@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Who comes first creates, who comes early waits: exist_ok= and timeout=."""
 
+import errno
 import os
 import pickle
 import resource
@@ -13,6 +14,7 @@ from contextlib import suppress
 from multiprocessing import shared_memory as stdlib
 
 import kinds
+import machine as machines
 import pytest
 from conftest import DEV_SHM, descriptors, python
 
@@ -140,6 +142,104 @@ def test_segment_of_the_standard_library_is_attached_to(name):
     theirs.close()
     theirs.unlink()
 
+
+# --- exist_ok, and what another user has put there
+
+OTHER = machines.NOBODY
+TAKES = """
+import sys
+from shmemext import SharedMemory
+name, mode = sys.argv[1], eval(sys.argv[2])
+try:
+    shm = SharedMemory(name, create=True, size=9, mode=mode, exist_ok=True)
+    print(shm.created, shm.buf[0])
+except PermissionError as error:
+    print(error.errno, error.filename, *error.__notes__)
+"""
+
+
+@pytest.fixture(scope="module")
+def users():
+    with machines.boot() as machine:
+        machines.need_two_users(machine)
+        yield machine
+
+
+def taken(machine, name, user, mode=None):
+    return machine.run("-c", TAKES, name, mode, user=user).stdout.strip()
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o622, 0o666])
+@pytest.mark.parametrize("caller, owner", [(OTHER, OTHER - 1), (0, OTHER)])
+def test_what_another_user_made_is_not_taken(users, name, caller, owner, mode):
+    """Whatever its mode: who put it there may read all that is written."""
+    users.file(name, uid=owner, mode=mode)
+    said = taken(users, name, caller)
+    assert said.startswith(f"{errno.EACCES} /{name} ")
+    for word in f"/{name}", f"user {owner},", f"0o{mode:o}", "mode=0o666":
+        assert word in said
+    (users.shm / name).unlink()
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o602, 0o660])
+@pytest.mark.parametrize("caller, owner", [(OTHER, OTHER - 1), (0, OTHER)])
+def test_who_shares_with_others_takes_theirs(users, name, caller, owner, mode):
+    users.file(name, uid=owner, mode=0o666)
+    assert taken(users, name, caller, oct(mode)) == "False 1"
+    (users.shm / name).unlink()
+
+
+def test_what_root_made_is_taken(users, name):
+    users.file(name, mode=0o666)
+    assert taken(users, name, OTHER) == "False 1"
+    assert taken(users, name, 0) == "False 1"
+    (users.shm / name).unlink()
+
+
+def test_own_name_that_others_may_open_is_taken(users, name):
+    users.file(name, uid=OTHER, mode=0o666)
+    assert taken(users, name, OTHER) == "False 1"
+    (users.shm / name).unlink()
+
+
+def test_what_is_not_open_to_us_stays_so(users, name):
+    """The system refuses it: a mode= of ours changes nothing."""
+    users.file(name, uid=OTHER - 1, mode=0o600)
+    said = taken(users, name, OTHER, "0o666")
+    assert said.startswith(f"{errno.EACCES} /{name} ")
+    assert f"user {OTHER - 1}," in said
+    assert "another name" in said
+    (users.shm / name).unlink()
+
+
+@pytest.mark.parametrize("user", [OTHER, 0])
+@pytest.mark.parametrize(
+    "module", ["shmemext", "multiprocessing.shared_memory"]
+)
+def test_attach_by_name_asks_for_no_owner(users, name, module, user):
+    path = users.file(name, uid=OTHER - 1, mode=0o666)
+    code = (
+        f"import sys; from {module} import SharedMemory\n"
+        "shm = SharedMemory(sys.argv[1])\n"
+        "print(shm.buf[0])"
+    )
+    said = users.run("-W", "ignore", "-c", code, name, user=user)
+    assert said.stdout == "1\n"
+    path.unlink(missing_ok=True)  # by the tracker of 3.11 and 3.12
+
+
+def test_mode_of_a_subclass_says_whether_it_shares(users, name):
+    users.file(name, uid=OTHER, mode=0o666)
+    code = (
+        "import sys; from shmemext import SharedMemory\n"
+        "class Shared(SharedMemory):\n    _mode = 0o666\n"
+        "print(Shared(sys.argv[1], True, 9, exist_ok=True).created)"
+    )
+    assert users.run("-c", code, name).stdout == "False\n"
+    (users.shm / name).unlink()
+
+
+# --- exist_ok, and many at once
 
 STARTERS = 30
 ROUNDS = 20
@@ -495,3 +595,101 @@ def test_waiters_and_creators_at_once(name):
         shm.unlink()
         shm.close()
     assert not errors, errors
+
+
+# --- timeout, and a time.sleep() of the program's own
+
+
+@pytest.fixture
+def sleeps(monkeypatch):
+    """What time.sleep() was asked for; it sleeps, after a function that may
+    be put into it."""
+    asked = []
+    asked_before = []
+    sleep = time.sleep
+
+    def patched(seconds):
+        asked.append(seconds)
+        for function in asked_before:
+            function()
+        sleep(seconds)
+
+    monkeypatch.setattr(time, "sleep", patched)
+    return asked, asked_before
+
+
+def test_wait_is_by_the_sleep_that_a_program_has_put_there(name, sleeps):
+    asked, first = sleeps
+    made = []
+
+    def create():
+        if len(asked) == 5:
+            made.append(SharedMemory(name, create=True, size=100))
+
+    first.append(create)
+    before = descriptors()
+    with SharedMemory(name, timeout=PATIENT) as shm:
+        assert shm.size == 100
+    assert asked[:5] == [0.001, 0.002, 0.004, 0.008, 0.016]
+    assert len(asked) == 5
+    assert descriptors() == before
+    made[0].unlink()
+    made[0].close()
+
+
+def test_patched_wait_ends_when_its_time_is_over(name, sleeps):
+    asked, _ = sleeps
+    start = time.monotonic()
+    with pytest.raises(FileNotFoundError):
+        SharedMemory(name, timeout=0.2)
+    assert time.monotonic() - start >= 0.2
+    assert max(asked) <= 0.032
+    assert sum(asked) <= 0.2
+
+
+def test_exception_of_a_patched_sleep_ends_the_wait(name, sleeps):
+    _, first = sleeps
+    before = descriptors()
+
+    def stop():
+        raise KeyError("enough")
+
+    first.append(stop)
+    with pytest.raises(KeyError, match="enough"):
+        SharedMemory(name, timeout=PATIENT)
+    assert descriptors() == before
+
+
+def test_patched_sleep_that_goes_while_it_sleeps(name, sleeps):
+    """No reference to it is left but ours."""
+    asked, first = sleeps
+    first.append(lambda: setattr(time, "sleep", None))
+    with pytest.raises(FileNotFoundError):
+        SharedMemory(name, timeout=0.01)
+    assert asked
+
+
+def test_name_that_is_there_needs_no_sleep(name, sleeps):
+    with SharedMemory(name, create=True, size=100) as shm:
+        SharedMemory(name, timeout=PATIENT).close()
+        shm.unlink()
+    assert not sleeps[0]
+
+
+@pytest.mark.parametrize("broken", ["time.sleep", "sys.modules['time']"])
+def test_time_that_is_broken(name, broken):
+    """Nothing hangs, and nothing crashes."""
+    python(
+        f"""
+import sys, time
+from shmemext import SharedMemory
+keep = time.sleep
+del {broken}
+sys.modules.setdefault("time", None)
+try:
+    SharedMemory(sys.argv[1], timeout=0.01)
+except (FileNotFoundError, AttributeError, ImportError) as error:
+    print(type(error).__name__)
+""",
+        name,
+    )

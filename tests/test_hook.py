@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import shmemext_family
 import shmemext_hook
 from shmemext import _shmemext
 
@@ -42,7 +43,9 @@ def interpreter(tmp_path_factory):
     code = "import sysconfig; print(sysconfig.get_path('purelib'))"
     folder = Path(run(python, "-Ic", code).strip())
     assert folder.is_relative_to(where)
-    for path in Path(_shmemext.__file__).parent, Path(shmemext_hook.__file__):
+    package = Path(_shmemext.__file__).parent
+    modules = shmemext_family, shmemext_hook
+    for path in package, *(Path(module.__file__) for module in modules):
         (folder / path.name).symlink_to(path)
     (folder / "shmemext.pth").write_text(LINE)
     return python
@@ -119,8 +122,8 @@ if __name__ == "__main__":
     process.start()
     process.join()
     assert queue.get() == "shmemext.shared_memory"
-    # Nobody has asked for it here.
-    assert "shmemext" not in sys.modules
+    # Nobody has asked for it here, but a child that is started anew.
+    assert ("shmemext" in sys.modules) == (sys.argv[1] != "fork")
 """)
     run(interpreter, program, method)
 
@@ -176,7 +179,7 @@ shm.unlink()
 
 
 def test_child_that_does_not_find_us_lives():
-    installer = shmemext_hook._Installer([], "multiprocessing")
+    installer = shmemext_hook._Installer([])
     assert installer.__reduce__()[0] is exec
     run(sys.executable, "-IS", "-c", installer.code)
 

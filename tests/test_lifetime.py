@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Who removes a segment's name, and when: csrc/core/life/family.h.
 
-Every program here is a process family of its own, since its authkey is. What
-a family owns shall be there while any of its processes lives, and gone soon
-after the last one.
+Every program here founds a process family of its own. What a family owns
+shall be there while any of its processes lives, and gone soon after the last
+one.
 """
 
 import contextlib
@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import pytest
@@ -28,13 +27,13 @@ from family_children import (
     is_alive,
     open_files,
     path,
-    processes,
     reapers,
     sweep,
     there,
     wait_until,
     with_private_shm,
 )
+from programs import Program, ran, reaper_of, session, stay
 
 import shmemext
 
@@ -49,81 +48,6 @@ needs_private_shm = pytest.mark.skipif(
 )
 
 
-class Program:
-    """A running program in a session of its own."""
-
-    def __init__(self, code, *args, before=(), **options):
-        code = "from family_children import *\n" + textwrap.dedent(code)
-        self.process = subprocess.Popen(
-            [*before, sys.executable, "-W", "ignore", "-c", code]
-            + [str(arg) for arg in args],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment(),
-            start_new_session=True,
-            **options,
-        )
-        self.pid = self.process.pid
-        self.lines = iter(self.process.stdout.readline, "")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        self.kill_all()
-        for pipe in (self.process.stdin, self.process.stdout):
-            with contextlib.suppress(OSError):
-                pipe.close()
-        self.process.stderr.close()
-
-    def heard(self):
-        line = next(self.lines, None)
-        assert line is not None, self.process.stderr.read()
-        return line.rstrip("\n")
-
-    def pids(self, count):
-        return [int(self.heard()) for _ in range(count)]
-
-    def go_on(self):
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-
-    def kill_all(self):
-        """The session's processes, all at once. It has not been waited for,
-        or nobody has been given its number since."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
-        self.process.wait()
-
-    def ended(self):
-        """What it says until its end."""
-        out, err = self.process.communicate(timeout=300)
-        assert (self.process.returncode, err) == (0, ""), (out, err)
-        return out.splitlines()
-
-
-def ran(code, *args, **options):
-    with Program(code, *args, **options) as program:
-        return program.ended()
-
-
-def session(pid):
-    """The command lines of a session's processes."""
-    return [command(one) for one, _, sid in processes() if sid == pid]
-
-
-def reaper_of(where):
-    """Its pid: of a program that starts, the name shows a little later."""
-    assert wait_until(lambda: len(reapers(where)) == 1)
-    return reapers(where)[0]
-
-
 @pytest.fixture
 def names(name):
     """Three names that no other test uses, gone afterwards."""
@@ -131,13 +55,6 @@ def names(name):
     yield three
     for one in three:
         path(one).unlink(missing_ok=True)
-
-
-def stay(*names):
-    """Are they all still there, after those that may remove them had time?"""
-    time.sleep(0.15)
-    sweep()
-    return there(*names) == list(names)
 
 
 # --- 1. A name goes when its family is gone, and not before
@@ -449,7 +366,7 @@ def test_workers_of_a_pool_create(method, name):
 
 
 def test_worker_of_a_preloaded_forkserver_is_of_the_family(name):
-    """The server imported us with an authkey of its own."""
+    """The server has imported us, and is of nobody's."""
     code = """
         multiprocessing.set_forkserver_preload(["family_children"])
         create(sys.argv[1])
@@ -590,6 +507,7 @@ def test_reaper_holds_nothing_of_the_application(name, tmp_path):
         pid = reaper_of(where)
         proc = Path(f"/proc/{pid}")
         expected = ["/dev/null"] * 3
+        expected += ["/dev/shm"]
         expected += [where, f"{where}/.lock", f"{where}/.reaper"]
         assert wait_until(lambda: sorted(open_files(pid)) == expected), (
             open_files(pid)
@@ -641,17 +559,24 @@ def test_capture_output_returns_although_the_family_lives(name):
 
 
 @pytest.mark.parametrize("what", ["None", "attach(sys.argv[1])"])
-def test_who_creates_nothing_leaves_nothing(name, what):
-    """No reaper while it runs, no directory afterwards."""
+@pytest.mark.parametrize("end", ["", "os.kill(os.getpid(), 9)"])
+def test_who_creates_nothing_leaves_nothing(name, what, end):
+    """Nor does it ever have anything there."""
     path(name).write_bytes(b"x")
-    code = f"{what}; say(directory()); input()"
+    code = f"""
+        {what}
+        assert not has_family()
+        say("ready")
+        input()
+        {end}
+    """
     with Program(code, name) as program:
-        where = program.heard()
-        assert reapers(where) == []
-        assert there(where) == [where]
+        assert program.heard() == "ready"
+        maps = Path(f"/proc/{program.pid}/maps").read_text()
+        assert ".shmemext-" not in maps
         program.go_on()
-        program.ended()
-    assert there(where, name) == [name]
+        program.process.wait()
+    assert there(name) == [name]
 
 
 def test_one_reaper_for_each_family(names):
@@ -806,59 +731,13 @@ def test_subreaper_starts_no_reaper(name):
     assert not there(name, where)
 
 
-# --- What is in the way of a family's directory
-
-
-SQUATTERS = {
-    "file": "where.write_bytes(b'mine')",
-    "symlink": "where.symlink_to(sys.argv[2])",
-    "dangling symlink": "where.symlink_to('/nowhere')",
-    "wrong mode": "where.mkdir(); where.chmod(0o755)",
-    "other owner": "where.mkdir(mode=0o700); os.chown(where, 65534, 65534)",
-}
-
-
-@pytest.mark.parametrize("squatter", SQUATTERS)
-def test_squatted_directory_is_refused(squatter, name, tmp_path):
-    """At create, with a clear error; the import does not fail, and the
-    squatter's is not touched."""
-    if squatter == "other owner" and not ROOT:
-        pytest.skip("needs root")
-    code = f"""
-        import os, sys, multiprocessing, pathlib
-        from _blake2 import blake2b
-        key = bytes(multiprocessing.current_process().authkey)
-        secret = b"shmemext:%d:%b" % (os.geteuid(), key)
-        digest = blake2b(secret).hexdigest()[:32]
-        where = pathlib.Path("/dev/shm/.shmemext-" + digest)
-        {SQUATTERS[squatter]}
-        import shmemext
-        before = os.lstat(where)
-        try:
-            shmemext.SharedMemory(sys.argv[1], create=True, size=1)
-        except (OSError, ValueError) as error:
-            print(error)
-        shmemext.SharedMemory(sys.argv[1], True, 1, track=False).unlink()
-        after = os.lstat(where)
-        assert before == after
-        if where.is_dir() and not where.is_symlink():
-            assert os.listdir(where) == []
-            where.rmdir()
-        else:
-            where.unlink()
-    """
-    done = python(textwrap.dedent(code), name, tmp_path)
-    assert ".shmemext-" in done.stdout, done.stdout
-    assert done.stderr == ""
-    assert list(tmp_path.iterdir()) == []
-    assert not there(name)
+# --- The family's directory
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o777])
 def test_umask_does_not_matter(umask, names):
     code = """
         os.umask(int(sys.argv[1]))
-        set_authkey(b"another family")
         create(sys.argv[2])
         run("fork", create, sys.argv[3])
         where = directory()
@@ -880,10 +759,9 @@ def test_no_descriptor_is_left(names):
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
         free = os.open("/dev/null", os.O_RDONLY)
         os.close(free)
-        set_authkey(b"another family")  # whose first create needs most
+        new_family()  # whose first create needs most
         errors = set()
         for spare in range(8):
-            where = directory()
             low = free + spare, limits[1]
             resource.setrlimit(resource.RLIMIT_NOFILE, low)
             try:
@@ -896,9 +774,9 @@ def test_no_descriptor_is_left(names):
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
         say(errors, spare)
         say(sorted(os.listdir("/proc/self/fd")))
-        set_authkey(b"a third family")
+        say(directory())
+        new_family()
         create(sys.argv[3])
-        say(where)
     """
     said = ran(code, *names)
     assert said[0].startswith("{24} "), said
@@ -909,7 +787,6 @@ def test_no_descriptor_is_left(names):
 @pytest.mark.parametrize("what", ["blocks", "inodes"])
 def test_full_dev_shm_at_the_first_create(what):
     code = """
-        import multiprocessing
         if sys.argv[1] == "blocks":
             with contextlib.suppress(OSError), open("/dev/shm/f", "wb") as f:
                 while True:
@@ -919,7 +796,7 @@ def test_full_dev_shm_at_the_first_create(what):
                 for i in range(1000):
                     open(f"/dev/shm/f{i}", "xb").close()
         for i in range(3):
-            set_authkey(b"%d" % i)
+            new_family()
             before = {w.name for w in DEV_SHM.rglob("*")}
             try:
                 create("name")
@@ -941,29 +818,30 @@ def test_full_dev_shm_at_the_first_create(what):
 # --- What may change after joining
 
 
-def test_authkey_changed_after_import(names):
-    """Each create belongs to the family of its moment."""
+@pytest.mark.parametrize("create_first", [False, True])
+@every_method
+def test_authkey_that_a_program_sets_changes_nothing(
+    method, create_first, names
+):
     code = """
-        create(sys.argv[1])
+        if sys.argv[2] == "True":
+            create(sys.argv[3])
         first = directory()
-        set_authkey(b"changed" + os.urandom(8))
-        create(sys.argv[2])
-        second = directory()
-        assert first != second
-        assert records(first) == [sys.argv[1]]
-        assert records(second) == [sys.argv[2]]
-        run("spawn", create, sys.argv[3])
-        assert sorted(records(second)) == sorted(sys.argv[2:4])
-        assert attach(sys.argv[1]).size and attach(sys.argv[3]).size
-        say(first, second)
+        multiprocessing.current_process().authkey = b"a secret"
+        create(sys.argv[4])
+        run(sys.argv[1], create, sys.argv[5])
+        assert directory() == first
+        assert set(records(first)) >= set(sys.argv[4:6])
+        assert attach(sys.argv[5]).size
+        say(first)
         input()
     """
-    with Program(code, *names) as program:
-        both_directories = program.heard().split()
-        assert all(map(reaper_of, both_directories))
-        assert stay(*names)
+    with Program(code, method, create_first, *names) as program:
+        where = program.heard()
+        assert reaper_of(where)
+        assert stay(*names[1 - create_first :])
         program.kill()
-        assert gone(*names, *both_directories)
+        assert gone(*names, where)
 
 
 @needs_root
@@ -1054,7 +932,7 @@ def test_ledgers_of_who_unlinks_all_again_become_small(name):
             segment.unlink()
         assert records(where) == []
         size = sum(file.stat().st_size for file in where.glob("l*"))
-        assert size <= 1024 * 264, size
+        assert size <= 1024 * 272, size
         create(sys.argv[1])
         assert records(where) == [sys.argv[1]]
         say(where)
@@ -1076,10 +954,10 @@ def test_ledgers_of_the_dead_become_small(name):
             run("fork", create_closed, some)
         def size():
             return sum(file.stat().st_size for file in where.glob("l*"))
-        assert len(records(where)) == 8000 and size() >= 8000 * 264
+        assert len(records(where)) == 8000 and size() >= 8000 * 272
         for some in names:
             unlink(*some)
-        assert size() <= 2 * 1024 * 264, size()
+        assert size() <= 2 * 1024 * 272, size()
         say(where)
     """
     (where,) = ran(code, name)
@@ -1157,13 +1035,16 @@ def test_every_thread_finds_a_record(name):
 
 
 def test_directory_removed_between_creates(name):
-    """By hand: it is made again, and knows what is created from then on."""
+    """By hand: another one is founded, and knows what is created from then
+    on."""
     code = """
         where = directory()
         create(sys.argv[1])
         names = [f"{sys.argv[1]}-{i}" for i in range(600)]
         shutil.rmtree(where)
         create_all(*names)
+        assert directory() != where
+        where = directory()
         known = records(where)
         assert known and set(known) < set(names)
         for segment in kept:

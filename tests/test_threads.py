@@ -480,37 +480,6 @@ def test_fork_while_threads_work():
     shm.unlink()
 
 
-def test_authkey_that_changes_while_others_create():
-    """It is read out of a dict that another thread writes: without a GIL
-    what was found there may be gone before it is used."""
-    python("""
-import multiprocessing, os, threading
-from shmemext import SharedMemory
-
-keys = [os.urandom(8) for _ in range(3)]
-config = multiprocessing.current_process()._config
-creators = 2
-
-def create():
-    global creators
-    for _ in range(3000):
-        with SharedMemory(create=True, size=10) as shm:
-            shm.unlink()
-    creators -= 1
-
-def change():
-    while creators > 0:
-        for key in keys:
-            config["authkey"] = bytes(bytearray(key))
-
-threads = [threading.Thread(target=f) for f in (create, create, change)]
-for thread in threads:
-    thread.start()
-for thread in threads:
-    thread.join()
-""")
-
-
 def test_unlink_while_another_thread_makes_the_object_anew():
     """It strikes out what it has removed, not what the object has by then:
     that would have stayed for ever."""

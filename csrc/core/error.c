@@ -45,6 +45,10 @@ shx_error_text(shx_err err)
                "limit with sysctl vm.max_map_count";
     case SHX_REPLACED:
         return "the name now names another segment: it was not removed";
+    case SHX_NO_ORPHANS:
+        return "the orphan would come back to this process, which is PID 1, "
+               "a child subreaper, or the program that PID 1 runs, or would "
+               "be of another pid namespace";
     default:
         return strerror(err);
     }

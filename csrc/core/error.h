@@ -29,6 +29,7 @@ enum {
     SHX_HELD = -12,       /* pages are in the system's hands: try again */
     SHX_CROWDED = -13,    /* so many mappings that others would have none */
     SHX_REPLACED = -14,   /* the name is another segment's: not removed */
+    SHX_NO_ORPHANS = -15, /* what we start would not become init's child */
 };
 
 /* The sentence for one of ours, or for any errno. Never NULL. */

@@ -5,6 +5,9 @@ Each makes an object of its own over a segment's memory; the segment is closed
 and unlinked; the object has to go on reading what was there. Some keep no
 buffer, only the object that gave it. Every case is a process, which may die.
 
+Packages whose threads are not the system's are here too: all of them wait when
+one sleeps in the system.
+
 Not among the tests of `make test`: these need the packages of the group
 `consumers` in pyproject.toml, and a compiler of C++.
 """
@@ -248,3 +251,51 @@ def test_memory_stays_as_long_as_its_consumer(consumer, source, request):
         0,
         ["close", "leave", "die"],
     ), done.stderr
+
+
+# --- threads that are not the system's
+
+GREEN = {
+    "gevent": """
+from gevent import monkey
+monkey.patch_all()
+from gevent import spawn
+""",
+    "eventlet": """
+import eventlet
+eventlet.monkey_patch()
+from eventlet import spawn
+""",
+}
+
+MEET = """
+import os, time
+from shmemext import SharedMemory
+
+name = f"shmemext-test-green-{os.getpid()}"
+made = []
+
+def create():
+    for _ in range(5):
+        time.sleep(0.01)
+    made.append(SharedMemory(name, create=True, size=100))
+
+spawn(create)
+with SharedMemory(name, timeout=60) as shm:
+    assert made
+made[0].unlink()
+made[0].close()
+try:
+    SharedMemory(name, timeout=0.05)
+except FileNotFoundError:
+    print("met")
+"""
+
+
+@pytest.mark.parametrize("package", GREEN)
+def test_other_green_threads_run_while_one_waits(package):
+    """Among them the one that creates what is waited for."""
+    if absent := missing([package]):
+        pytest.skip(f"not installed: {', '.join(absent)}")
+    done = python(GREEN[package] + MEET)
+    assert done.stdout == "met\n", done.stderr

@@ -28,10 +28,11 @@ static shx_record *
 write_record(shx_ledgers *ledgers, const char *called, uint64_t inode)
 {
     shx_record *record = NULL;
-    shx_err err = shx_ledger_write(ledgers, called, inode, &record);
+    const shx_identity identity = {.inode = inode};
+    shx_err err = shx_ledger_write(ledgers, called, &identity, &record);
     if (err == EAGAIN) {
         CHECK(shx_ledger_make_room(ledgers) == 0);
-        err = shx_ledger_write(ledgers, called, inode, &record);
+        err = shx_ledger_write(ledgers, called, &identity, &record);
     }
     CHECK(err == 0 && atomic_load(&record->inode) == inode);
     CHECK(strcmp(record->name, called) == 0);
@@ -90,16 +91,23 @@ test_ledger_removes_what_is_still_its_own(void)
     CHECK(ledgers.free_count == ledgers.capacity - 2);
 
     int removed = 0, folder = open_directory();
-    size_t left = 0;
+    shx_outcome out = {.failed = 0};
+    shx_file place;
+    shx_names names;
+    CHECK(shx_os_open_directory(shx_os_directory, &names.directory) == 0);
+    CHECK(shx_os_inspect(names.directory, &place) == 0);
+    names.device = place.identity.device;
     char file[32] = "";
     CHECK(ledger_files(file) == 1);
     shx_sweep_options options = {true, count_names, &removed};
-    CHECK(shx_ledger_execute(folder, file, &options, &left) == 0);
-    CHECK(removed == 1 && left == 0);
+    CHECK(shx_ledger_execute(folder, &names, file, &options, &out) == 0);
+    CHECK(removed == 1 && out.failed == 0 && out.ended == 0);
     options.dry_run = false;
-    CHECK(shx_ledger_execute(folder, file, &options, &left) == 0);
-    CHECK(removed == 2 && left == 0);
-    CHECK(shx_ledger_execute(folder, file, &options, &left) == ENOENT);
+    CHECK(shx_ledger_execute(folder, &names, file, &options, &out) == 0);
+    CHECK(removed == 2 && out.failed == 0 && out.ended == 1);
+    CHECK(shx_ledger_execute(folder, &names, file, &options, &out) == 0);
+    CHECK(removed == 2 && out.ended == 1);
+    shx_names_close(&names);
     CHECK(shx_os_remove(called[0].text) == ENOENT);
     CHECK(shx_os_remove(called[1].text) == 0);
     CHECK(shx_os_remove(called[2].text) == 0);
@@ -234,13 +242,14 @@ write_and_strike(void *context)
     for (uint64_t i = 0; i < 20000; i++) {
         shx_record **slot = &kept[i * 7 % 40];
         uint64_t inode = self->first + i;
+        const shx_identity identity = {.inode = inode};
         shx_err err = EAGAIN;
         shx_mutex_lock(&mutex);
         if (*slot != NULL && i % 3 != 0) {
             (void)shx_ledger_strike(self->ledgers, *slot, inodes[i * 7 % 40]);
         }
-        while ((err = shx_ledger_write(self->ledgers, called.text, inode,
-                                       slot)) == EAGAIN) {
+        while ((err = shx_ledger_write(self->ledgers, called.text,
+                                       &identity, slot)) == EAGAIN) {
             shx_mutex_unlock(&mutex);
             CHECK(shx_ledger_make_room(self->ledgers) == 0);
             shx_mutex_lock(&mutex);

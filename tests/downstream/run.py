@@ -28,6 +28,7 @@ from functools import cache
 from pathlib import Path
 
 import shmemext
+import shmemext_family
 import shmemext_hook
 
 HERE = Path(__file__).resolve().parent
@@ -108,7 +109,11 @@ class Package:
         pip(self.python, "install", "--prefer-binary", sdist, *needs)
         code = "import sysconfig; print(sysconfig.get_path('purelib'))"
         self.site_packages = Path(call(self.python, "-c", code).strip())
-        for module in Path(shmemext.__file__).parent, shmemext_hook.__file__:
+        for module in (
+            Path(shmemext.__file__).parent,
+            shmemext_family.__file__,
+            shmemext_hook.__file__,
+        ):
             link = self.site_packages / Path(module).name
             link.symlink_to(module)
 

@@ -86,8 +86,7 @@ stop_in(const void *from, const char *name)
 {
     Dl_info info;
     if (stops_in != NULL && strcmp(stops_in, name) == 0 &&
-        dladdr(from, &info) != 0 &&
-        strstr(info.dli_fname, caller) != NULL) {
+        dladdr(from, &info) != 0 && strstr(info.dli_fname, caller) != NULL) {
         stops_in = NULL;
         atomic_store(&holds, 1);
         while (atomic_load(&holds)) {
@@ -133,6 +132,24 @@ typedef long six(long, long, long, long, long, long);
 #define NOTHING(name) CALL(name, 0, 1)       /* returns a pointer */
 #define THE_ERROR(name) CALL(name, error, 1) /* returns an errno */
 #define NEVER(name) CALL(name, 0, 0)
+
+/* It goes by the name of the call that it stands for. */
+long
+statx(long at, const char *path, long flags, long mask, void *result)
+{
+    static long (*real)(long, const char *, long, long, void *);
+    const char *name = *path == '\0'     ? "fstat"
+                       : (flags & 0x100) ? "lstat" /* AT_SYMLINK_NOFOLLOW */
+                                         : "stat";
+    stop_in(__builtin_return_address(0), name);
+    if (fails(__builtin_return_address(0), name, 1)) {
+        return -1;
+    }
+    if (real == NULL) {
+        *(void **)&real = dlsym(RTLD_NEXT, "statx");
+    }
+    return real(at, path, flags, mask, result);
+}
 
 NEVER(close)
 NEVER(munmap)
@@ -208,6 +225,7 @@ MINUS_ONE(waitpid)
 MINUS_ONE(prctl)
 MINUS_ONE(memfd_create)
 MINUS_ONE(clone)
+MINUS_ONE(fork)
 MINUS_ONE(execve)
 MINUS_ONE(setsid)
 MINUS_ONE(getrandom)
@@ -230,6 +248,8 @@ NOTHING(reallocarray)
 
 THE_ERROR(posix_spawn)
 THE_ERROR(posix_spawnp)
+THE_ERROR(posix_spawnattr_init)
+THE_ERROR(posix_spawnattr_setflags)
 
 int
 pthread_mutex_lock(void *mutex)

@@ -41,7 +41,7 @@ def create_generated():
 
 
 def adopt():
-    _shmemext._adopt(adopted.name, "0" * 32)
+    _shmemext._adopt(adopted.name, family)
 
 
 def started(target):
@@ -54,6 +54,7 @@ old = SharedMemory(f"{PREFIX}-old", create=True, size=1)
 disowned = SharedMemory(f"{PREFIX}-disowned", create=True, size=1)
 adopted = SharedMemory(f"{PREFIX}-adopted", create=True, size=1, track=False)
 attached = SharedMemory(adopted.name)
+family = _shmemext._found()
 adopt()
 create()  # what is set up once is set up now
 

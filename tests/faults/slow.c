@@ -91,6 +91,22 @@ typedef long six(long, long, long, long, long, long);
 #define BY_PATH(name) CALL(name, answer((const char *)a))
 #define BY_DESCRIPTOR(name) CALL(name, answer_of(a))
 
+long
+statx(long at, const char *path, long flags, long mask, void *result)
+{
+    static long (*real)(long, const char *, long, long, void *);
+    if (*path == '\0') {
+        answer_of(at);
+    }
+    else {
+        answer(path);
+    }
+    if (real == NULL) {
+        *(void **)&real = dlsym(RTLD_NEXT, "statx");
+    }
+    return real(at, path, flags, mask, result);
+}
+
 BY_PATH(open)
 BY_PATH(open64)
 BY_PATH(__open_2)

@@ -182,6 +182,12 @@ void shx_ledger_let_go(const shx_ledger *ledger);
 /* The same, and its file goes too: none of its records is in use. */
 void shx_ledger_give_back(const char *directory, const shx_ledger *ledger);
 
+/* Calls `visit` with a copy of each record, until it returns something else
+ * than 0. A file that is no ledger of ours: an error. */
+typedef shx_err (*shx_record_visitor)(void *context, const shx_record *copy);
+shx_err shx_ledger_read(int directory, const char *file,
+                        shx_record_visitor visit, void *context);
+
 /* Told of every segment that a sweep removes, or would remove. `err` is not 0
  * if it could not be. */
 typedef struct {

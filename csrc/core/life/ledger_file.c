@@ -167,39 +167,8 @@ shx_names_close(const shx_names *names)
     shx_os_close(names->directory);
 }
 
-static void
-execute_record(const shx_record *record, const shx_names *names,
-               const shx_sweep_options *options, shx_outcome *out)
-{
-    shx_file file;
-    if (!shx_ledger_is_true(record, names, &file)) {
-        return;
-    }
-    bool users = (file.mode & SHX_MODE_USERS) != 0;
-    shx_err err = 0;
-    if (users) {
-        err = shx_users_remove(names->directory, record->name, &file.identity,
-                               options->dry_run);
-    }
-    else if (!options->dry_run) {
-        err = shx_os_remove_in(names->directory, record->name);
-    }
-    if (err == ENOENT || err == SHX_REPLACED) {
-        return;
-    }
-    if (users && err == EAGAIN) {
-        out->used++;
-        return;
-    }
-    out->failed += err != 0;
-    if (options->tell != NULL) {
-        options->tell(options->context, record->name, file.held, err);
-    }
-}
-
 static shx_err
-execute_all(int fd, uint64_t size, const shx_names *names,
-            const shx_sweep_options *options, shx_outcome *out)
+read_all(int fd, uint64_t size, shx_record_visitor visit, void *context)
 {
     enum { SOME = 15 };
     shx_record records[SOME];
@@ -209,12 +178,73 @@ execute_all(int fd, uint64_t size, const shx_names *names,
         size_t count = left_to_read < SOME ? (size_t)left_to_read : SOME;
         err = shx_os_read(fd, records, count * sizeof records[0], at);
         for (size_t i = 0; err == 0 && i < count; i++) {
-            execute_record(&records[i], names, options, out);
+            err = visit(context, &records[i]);
         }
         at += count * sizeof records[0];
         left_to_read -= count;
     }
     return err;
+}
+
+shx_err
+shx_ledger_read(int directory, const char *file, shx_record_visitor visit,
+                void *context)
+{
+    int fd;
+    shx_file found;
+    shx_err err = shx_os_open_in(directory, file, O_RDONLY, &fd);
+    if (err != 0) {
+        return err;
+    }
+    err = shx_os_inspect(fd, &found);
+    if (err == 0 && (!found.regular || found.size > most_bytes())) {
+        err = EFBIG;
+    }
+    if (err == 0) {
+        err = read_all(fd, found.size, visit, context);
+    }
+    shx_os_close(fd);
+    return err;
+}
+
+/* An execution, of one ledger. */
+typedef struct {
+    const shx_names *names;
+    const shx_sweep_options *options;
+    shx_outcome outcome;
+} execution;
+
+static shx_err
+execute_record(void *context, const shx_record *record)
+{
+    execution *now = context;
+    const shx_sweep_options *options = now->options;
+    shx_file file;
+    if (!shx_ledger_is_true(record, now->names, &file)) {
+        return 0;
+    }
+    int names = now->names->directory;
+    bool users = (file.mode & SHX_MODE_USERS) != 0;
+    shx_err err = 0;
+    if (users) {
+        err = shx_users_remove(names, record->name, &file.identity,
+                               options->dry_run);
+    }
+    else if (!options->dry_run) {
+        err = shx_os_remove_in(names, record->name);
+    }
+    if (err == ENOENT || err == SHX_REPLACED) {
+        return 0;
+    }
+    if (users && err == EAGAIN) {
+        now->outcome.used++;
+        return 0;
+    }
+    now->outcome.failed += err != 0;
+    if (options->tell != NULL) {
+        options->tell(options->context, record->name, file.held, err);
+    }
+    return 0;
 }
 
 /* What cannot be a ledger of ours, whoever put it there. */
@@ -228,24 +258,12 @@ shx_err
 shx_ledger_execute(int directory, const shx_names *names, const char *file,
                    const shx_sweep_options *options, shx_outcome *out)
 {
-    int fd;
-    shx_file found;
-    shx_outcome own = {.failed = 0};
-    shx_err err = shx_os_open_in(directory, file, O_RDONLY, &fd);
-    if (err != 0) {
-        return err == ENOENT || is_foreign(err) ? 0 : err;
-    }
-    err = shx_os_inspect(fd, &found);
-    if (err == 0 && (!found.regular || found.size > most_bytes())) {
-        err = EFBIG;
-    }
-    if (err == 0) {
-        err = execute_all(fd, found.size, names, options, &own);
-    }
-    shx_os_close(fd);
-    out->failed += own.failed;
-    out->used += own.used;
-    if (err == 0 && own.failed + own.used == 0 && !options->dry_run) {
+    execution now = {.names = names, .options = options};
+    shx_err err = shx_ledger_read(directory, file, execute_record, &now);
+    out->failed += now.outcome.failed;
+    out->used += now.outcome.used;
+    if (err == 0 && now.outcome.failed + now.outcome.used == 0 &&
+        !options->dry_run) {
         err = shx_os_remove_in(directory, file);
         out->ended += err == 0;
     }

@@ -111,9 +111,8 @@ shx_sweep_is_dead(int directory)
     return !shared;
 }
 
-/* Opens .lock and locks it for us alone. *lock is -1 where there is none. */
-static shx_err
-lock_dead(int directory, bool wait, int *lock)
+shx_err
+shx_sweep_lock(int directory, bool wait, int *lock)
 {
     int fd;
     shx_err err = open_file(directory, SHX_FAMILY_LOCK, &fd);
@@ -135,8 +134,8 @@ lock_dead(int directory, bool wait, int *lock)
 
 /* A child that another thread has forked meanwhile has the open file too: so
  * the lock is given up, not just closed. */
-static void
-unlock_dead(int lock)
+void
+shx_sweep_unlock(int lock)
 {
     if (lock >= 0) {
         (void)shx_os_claim(lock, SHX_LOCK_NONE, false);
@@ -220,14 +219,14 @@ sweep(int directory, const char *file, bool wait,
     if (err != 0) {
         return err;
     }
-    err = lock_dead(directory, wait, &lock);
+    err = shx_sweep_lock(directory, wait, &lock);
     if (err == 0) {
         err = execute_all(directory, wait, &now);
         if (err == 0 && now.outcome.failed + now.outcome.used == 0 &&
             !options->dry_run) {
             err = remove_directory(&names, file, directory);
         }
-        unlock_dead(lock);
+        shx_sweep_unlock(lock);
     }
     shx_names_close(&names);
     return err;
@@ -245,11 +244,17 @@ shx_sweep_family(const char *path, bool wait, const shx_sweep_options *options)
     return err == ENOENT ? 0 : err;
 }
 
+/* What to do with each family. */
+typedef struct {
+    shx_visitor visit;
+    void *context;
+} visitor;
+
 /* Others' are not opened at all. */
 static shx_err
-sweep_if_dead(void *context, int parent, const char *file)
+visit_family(void *context, int parent, const char *file)
 {
-    pass *now = context;
+    const visitor *with = context;
     shx_file found;
     int directory;
     if (!shx_sweep_is_family(file) ||
@@ -257,8 +262,29 @@ sweep_if_dead(void *context, int parent, const char *file)
         shx_os_open_directory_in(parent, file, &directory) != 0) {
         return 0;
     }
-    shx_err err = sweep(directory, file, false, now->options);
+    shx_err err = with->visit(with->context, directory, file);
     shx_os_close(directory);
+    return err;
+}
+
+shx_err
+shx_sweep_visit(shx_visitor visit, void *context)
+{
+    int directory;
+    visitor with = {visit, context};
+    shx_err err = shx_os_open_directory(shx_os_directory, &directory);
+    if (err == 0) {
+        err = shx_os_visit(directory, visit_family, &with);
+        shx_os_close(directory);
+    }
+    return err;
+}
+
+static shx_err
+sweep_if_dead(void *context, int directory, const char *file)
+{
+    pass *now = context;
+    shx_err err = sweep(directory, file, false, now->options);
     if (err != EAGAIN && err != ENOENT && err != SHX_SQUATTED) {
         now->first = now->first == 0 ? err : now->first;
     }
@@ -268,12 +294,7 @@ sweep_if_dead(void *context, int parent, const char *file)
 shx_err
 shx_sweep_all(const shx_sweep_options *options)
 {
-    int directory;
     pass now = {.options = options};
-    shx_err err = shx_os_open_directory(shx_os_directory, &directory);
-    if (err == 0) {
-        err = shx_os_visit(directory, sweep_if_dead, &now);
-        shx_os_close(directory);
-    }
+    shx_err err = shx_sweep_visit(sweep_if_dead, &now);
     return err != 0 ? err : now.first;
 }

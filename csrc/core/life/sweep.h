@@ -39,6 +39,16 @@ shx_err shx_sweep_open(const char *path, int *directory);
 /* Is nobody of it left? Disturbs nobody. */
 bool shx_sweep_is_dead(int directory);
 
+/* The lock of a dead family, without which nobody removes what it left: so no
+ * two do it at once. EAGAIN: the family lives, or somebody else has it. *lock
+ * is -1 where there is no such file any more. */
+shx_err shx_sweep_lock(int directory, bool wait, int *lock);
+void shx_sweep_unlock(int lock);
+
+/* Calls `visit` for every family of this user, with its directory, open, and
+ * the bare name of that, until it returns something else than 0. */
+shx_err shx_sweep_visit(shx_visitor visit, void *context);
+
 /* Sweeps one family. EAGAIN: it lives, or another sweep is at work on it. Or
  * waits for its end, and for that of the users of its segments. */
 shx_err shx_sweep_family(const char *path, bool wait,

@@ -10,9 +10,10 @@
 static const size_t large = 64u << 10;
 
 static bool
-is_taken(const char *name, shx_file *found)
+is_taken(const char *name)
 {
-    return shx_os_inspect_name(name, found) == 0;
+    shx_file file;
+    return shx_os_inspect_name(name, &file) == 0;
 }
 
 static bool
@@ -44,7 +45,7 @@ create_once(shx_create *request, shx_segment *out)
     shx_file file;
 
     request->step = SHX_STEP_OPEN;
-    if (is_worth_a_look(request) && is_taken(request->name, &request->found)) {
+    if (is_worth_a_look(request) && is_taken(request->name)) {
         return EEXIST; /* before much work, and much memory, for nothing */
     }
     shx_err err = shx_os_create_unnamed(request->mode, &fd);
@@ -89,8 +90,7 @@ create_once(shx_create *request, shx_segment *out)
     address = NULL;
 done:
     /* shm_open() looks at the name before anybody looks at the size. */
-    if (err != 0 && err != SHX_INTERRUPTED &&
-        is_taken(request->name, &request->found)) {
+    if (err != 0 && err != SHX_INTERRUPTED && is_taken(request->name)) {
         request->step = SHX_STEP_PUBLISH;
         err = EEXIST;
     }
@@ -118,8 +118,7 @@ most_for_names(const void *of)
 static bool
 is_made(const void *of)
 {
-    shx_file file;
-    return is_taken(((const shx_create *)of)->name, &file);
+    return is_taken(((const shx_create *)of)->name);
 }
 
 shx_err
@@ -199,6 +198,12 @@ use_mapped(const char *name, int fd, shx_segment *segment)
     return err;
 }
 
+static bool
+is_strangers(const shx_file *file)
+{
+    return file->user != 0 && file->user != shx_os_user();
+}
+
 static shx_err
 attach_once(shx_attach *request, shx_segment *out)
 {
@@ -212,6 +217,10 @@ attach_once(shx_attach *request, shx_segment *out)
         return err;
     }
     err = shx_os_inspect(fd, &file);
+    if (err == 0 && request->wary && is_strangers(&file)) {
+        request->step = SHX_STEP_TRUST;
+        err = EACCES;
+    }
     if (err == 0) {
         request->step = file.regular ? SHX_STEP_MAP : SHX_STEP_OPEN;
         err = shx_segment_map(fd, &file, !request->readonly, &made);

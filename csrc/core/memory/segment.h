@@ -56,6 +56,7 @@ shx_segment_span(const shx_segment *segment)
 /* Which step failed: the same errno means different things in each. */
 typedef enum {
     SHX_STEP_OPEN,
+    SHX_STEP_TRUST,
     SHX_STEP_MAP,
     SHX_STEP_RESERVE,
     SHX_STEP_PUBLISH,
@@ -79,13 +80,13 @@ typedef struct {
     shx_publisher publish; /* NULL: the name is nobody's */
     void *owner;           /* whose it is: what `publish` is called with */
     shx_step step;         /* out: where it failed */
-    shx_file found;        /* out, of EEXIST: what has the name */
 } shx_create;
 
 typedef struct {
     const char *name;
     int flags;     /* open(2)'s as a subclass may give them: see below */
     bool readonly; /* map it for reading only */
+    bool wary;     /* EACCES for what is neither this user's nor root's */
     shx_step step; /* out: where it failed */
 } shx_attach;
 

@@ -216,6 +216,10 @@ shx_lock shx_os_used(int fd);
  * has. Anything else: the system does not tell. */
 shx_err shx_os_is_idle(int fd);
 
+/* The same of those who may write; `fd` is for reading only. So those who ask
+ * at the same time do not take each other for one. */
+shx_err shx_os_is_unwritten(int fd);
+
 /* Those who lengthen a file share a lock, and who gives back what lies beyond
  * its end has it alone. Nobody waits. EAGAIN: not now. EBUSY: somebody has
  * locked all of the file, see lockf(3), and nobody can have it alone; flock(2)
@@ -266,13 +270,15 @@ shx_err shx_os_visit(int directory, shx_visitor visit, void *context);
 
 /* Starts one that is no child of ours and shares nothing with us: its parent
  * is init, its signals are blocked, its environment is empty. It has one
- * argument. Does nothing, successfully, where the orphan would come back to
- * us: in a process that adopts orphans, or below such a one that runs the same
- * program as we do. */
+ * argument, and calls shx_os_detach() first. Returns when it shares our memory
+ * no more. SHX_NO_ORPHANS: the orphan would
+ * come back to us, in a process that adopts orphans or below such a one that
+ * runs the same program as we do; or would be of another pid namespace. */
 shx_err shx_os_start_detached(const char *program, const char *argument);
 
 /* Called by that program: ends every tie to whoever started it, terminal,
- * pipes, files, directory, umask, signals. */
+ * pipes, files, directory, umask, signals. The leader of a group forks
+ * itself and exits: with 0, or the errno of that fork. */
 shx_err shx_os_detach(void);
 
 /* The touch of a page that cannot be had, see os_linux_fault.c.

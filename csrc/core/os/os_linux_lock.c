@@ -87,18 +87,30 @@ shx_os_used(int fd)
     return taken(fd, used);
 }
 
-/* A write lease is granted only while no other open file is the inode's, in
- * whichever namespace. Who opens it meanwhile has us told by a signal: of all
- * that there are, by one that is ignored unless somebody asks for it. */
-shx_err
-shx_os_is_idle(int fd)
+/* Who opens it meanwhile has us told by a signal: of all that there are, by
+ * one that is ignored unless somebody asks for it. */
+static shx_err
+try_lease(int fd, int type)
 {
-    if (fcntl(fd, F_SETSIG, SIGURG) != 0 ||
-        fcntl(fd, F_SETLEASE, F_WRLCK) != 0) {
+    if (fcntl(fd, F_SETSIG, SIGURG) != 0 || fcntl(fd, F_SETLEASE, type) != 0) {
         return errno;
     }
     (void)fcntl(fd, F_SETLEASE, F_UNLCK);
     return 0;
+}
+
+/* A write lease is granted only while no other open file is the inode's, in
+ * whichever namespace; a read lease, while none for writing is. */
+shx_err
+shx_os_is_idle(int fd)
+{
+    return try_lease(fd, F_WRLCK);
+}
+
+shx_err
+shx_os_is_unwritten(int fd)
+{
+    return try_lease(fd, F_RDLCK);
 }
 
 shx_err

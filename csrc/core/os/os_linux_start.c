@@ -9,24 +9,44 @@
  * Both clones share our memory, each on a stack of its own. The one in between
  * stops us until it is gone, as vfork(2) does; it has no exit signal, so no
  * SIGCHLD is sent and no wait() of the application can see it. The program's
- * own process runs beside us until its execve(): what it needs until then is
- * never unmapped. It writes nothing, not even errno as long as that succeeds.
+ * own process runs beside us until its execve(): what it needs until then
+ * stays mapped. It writes nothing, not even errno as long as that succeeds.
+ *
+ * Until then it shares all that we have mapped, too: killed in that moment, we
+ * would seem to live on. So it is waited for: the kernel sets a word to 0, and
+ * wakes who waits for that, when a process leaves the memory that it shares.
+ *
+ * Some seccomp filters, and qemu where it emulates one program, refuse a
+ * child without that signal. There the program is spawned as any child is, as
+ * the leader of a session, and makes itself an orphan by a fork of its own:
+ *
+ *   application ---posix_spawn---> program ---fork---> program
+ *   waits for it, by its pid       exits at once       now init's child
+ *
+ * What an application can see of that: a SIGCHLD in another of its threads, or
+ * in this one when it is over, as of a child that has been waited for already;
+ * and, in another thread that waits for just any child at this very moment,
+ * the pid of one that it does not know. Nothing is left of it afterwards.
  */
 #define _GNU_SOURCE
 
 #include "core/os/os.h"
 
 #include <errno.h>
-#include <fcntl.h>     /* open */
-#include <limits.h>    /* PATH_MAX */
-#include <sched.h>     /* clone */
-#include <signal.h>    /* sigfillset, pthread_sigmask */
-#include <string.h>    /* memcmp, memcpy, strlen */
-#include <sys/mman.h>  /* mmap: the stacks */
-#include <sys/prctl.h> /* PR_GET_CHILD_SUBREAPER */
-#include <sys/stat.h>  /* umask */
-#include <sys/wait.h>  /* waitpid, __WALL */
-#include <unistd.h>    /* access, dup2, execve, readlink, setsid, syscall */
+#include <fcntl.h>  /* open */
+#include <limits.h> /* PATH_MAX */
+#include <linux/futex.h>
+#include <sched.h>  /* clone */
+#include <signal.h> /* sigfillset, pthread_sigmask */
+#include <spawn.h>  /* posix_spawn */
+#include <stdatomic.h>
+#include <string.h>      /* memcmp, memcpy, strlen */
+#include <sys/mman.h>    /* mmap: the stacks */
+#include <sys/prctl.h>   /* PR_GET_CHILD_SUBREAPER */
+#include <sys/stat.h>    /* umask, lstat */
+#include <sys/syscall.h> /* SYS_futex */
+#include <sys/wait.h>    /* waitpid, __WALL */
+#include <unistd.h>      /* access, dup2, execve, readlink, setsid, syscall */
 
 enum { STACK = 16 << 10 };
 
@@ -38,9 +58,12 @@ typedef struct {
     char program[PATH_MAX];
     char argument[PATH_MAX];
     int error;
+    _Atomic(int) beside; /* 0: the program's process has left our memory */
     _Alignas(16) char between[STACK];
     _Alignas(16) char last[STACK]; /* the program's, before it is one */
 } start;
+
+static char *const no_environment[] = {NULL};
 
 /* What runs on the stacks below leaves no marks in a sanitizer's shadow: the
  * addresses are other memory's afterwards. */
@@ -51,8 +74,7 @@ run_program(void *context)
 {
     start *self = context;
     char *const argv[] = {self->program, self->argument, NULL};
-    char *const environment[] = {NULL};
-    (void)execve(self->program, argv, environment);
+    (void)execve(self->program, argv, no_environment);
     return 127;
 }
 
@@ -61,10 +83,79 @@ run_between(void *context)
 {
     start *self = context;
     (void)setsid(); /* for both, so that killpg() of ours never finds them */
-    if (clone(run_program, self->last + STACK, CLONE_VM, self) < 0) {
+    atomic_store(&self->beside, 1);
+    if (clone(run_program, self->last + STACK, CLONE_VM | CLONE_CHILD_CLEARTID,
+              self, NULL, NULL, &self->beside) < 0) {
+        atomic_store(&self->beside, 0);
         self->error = errno;
     }
     return 0;
+}
+
+/* A program that cannot be read, from a disk that is gone, is not waited for
+ * for ever. */
+static void
+await_departure(start *self)
+{
+    const struct timespec moment = {.tv_nsec = 1000000};
+    for (int i = 0; i < 1000 && atomic_load(&self->beside) != 0; i++) {
+        (void)syscall(SYS_futex, &self->beside, FUTEX_WAIT, 1, &moment);
+    }
+}
+
+static shx_err
+start_by_clone(const char *program, const char *argument)
+{
+    if (strlen(program) >= PATH_MAX || strlen(argument) >= PATH_MAX) {
+        return ENAMETOOLONG;
+    }
+    start *self = mmap(NULL, sizeof *self, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    if (self == MAP_FAILED) {
+        return errno;
+    }
+    memcpy(self->program, program, strlen(program) + 1);
+    memcpy(self->argument, argument, strlen(argument) + 1);
+    int child = clone(run_between, self->between + STACK,
+                      CLONE_VM | CLONE_VFORK, self);
+    shx_err err = child < 0 ? errno : self->error;
+    while (child > 0 && waitpid(child, NULL, __WALL) < 0 && errno == EINTR) {
+    }
+    await_departure(self);
+    if (atomic_load(&self->beside) == 0) {
+        (void)munmap(self, sizeof *self);
+    }
+    return err;
+}
+
+/* What the program says of its fork. An application that has SIGCHLD ignored,
+ * or a thread that waits for any child, leaves us none to ask. */
+static shx_err
+outcome(pid_t child)
+{
+    int status = 0;
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
+    return WIFEXITED(status) ? WEXITSTATUS(status) : ECANCELED;
+}
+
+static shx_err
+start_by_spawn(const char *program, const char *argument)
+{
+    char *const argv[] = {(char *)program, (char *)argument, NULL};
+    posix_spawnattr_t attributes;
+    pid_t child;
+    shx_err err = posix_spawnattr_init(&attributes);
+    if (err != 0) {
+        return err;
+    }
+    err = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
+    if (err == 0) {
+        err = posix_spawn(&child, program, NULL, &attributes, argv,
+                          no_environment);
+    }
+    (void)posix_spawnattr_destroy(&attributes);
+    return err != 0 ? err : outcome(child);
 }
 
 /* Would an orphan of ours come back to this application? A child subreaper
@@ -84,37 +175,41 @@ adopts_orphans(void)
            memcmp(ours, inits, (size_t)length) == 0;
 }
 
+/* Are our children of another pid namespace than we are, see unshare(2) and
+ * setns(2)? The first one is the init of a new one: with the end of that, all
+ * of it ends, and nobody forks there again. Until it is there, what stands for
+ * the namespace cannot be read. */
+static bool
+bears_elsewhere(void)
+{
+    static const char childrens[] = "/proc/thread-self/ns/pid_for_children";
+    char here[64], there[64];
+    struct stat status;
+    ssize_t length = readlink("/proc/thread-self/ns/pid", here, sizeof here);
+    ssize_t other = readlink(childrens, there, sizeof there);
+    if (length <= 0 || (other < 0 && lstat(childrens, &status) != 0)) {
+        return false; /* no /proc, or one that does not know of this */
+    }
+    return length != other || memcmp(here, there, (size_t)length) != 0;
+}
+
 shx_err
 shx_os_start_detached(const char *program, const char *argument)
 {
-    if (adopts_orphans()) {
-        return 0;
+    if (adopts_orphans() || bears_elsewhere()) {
+        return SHX_NO_ORPHANS;
     }
     if (access(program, X_OK) != 0) {
         return errno;
     }
-    if (strlen(program) >= PATH_MAX || strlen(argument) >= PATH_MAX) {
-        return ENAMETOOLONG;
-    }
-    start *self = mmap(NULL, sizeof *self, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
-    if (self == MAP_FAILED) {
-        return errno;
-    }
-    memcpy(self->program, program, strlen(program) + 1);
-    memcpy(self->argument, argument, strlen(argument) + 1);
     sigset_t all, before;
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    int child = clone(run_between, self->between + STACK,
-                      CLONE_VM | CLONE_VFORK, self);
-    shx_err err = child < 0 ? errno : self->error;
-    while (child > 0 && waitpid(child, NULL, __WALL) < 0 && errno == EINTR) {
+    shx_err err = start_by_clone(program, argument);
+    if (err == EPERM || err == EINVAL || err == ENOSYS) {
+        err = start_by_spawn(program, argument);
     }
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (err != 0) {
-        (void)munmap(self, sizeof *self);
-    }
     return err;
 }
 
@@ -124,7 +219,13 @@ shx_os_detach(void)
     sigset_t all;
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, NULL);
-    (void)setsid();
+    if (setsid() < 0) { /* a group cannot lose its leader */
+        pid_t child = fork();
+        if (child != 0) {
+            _exit(child < 0 ? errno : 0);
+        }
+        (void)setsid();
+    }
     (void)umask(0077);
     int null = open("/dev/null", O_RDWR);
     if (chdir("/") != 0 || null < 0) {

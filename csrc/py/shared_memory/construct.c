@@ -10,7 +10,7 @@
 #include <errno.h>
 #include <fcntl.h> /* O_RDWR */
 
-#include "core/life/users.h"
+#include "core/life/corpse.h"
 #include "core/name.h"
 #include "py/shared_memory/arguments.h"
 #include "py/shared_memory/attributes.h"
@@ -22,6 +22,7 @@
 #include "py/shared_memory/tracker.h"
 #include "py/shared_memory/unlink.h"
 #include "py/shared_memory/users.h"
+#include "py/shared_memory/waiting.h"
 
 /* What a construction has got hold of. */
 typedef struct {
@@ -30,6 +31,7 @@ typedef struct {
     bool created;
     bool drawn; /* under a name that was drawn by chance */
     bool unreserved;
+    bool wary; /* takes another's memory only if it would share its own */
 } opened;
 
 /* "/" + name, as the stdlib writes it. New reference. */
@@ -100,32 +102,6 @@ mode_of(shx_state *state, PyObject *op, const shx_call *call, int *mode)
                : check_mode(call, *mode);
 }
 
-/* Is the name free by now? One that its last user left when he was killed is
- * in nobody's way, unless it is somebody else's. */
-static bool
-is_free(const char *name, const shx_file *found)
-{
-    if (found->identity.inode == 0) {
-        return true;
-    }
-    if (!found->regular || (found->mode & SHX_MODE_USERS) == 0) {
-        return false;
-    }
-    shx_err err = shx_users_leave(name, &found->identity);
-    return err == 0 || err == ENOENT;
-}
-
-/* Without the GIL. */
-static shx_err
-create(shx_create *request, shx_segment *segment)
-{
-    shx_err err = shx_segment_create(request, segment);
-    if (err == EEXIST && is_free(request->name, &request->found)) {
-        err = shx_segment_create(request, segment);
-    }
-    return err;
-}
-
 /* 1: the name is taken, and that is no error. */
 static int
 create_segment(shx_state *state, PyObject *op, const shx_call *call,
@@ -142,6 +118,7 @@ create_segment(shx_state *state, PyObject *op, const shx_call *call,
         return -1;
     }
     request.mode = (unsigned)mode | (call->of_users ? SHX_MODE_USERS : 0u);
+    out->wary = (mode & 077) == 0;
     request.space.reserve = reserve;
     request.may_exist = call->may_exist;
     request.is_random = call->name == Py_None;
@@ -156,7 +133,11 @@ create_segment(shx_state *state, PyObject *op, const shx_call *call,
     }
     PyThreadState *saved = PyEval_SaveThread();
     request.space.context = &saved;
-    shx_err err = create(&request, &out->mapping->segment);
+    shx_err err = shx_segment_create(&request, &out->mapping->segment);
+    if (err == EEXIST && !request.is_random &&
+        shx_corpse_remove(request.name)) {
+        err = shx_segment_create(&request, &out->mapping->segment);
+    }
     PyEval_RestoreThread(saved);
     if (err == EEXIST && (call->name == Py_None || call->may_exist)) {
         return 1;
@@ -171,40 +152,21 @@ create_segment(shx_state *state, PyObject *op, const shx_call *call,
     return shx_users_begin(out->mapping, request.name, owner.record);
 }
 
-/* Without the GIL; with a timeout, for as long. */
-static shx_err
-attach_or_wait(shx_attach *request, double timeout, shx_segment *segment)
-{
-    struct timespec end;
-    shx_os_now(&end);
-    time_t seconds = (time_t)timeout;
-    end.tv_sec += seconds;
-    end.tv_nsec += (long)((timeout - (double)seconds) * 1e9);
-    if (end.tv_nsec >= 1000000000) {
-        end.tv_nsec -= 1000000000;
-        end.tv_sec++;
-    }
-    shx_space space = {.poll = shx_poll_signals};
-    PyThreadState *saved = PyEval_SaveThread();
-    space.context = &saved;
-    shx_err err = shx_segment_await(request, &end, &space, segment);
-    PyEval_RestoreThread(saved);
-    return err;
-}
-
 /* 1: the name is taken, and that is no error; or it is gone, if it only might
  * be there. */
 static int
 attach_segment(const shx_call *call, int flags, PyObject *name, opened *out)
 {
     shx_segment *segment = &out->mapping->segment;
-    shx_attach request = {.flags = flags, .readonly = call->is_readonly};
+    shx_attach request = {.flags = flags,
+                          .readonly = call->is_readonly,
+                          .wary = call->may_exist && out->wary};
     if (shx_bare_name(name, "shm_open", &request.name) < 0) {
         return -1;
     }
     shx_err err;
     if (call->seconds > 0) {
-        err = attach_or_wait(&request, call->seconds, segment);
+        err = shx_attach_or_wait(&request, call->seconds, segment);
     }
     else {
         Py_BEGIN_ALLOW_THREADS

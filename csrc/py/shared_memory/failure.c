@@ -48,6 +48,26 @@ shx_raise_create(PyObject *op, const shx_create *request, shx_err err,
     return -1;
 }
 
+/* exist_ok=True, and the name is somebody's who is not we. */
+static void
+note_whose(const shx_attach *request, PyObject *name)
+{
+    shx_file file;
+    if (shx_os_inspect_name(request->name, &file) != 0) {
+        return;
+    }
+    const char *way_out =
+        request->step == SHX_STEP_TRUST
+            ? "exist_ok=True takes another user's memory only with a mode= "
+              "that shares one's own with others too, mode=0o666; or choose "
+              "another name"
+            : "choose another name, or have it created with mode=0o666";
+    char mode[8]; /* PyUnicode_FromFormat() has no %o before 3.12 */
+    (void)PyOS_snprintf(mode, sizeof mode, "0o%03o", file.mode & 07777u);
+    shx_note("%R is there, of user %u, with mode %s: %s", name, file.user,
+             mode, way_out);
+}
+
 int
 shx_raise_attach(const shx_call *call, const shx_attach *request, shx_err err,
                  PyObject *name)
@@ -66,6 +86,9 @@ shx_raise_attach(const shx_call *call, const shx_attach *request, shx_err err,
         shx_note("%R has no bytes: timeout= waits until whoever makes it has "
                  "given it a size",
                  name);
+    }
+    else if (err == EACCES && call->may_exist) {
+        note_whose(request, name);
     }
     else if (err == EACCES && !request->readonly) {
         shx_note("readonly=True attaches for reading, if its mode permits "

@@ -11,6 +11,7 @@
 #include "py/errors.h"
 #include "py/shared_memory/attributes.h"
 
+/* Python's part of it, which knows where the reaper is. */
 static PyObject *
 reaper_path(void)
 {
@@ -18,7 +19,7 @@ reaper_path(void)
     if (module == NULL) {
         return NULL;
     }
-    PyObject *path = PyObject_GetAttrString(module, "REAPER");
+    PyObject *path = PyObject_CallMethod(module, "prepare", NULL);
     Py_DECREF(module);
     return path;
 }
