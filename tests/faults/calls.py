@@ -66,6 +66,7 @@ OTHER_WAYS = {
     ("fstat", "with a descriptor"),
     ("fstat", "grow"),
     ("fcntl", "users"),
+    ("fstat", "users"),
     ("open", "users"),
     ("openat", "users"),
     ("statx", "users"),
