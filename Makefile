@@ -30,7 +30,7 @@ stop = { echo "$1" >&2; exit 1; }
 
 SPHINX := $(BIN)/python -m sphinx -q -W -n -d build/doctrees
 
-.PHONY: help build demo test test-quick clang lint format docs docs-test bench bench-quick bench-plots storm sanitize tsan fuzz wheel sdist-test release-test clean
+.PHONY: help build demo test test-quick clang lint format docs docs-test bench bench-quick bench-plots storm storm-users sanitize tsan fuzz wheel sdist-test release-test clean
 
 help:  ## print this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -111,6 +111,9 @@ bench-plots: $(VENV)/.bench  ## draw docs/img from what `make bench` has left in
 
 storm: build  ## kill random members of process families for ROUNDS rounds
 	$(BIN)/python tests/storm.py --rounds $(ROUNDS) $(ARGS)
+
+storm-users: build  ## kill random users of segments that go with their last one, for ROUNDS rounds
+	$(BIN)/python -W ignore tests/storm_users.py --rounds $(ROUNDS) $(ARGS)
 
 sanitize:  ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	tests/sanitize.sh address $(PYTHON)

@@ -80,42 +80,57 @@ made = arrive(id, descriptor, key)
 def _aboard(key: "bytes | None") -> "tuple[Any, ...] | None":
     """What is pickled for a process that is being started, if one is, and if
     there is a share to give."""
-    for package in packages:
-        context: Any = sys.modules.get(f"{package}.context")
-        popen = context and context.get_spawning_popen()
-        if popen:
-            share = _share_for(popen, package)
-            if share is None:
-                return None
-            names = {"id": share[0], "descriptor": share[1], "key": key}
-            return eval, ("exec(code) or made", {"code": _ARRIVE, **names})
+    share = share_for(None, _make_one)
+    if share is None:
+        return None
+    id, descriptor = share
+    names = {"id": id, "descriptor": descriptor, "key": key}
+    return eval, ("exec(code) or made", {"code": _ARRIVE, **names})
+
+
+def _make_one() -> "tuple[Any, int, bool] | None":
+    if _make is not None:
+        return (*_make(), True)
+    if _id is not None and _waiting is not None:
+        return _id, _waiting[0], False
     return None
 
 
-def _share_for(popen: "Any", package: str) -> "tuple[str, Any] | None":
-    """The same for all that is pickled for one process: no descriptor may be
-    handed over twice."""
-    if not hasattr(popen, "_shmemext"):
-        popen._shmemext = None
-        # Who cannot have a family is told so at the first create.
-        with suppress(OSError):
-            popen._shmemext = _make_for(popen, package)
-    share: tuple[str, Any] | None = popen._shmemext
-    return share
+def share_for(
+    of: object, make: "Callable[[], tuple[Any, int, bool] | None]"
+) -> "tuple[Any, Any] | None":
+    """A descriptor that a process which is being started is to have, with
+    what it means: None if none is. The same for all that is pickled for it
+    of one thing, since no descriptor may be handed over twice. It is made
+    when it is first asked for, and may have to be closed after the launch."""
+    for package in packages:
+        context: Any = sys.modules.get(f"{package}.context")
+        popen = context and context.get_spawning_popen()
+        if not popen:
+            continue
+        shares = vars(popen).setdefault("_shmemext", {})
+        if of not in shares:
+            shares[of] = None
+            # Who cannot have one is told so when he comes to use it.
+            with suppress(OSError):
+                shares[of] = _handed(popen, package, make())
+        share: tuple[Any, Any] | None = shares[of]
+        return share
+    return None
 
 
-def _make_for(popen: "Any", package: str) -> "tuple[str, Any] | None":
+def _handed(
+    popen: "Any", package: str, made: "tuple[Any, int, bool] | None"
+) -> "tuple[Any, Any] | None":
     from importlib import import_module
 
-    if _make is not None:
-        id, descriptor = _make()
-        _close_after_launch(popen, descriptor)
-    elif _id is not None and _waiting is not None:
-        id, (descriptor, _) = _id, _waiting
-    else:
+    if made is None:
         return None
+    meaning, descriptor, close = made
+    if close:
+        _close_after_launch(popen, descriptor)
     reduction: Any = import_module(f"{package}.reduction")
-    return id, reduction.DupFd(descriptor)
+    return meaning, reduction.DupFd(descriptor)
 
 
 class _Closing:
@@ -134,11 +149,12 @@ def _close_after_launch(popen: "Any", descriptor: int) -> None:
     frame: Any = sys._getframe()
     while frame is not None:
         if frame.f_code.co_name == "dump":
-            with suppress(AttributeError, KeyError):
-                frame.f_locals["file"]._closing = closing
+            with suppress(TypeError, KeyError):
+                hung_on = vars(frame.f_locals["file"])
+                hung_on.setdefault("_closing", []).append(closing)
                 return
         frame = frame.f_back
-    popen._closing = closing
+    vars(popen).setdefault("_closing", []).append(closing)
 
 
 def arrive(id: str, descriptor: "Any", key: "bytes | None") -> "Any":

@@ -12,12 +12,20 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from multiprocessing import util
 from types import FunctionType
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from . import _shmemext
 from .shared_memory import ShareableList, SharedMemory
 
 _Item = TypeVar("_Item", bound=float | str | bytes | None)
+
+
+def _file_of(segment_name: str) -> tuple[int, int] | None:
+    path = f"{_shmemext.DIRECTORY}/{segment_name}"
+    with suppress(OSError):
+        status = os.lstat(path)
+        return status.st_dev, status.st_ino
+    return None
 
 
 class _SharedMemoryTracker:
@@ -29,16 +37,20 @@ class _SharedMemoryTracker:
         if "_family" not in mine:
             mine["_family"] = _shmemext._found()
         _shmemext._adopt(segment_name, mine["_family"])
+        mine.setdefault("_files", {})[segment_name] = _file_of(segment_name)
         self.segment_names.append(segment_name)
 
     def destroy_segment(self, segment_name: str) -> None:
         util.debug(f"Destroy segment {segment_name!r} in pid {os.getpid()}")
         self.segment_names.remove(segment_name)
+        file = vars(self).get("_files", {}).pop(segment_name, None)
         with (
             suppress(FileNotFoundError),
             SharedMemory(segment_name) as segment,
         ):
-            segment.unlink()
+            # Its name may have gone before, and be another's by now.
+            if file in (None, _file_of(segment_name)):
+                segment.unlink()
         _shmemext._disown(segment_name)
 
 
@@ -68,19 +80,28 @@ class SharedMemoryManager:
         if owned:
             _shmemext._disown(shm.name)
 
-    def SharedMemory(self, size: int, name: str | None = None) -> SharedMemory:
+    def SharedMemory(
+        self,
+        size: int,
+        name: str | None = None,
+        lifetime: Literal["family", "users"] = "family",
+    ) -> SharedMemory:
         """Return a new SharedMemory of size bytes, to be removed with the
-        manager. ConnectionError, FileNotFoundError: the manager is gone."""
-        shm = SharedMemory(name, create=True, size=size)
+        manager, or with its last user before that.
+        ConnectionError, FileNotFoundError: the manager is gone."""
+        shm = SharedMemory(name, create=True, size=size, lifetime=lifetime)
         self._hand_over(shm)
         return shm
 
     def ShareableList(
-        self, sequence: Iterable[_Item] | None, name: str | None = None
+        self,
+        sequence: Iterable[_Item] | None,
+        name: str | None = None,
+        lifetime: Literal["family", "users"] = "family",
     ) -> ShareableList[_Item]:
         """Return a new ShareableList of these items, to be removed with the
-        manager."""
-        items = ShareableList(sequence, name=name)
+        manager, or with its last user before that."""
+        items = ShareableList(sequence, name=name, lifetime=lifetime)
         self._hand_over(items.shm)
         return items
 

@@ -7,6 +7,7 @@ from typing import (
     Any,
     ClassVar,
     Generic,
+    Literal,
     Protocol,
     Self,
     SupportsFloat,
@@ -84,6 +85,7 @@ class SharedMemory(Memory):
         mode: int | None = None,
         exist_ok: bool = False,
         timeout: float | None = None,
+        lifetime: Literal["family", "users"] = "family",
     ) -> None: ...
     @property
     def created(self) -> bool: ...
@@ -137,6 +139,7 @@ class ShareableList(Generic[_Item]):
         sequence: Iterable[_Item] | None = None,
         *,
         name: str | None = None,
+        lifetime: Literal["family", "users"] = "family",
     ) -> None: ...
     @overload
     def __init__(
@@ -144,6 +147,7 @@ class ShareableList(Generic[_Item]):
         sequence: Iterable[SupportsIndex],
         *,
         name: str | None = None,
+        lifetime: Literal["family", "users"] = "family",
     ) -> None: ...
     @overload
     def __init__(
@@ -151,6 +155,7 @@ class ShareableList(Generic[_Item]):
         sequence: Iterable[SupportsFloat],
         *,
         name: str | None = None,
+        lifetime: Literal["family", "users"] = "family",
     ) -> None: ...
     @classmethod
     def __class_getitem__(cls, item: Any, /) -> GenericAlias: ...
@@ -211,3 +216,7 @@ def _remove_unused(name: str, inode: int, dry_run: bool, /) -> bool: ...
 def _serve() -> None: ...
 def _share() -> tuple[str, int]: ...
 def _sweep(dry_run: bool, /) -> list[tuple[str, int, int]]: ...
+def _ride(
+    shm: SharedMemory, reduced: tuple[Any, ...], /
+) -> tuple[Any, ...]: ...
+def _use(shm: SharedMemory, /) -> int | None: ...

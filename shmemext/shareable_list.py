@@ -5,10 +5,10 @@ stdlib's private names."""
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from types import GenericAlias
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from ._shmemext import ShareableList as ShareableList
-from ._shmemext import SharedMemory
+from ._shmemext import SharedMemory, _ride
 
 
 class _Surface:  # its precise types are in _shmemext.pyi
@@ -20,6 +20,7 @@ class _Surface:  # its precise types are in _shmemext.pyi
 
     ShareableList(sequence) creates, ShareableList(name=...) attaches to the
     list that is there, ShareableList(sequence, name=...) creates by name.
+    lifetime="users", to create: see SharedMemory.
 
     One value is written whole as far as this object's threads see it. Through
     another object, or in another process, a number is whole and a text that
@@ -52,9 +53,10 @@ class _Surface:  # its precise types are in _shmemext.pyi
         sequence: Iterable[Any] | None = None,
         *,
         name: str | None = None,
+        lifetime: Literal["family", "users"] = "family",
     ) -> None:
         if name is not None and sequence is None:
-            self.shm = SharedMemory(name)
+            self.shm = SharedMemory(name, lifetime=lifetime)
             try:
                 self._open()
             except BaseException:
@@ -68,16 +70,19 @@ class _Surface:  # its precise types are in _shmemext.pyi
             raise error(
                 f"pack_into expected {length} items for packing (got 0)"
             )
-        self.shm = SharedMemory(name, create=True, size=size)
+        self.shm = SharedMemory(
+            name, create=True, size=size, lifetime=lifetime
+        )
         try:
             self._fill(items, data)
         except BaseException:
             self.shm.close()
-            self.shm.unlink()
+            self.shm.unlink(missing_ok=True)
             raise
 
     def __reduce__(self: Any) -> tuple[Any, ...]:
-        return partial(self.__class__, name=self.shm.name), ()
+        made = partial(self.__class__, name=self.shm.name), ()
+        return _ride(self.shm, made)
 
     def __repr__(self: Any) -> str:
         items = list(self)

@@ -167,7 +167,8 @@ def test_constructor_words_wrong_calls_as_python(both, args, kwargs, message):
 def test_constructor_has_a_signature():
     assert str(inspect.signature(SharedMemory)) == (
         "(name=None, create=False, size=0, *, track=None, reserve=True, "
-        "readonly=False, mode=None, exist_ok=False, timeout=None)"
+        "readonly=False, mode=None, exist_ok=False, timeout=None, "
+        "lifetime='family')"
     )
 
 

@@ -23,6 +23,7 @@
     X(_size)                                                                  \
     X(_track)                                                                 \
     X(close)                                                                  \
+    X(family)                                                                 \
     X(mmap)                                                                   \
     X(name)                                                                   \
     X(path)                                                                   \

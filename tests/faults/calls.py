@@ -49,7 +49,8 @@ RETRIED = {
 # memory is free tries. A lock that cannot be given back goes with the
 # descriptor, a descriptor that does not say how it may be used is read, and
 # one that does not say whose it is has been somebody else's: there is a name.
-# Nobody looks for what others left beyond the end of what has grown.
+# Nobody looks for what others left beyond the end of what has grown. Who
+# cannot find out whether he is the last user leaves the name to a sweep.
 OTHER_WAYS = {
     ("open", "copy"),
     ("fcntl", "copy"),
@@ -64,6 +65,12 @@ OTHER_WAYS = {
     ("open", "anonymous"),
     ("fstat", "with a descriptor"),
     ("fstat", "grow"),
+    ("fcntl", "users"),
+    ("fstat", "users"),
+    ("open", "users"),
+    ("openat", "users"),
+    ("statx", "users"),
+    ("unlinkat", "users"),
 }
 
 libc = ctypes.CDLL(None)
@@ -121,6 +128,8 @@ def attempt(name, operation, k, code):
         codes = {code, errno.ENOENT}
         if failed == "fstat":  # a descriptor that may not be ours any more
             codes.add(errno.EBADF)
+        if failed in ("malloc", "calloc"):
+            codes.add(errno.ENOMEM)
         assert error.errno in codes, (failed, error)
         if failed in RETRIED and code == errno.EINTR:
             assert failed == "fcntl", (failed, error)

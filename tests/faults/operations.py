@@ -262,6 +262,15 @@ def readonly_handle(shm):
     assert reader.buf[0] == 7
 
 
+def come_and_go(shm):
+    """Whatever goes wrong when they leave, they are gone."""
+    first = SharedMemory(NEW, create=True, size=100, lifetime="users")
+    second = SharedMemory(NEW)
+    first.buf, first.grow(3 * SIZE)
+    first.close()
+    second.close()
+
+
 OPERATIONS = {
     "create": lambda shm: SharedMemory(NEW, create=True, size=100),
     "create in pieces": lambda shm: SharedMemory(NEW, True, LARGE),
@@ -388,6 +397,7 @@ OPERATIONS = {
     "seal with a view": seal_with_a_view,
     "seal with a peer": seal_with_a_peer,
     "readonly_handle": readonly_handle,
+    "users": come_and_go,
 }
 
 # The name is found to be taken, whatever else went wrong, once that can be

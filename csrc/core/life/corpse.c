@@ -48,9 +48,6 @@ remove_name(const search *now)
 {
     shx_file file;
     int names = now->names->directory;
-    if ((now->file.mode & SHX_MODE_USERS) != 0) {
-        return shx_users_remove(names, now->name, &now->file.identity, false);
-    }
     shx_err err = shx_os_inspect_in(names, now->name, &file);
     if (err == 0 && !shx_same_file(&file.identity, &now->file.identity)) {
         err = SHX_REPLACED;
@@ -126,6 +123,11 @@ look(const char *name)
         err = shx_os_inspect(fd, &now.file);
     }
     shx_os_close(fd);
+    if (err == 0 && now.file.regular &&
+        (now.file.mode & SHX_MODE_USERS) != 0) {
+        err = shx_users_leave(name, &now.file.identity);
+        return err == 0 || err == ENOENT ? ECANCELED : EEXIST;
+    }
     if (err != 0 || !now.file.regular || now.file.user != shx_os_user()) {
         return EEXIST;
     }

@@ -11,6 +11,8 @@
  *              nobody removes what another has created in its place
  *   remove     the name, if it still is that file's
  *
+ * One of its users that nobody uses is a corpse whoever owns it: users.h.
+ *
  * What no ledger knows, and what a living family owns, is no corpse, whether
  * or not anybody has it open.
  */

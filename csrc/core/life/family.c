@@ -7,6 +7,7 @@
 #include <string.h> /* strcmp, memcpy */
 
 #include "core/life/membership.h"
+#include "core/life/users.h"
 
 struct shx_family {
     shx_family *next;
@@ -418,6 +419,7 @@ void
 shx_family_leave(void)
 {
     static const shx_sweep_options quietly = {.dry_run = false};
+    shx_users_leave_all();
     lock();
     await_pending_locked();
     for (shx_family *f = first_family(); f != NULL; f = f->next) {

@@ -161,7 +161,7 @@ shx_err shx_ledger_make_room(shx_ledgers *ledgers);
  * in it: names may be gone that this process has removed. */
 void shx_ledger_tidy(shx_ledgers *ledgers);
 
-/* Looks at one record, each time at the next. */
+/* Looks at two records, each time at the next ones. */
 void shx_ledger_look(shx_ledgers *ledgers);
 
 /* ledger_file.c, from here on. */

@@ -73,10 +73,11 @@ look(shx_ledgers *ledgers, size_t most)
     return freed;
 }
 
+/* With one, the hand would follow what is written and never come round. */
 void
 shx_ledger_look(shx_ledgers *ledgers)
 {
-    (void)look(ledgers, 1);
+    (void)look(ledgers, 2);
 }
 
 /* *gained: its free records. */

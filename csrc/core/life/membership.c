@@ -80,7 +80,7 @@ shx_membership_found(shx_membership *out)
         shx_file file;
         shx_membership made = {.user = shx_os_user(), .found = true};
         err = draw(&made);
-        if (err == EEXIST) {
+        if (err == EEXIST || err == ENOENT) {
             continue;
         }
         if (err != 0) {

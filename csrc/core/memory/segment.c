@@ -23,6 +23,20 @@ is_worth_a_look(const shx_create *request)
            (request->size >= large && !request->is_random);
 }
 
+static bool
+is_of_users(unsigned mode)
+{
+    return (mode & SHX_MODE_USERS) != 0;
+}
+
+/* A share of its use, on the very open file that is mapped: so it lasts as
+ * long as the mapping. It is taken before there is a name. */
+static shx_err
+use_new(int fd, unsigned mode)
+{
+    return is_of_users(mode) ? shx_os_use(fd, SHX_LOCK_SHARED, false) : 0;
+}
+
 static shx_err
 create_once(shx_create *request, shx_segment *out)
 {
@@ -56,6 +70,10 @@ create_once(shx_create *request, shx_segment *out)
         goto done;
     }
     request->step = SHX_STEP_PUBLISH;
+    err = use_new(fd, request->mode);
+    if (err != 0) {
+        goto done;
+    }
     err = request->publish == NULL
               ? shx_os_publish(fd, request->name)
               : request->publish(request->owner, fd, request->name,
@@ -67,7 +85,8 @@ create_once(shx_create *request, shx_segment *out)
                          .size = request->size,
                          .identity = file.identity,
                          .writable = true,
-                         .sparse = !request->space.reserve};
+                         .sparse = !request->space.reserve,
+                         .users = is_of_users(request->mode)};
     address = NULL;
 done:
     /* shm_open() looks at the name before anybody looks at the size. */
@@ -158,17 +177,39 @@ shx_segment_map(int fd, const shx_file *file, bool writable, shx_segment *out)
     return err;
 }
 
+/* It is mapped first, so that nothing can fail once there is a share, which
+ * somebody else may have seen when he left. EAGAIN: the last one who left has
+ * it alone. SHX_REPLACED: he has removed the name. */
+static shx_err
+use_mapped(const char *name, int fd, shx_segment *segment)
+{
+    shx_file file;
+    shx_err err = shx_os_use(fd, SHX_LOCK_SHARED, false);
+    if (err == 0) {
+        err = shx_os_inspect_name(name, &file);
+        if (err != 0 || !shx_same_file(&file.identity, &segment->identity)) {
+            err = SHX_REPLACED;
+        }
+    }
+    segment->users = err == 0;
+    if (err != 0) {
+        shx_segment_detach(segment);
+    }
+    return err;
+}
+
 static bool
 is_strangers(const shx_file *file)
 {
     return file->user != 0 && file->user != shx_os_user();
 }
 
-shx_err
-shx_segment_attach(shx_attach *request, shx_segment *out)
+static shx_err
+attach_once(shx_attach *request, shx_segment *out)
 {
     int fd = -1;
     shx_file file;
+    shx_segment made;
 
     request->step = SHX_STEP_OPEN;
     shx_err err = open_existing(request->name, request->flags, &fd);
@@ -182,9 +223,34 @@ shx_segment_attach(shx_attach *request, shx_segment *out)
     }
     if (err == 0) {
         request->step = file.regular ? SHX_STEP_MAP : SHX_STEP_OPEN;
-        err = shx_segment_map(fd, &file, !request->readonly, out);
+        err = shx_segment_map(fd, &file, !request->readonly, &made);
+    }
+    if (err == 0 && is_of_users(file.mode)) {
+        request->step = SHX_STEP_USE;
+        err = use_mapped(request->name, fd, &made);
+    }
+    if (err == 0) {
+        *out = made;
     }
     shx_os_close(fd);
+    return err;
+}
+
+/* Who has it alone is about to remove the name, or only looks: a matter of
+ * microseconds, unless he is stopped. */
+shx_err
+shx_segment_attach(shx_attach *request, shx_segment *out)
+{
+    const struct timespec moment = {.tv_nsec = 50000};
+    shx_err err = attach_once(request, out);
+    for (int patience = 10000; request->step == SHX_STEP_USE && patience > 0 &&
+                               (err == EAGAIN || err == SHX_REPLACED);
+         patience--) {
+        if (err == EAGAIN) {
+            (void)shx_os_pause(&moment);
+        }
+        err = attach_once(request, out);
+    }
     return err;
 }
 
@@ -199,7 +265,9 @@ shx_segment_await(shx_attach *request, const struct timespec *end,
     shx_err err, woken = 0;
     for (;;) {
         err = shx_segment_attach(request, out);
-        if ((err != ENOENT && err != SHX_EMPTY) || woken == ETIMEDOUT) {
+        if ((err != ENOENT && err != SHX_EMPTY &&
+             request->step != SHX_STEP_USE) ||
+            err == 0 || woken == ETIMEDOUT) {
             break;
         }
         woken = shx_os_await(watch, request->name, end);
@@ -235,7 +303,12 @@ place_longer(const shx_segment *old, int fd, size_t size, shx_growth how,
 {
     shx_segment made = {
         .size = size, .identity = old->identity, .writable = old->writable};
-    shx_err err = 0;
+    /* Where the old one is used, nobody has it alone. */
+    shx_err err = old->users ? shx_os_use(fd, SHX_LOCK_SHARED, false) : 0;
+    made.users = old->users;
+    if (err != 0) {
+        return err;
+    }
     if (how == SHX_GROW_WITHIN && size <= shx_segment_span(old)) {
         made.address = old->address;
         made.span = shx_segment_span(old);

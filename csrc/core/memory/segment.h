@@ -14,6 +14,10 @@
  *   reserve          every page exists           nothing
  *   publish          the name, with its size     the whole segment
  *
+ * A segment of its users is shared as one before it is published, and when it
+ * is attached, by the open file that the mapping keeps: see shx_os_use(). What
+ * becomes of its name is for the caller to see to, when it is unmapped.
+ *
  * So no peer ever sees a name without its size, and a full /dev/shm is an
  * error here, not a SIGBUS at the first touch.
  *
@@ -37,6 +41,7 @@ typedef struct {
     shx_identity identity;
     bool writable;
     bool sparse; /* pages may be missing: a touch may find no room for them */
+    bool users;  /* we have a share of its use, see shx_os_use() */
     bool shares; /* another segment's address space, which that one unmaps */
     size_t span; /* bytes of address space, if there are more than of memory */
 } shx_segment;
@@ -55,6 +60,7 @@ typedef enum {
     SHX_STEP_MAP,
     SHX_STEP_RESERVE,
     SHX_STEP_PUBLISH,
+    SHX_STEP_USE,
 } shx_step;
 
 /* Gives an unnamed file its name, in one step, and makes the name somebody's
@@ -66,7 +72,8 @@ typedef shx_err (*shx_publisher)(void *owner, int fd, const char *name,
 typedef struct {
     const char *name;      /* bare, from shx_name_bare() */
     size_t size;           /* 1 .. PTRDIFF_MAX */
-    unsigned mode;         /* permission bits, exact whatever the umask */
+    unsigned mode;         /* permission bits, exact whatever the umask, and
+                            * SHX_MODE_USERS: it goes with its last user */
     bool may_exist;        /* the name may well be taken: see contest.h */
     bool is_random;        /* it was made up, and hardly is */
     shx_space space;       /* unreserved: a touch is a page, or SIGBUS */

@@ -11,6 +11,8 @@
  */
 #include "py/memory/mapping.h"
 
+#include <errno.h> /* ENOMEM */
+
 /* A pending call: in the main thread, as soon as it runs Python code. */
 static int
 warn_of_tears(void *Py_UNUSED(context))
@@ -42,11 +44,28 @@ shx_mapping_new(shx_state *state)
     if (self != NULL) {
         self->segment = (shx_segment){.address = NULL};
         self->guard = (shx_guard){.address = NULL};
+        self->farewell = NULL;
         self->base = NULL;
         self->strips = (shx_strips){0};
         self->position = 0;
         self->closed = false;
         shx_count_at_once((PyObject *)self);
+    }
+    return self;
+}
+
+shx_mapping *
+shx_mapping_new_longer(shx_state *state, shx_mapping *old)
+{
+    shx_mapping *self = shx_mapping_new(state);
+    const shx_farewell *farewell = shx_mapping_root(old)->farewell;
+    if (self != NULL && farewell != NULL) {
+        self->farewell = farewell->another(farewell);
+        if (self->farewell == NULL) {
+            Py_DECREF(self);
+            shx_raise(ENOMEM, NULL);
+            return NULL;
+        }
     }
     return self;
 }
@@ -63,6 +82,9 @@ shx_mapping_guard_longer(shx_mapping *self, shx_mapping *old)
 {
     if (!self->segment.shares) {
         shx_mapping_guard(self, shx_mapping_root(old)->guard.name);
+        if (self->farewell != NULL) {
+            self->farewell->begin(self->farewell, &self->segment);
+        }
         return;
     }
     shx_mapping *root = shx_mapping_root(old);
@@ -95,11 +117,17 @@ mapping_dealloc(PyObject *op)
 {
     PyTypeObject *type = Py_TYPE(op);
     shx_segment segment = MAPPING(op)->segment;
+    shx_farewell *farewell = MAPPING(op)->farewell;
     PyObject *base = MAPPING(op)->base;
     shx_guard_remove(&MAPPING(op)->guard);
     PyObject_Free(op);
     Py_DECREF(type);
-    if (segment.address != NULL) {
+    if (farewell != NULL) {
+        Py_BEGIN_ALLOW_THREADS
+        farewell->end(farewell, &segment);
+        Py_END_ALLOW_THREADS
+    }
+    else if (segment.address != NULL) {
         detach(&segment);
     }
     Py_XDECREF(base);

@@ -17,13 +17,26 @@
 #include "py/errors.h"
 #include "py/state.h"
 
+/* Who unmaps the memory in the Mapping's place, and does what has to be done
+ * then: of what a name is nothing is known here. Made before the memory is. */
+typedef struct shx_farewell shx_farewell;
+struct shx_farewell {
+    /* Another one, for a longer mapping of the same. NULL: no memory. */
+    shx_farewell *(*another)(const shx_farewell *self);
+    /* It is mapped from now on. */
+    void (*begin)(shx_farewell *self, const shx_segment *segment);
+    /* Unmaps it, if it ever was mapped, and frees itself. Without the GIL. */
+    void (*end)(shx_farewell *self, const shx_segment *segment);
+};
+
 typedef struct {
     PyObject_HEAD
-    shx_segment segment; /* never changes once the object is handed out */
-    shx_guard guard;     /* against SIGBUS */
-    PyObject *base;      /* the Mapping whose address space it shares */
-    shx_strips strips;   /* what bulk copies know of the pages */
-    Py_ssize_t position; /* of the file API */
+    shx_segment segment;    /* never changes once the object is handed out */
+    shx_guard guard;        /* against SIGBUS */
+    shx_farewell *farewell; /* NULL: it is only unmapped */
+    PyObject *base;         /* the Mapping whose address space it shares */
+    shx_strips strips;      /* what bulk copies know of the pages */
+    Py_ssize_t position;    /* of the file API */
     bool closed;
 } shx_mapping;
 
@@ -52,6 +65,9 @@ int shx_mapping_add(PyObject *module);
  * moment a segment has a name and the moment it has an owner. */
 shx_mapping *shx_mapping_new(shx_state *state);
 
+/* The same for one that is to be made of another by growing. */
+shx_mapping *shx_mapping_new_longer(shx_state *state, shx_mapping *old);
+
 /* The Mapping that unmaps the memory. */
 static inline shx_mapping *
 shx_mapping_root(shx_mapping *self)
@@ -62,7 +78,7 @@ shx_mapping_root(shx_mapping *self)
 /* The segment is there: guards it. `name` is for the warning. */
 void shx_mapping_guard(shx_mapping *self, const char *name);
 
-/* The same for one that was made of another by growing. */
+/* The same for one that was made longer; its farewell begins. */
 void shx_mapping_guard_longer(shx_mapping *self, shx_mapping *old);
 
 /* How often was a lost page touched? */

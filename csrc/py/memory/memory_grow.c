@@ -182,7 +182,8 @@ grow_to(PyObject *op, shx_state *state, const held *use, Py_ssize_t wanted)
 {
     /* Nothing can fail once the file is longer. */
     PyObject *size = PyLong_FromSsize_t(wanted);
-    shx_mapping *mapping = size == NULL ? NULL : shx_mapping_new(state);
+    shx_mapping *mapping =
+        size == NULL ? NULL : shx_mapping_new_longer(state, use->mapping);
     if (mapping == NULL) {
         Py_XDECREF(size);
         return -1;
@@ -271,7 +272,7 @@ has_changed(PyObject *op, const held *use)
 static int
 map_anew(PyObject *op, shx_state *state, held *use)
 {
-    shx_mapping *mapping = shx_mapping_new(state);
+    shx_mapping *mapping = shx_mapping_new_longer(state, use->mapping);
     int flags = use->mapping->segment.writable ? O_RDWR : O_RDONLY;
     if (mapping == NULL || open_file(op, use, flags) < 0) {
         Py_XDECREF(mapping);

@@ -151,6 +151,35 @@ seconds_of(PyObject *timeout, double *seconds)
     return 0;
 }
 
+static bool
+is_text(PyObject *value, const char *text)
+{
+    return PyUnicode_Check(value) &&
+           PyUnicode_CompareWithASCIIString(value, text) == 0;
+}
+
+static int
+check_lifetime(shx_call *call, int create)
+{
+    call->of_users = is_text(call->lifetime, "users");
+    if (!call->of_users && !is_text(call->lifetime, "family")) {
+        PyErr_Format(PyExc_ValueError,
+                     "'lifetime' must be 'family' or 'users', not %R",
+                     call->lifetime);
+        return -1;
+    }
+    if (call->of_users && !create) {
+        return value_error("lifetime='users' is for create=True: leave it "
+                           "out, a segment keeps the lifetime that it has");
+    }
+    if (call->of_users && call->track != Py_None) {
+        return value_error("lifetime='users' and 'track' do not go together: "
+                           "leave 'track' out, the name goes with its last "
+                           "user");
+    }
+    return 0;
+}
+
 /* What the stdlib does not have. */
 static int
 check_new(shx_call *call, int create)
@@ -175,6 +204,9 @@ check_new(shx_call *call, int create)
     if (!create && call->mode != Py_None) {
         return value_error("'mode' is for create=True: a segment keeps the "
                            "mode that it has");
+    }
+    if (check_lifetime(call, create) < 0) {
+        return -1;
     }
     call->may_exist = exist_ok;
     if (readonly) {

@@ -17,7 +17,8 @@
     X(readonly, Py_False)                                                     \
     X(mode, Py_None)                                                          \
     X(exist_ok, Py_False)                                                     \
-    X(timeout, Py_None)
+    X(timeout, Py_None)                                                       \
+    X(lifetime, state->str.family)
 
 /* What a construction was called with: references of its own, since code that
  * runs meanwhile may find the dict of the keywords, and change it. */
@@ -29,6 +30,7 @@ typedef struct {
     int flags;
     bool is_readonly;
     bool may_exist;
+    bool of_users;  /* the name goes with its last user */
     double seconds; /* to wait; 0: none */
 } shx_call;
 

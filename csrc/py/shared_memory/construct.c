@@ -21,6 +21,7 @@
 #include "py/shared_memory/object.h"
 #include "py/shared_memory/tracker.h"
 #include "py/shared_memory/unlink.h"
+#include "py/shared_memory/users.h"
 #include "py/shared_memory/waiting.h"
 
 /* What a construction has got hold of. */
@@ -66,15 +67,39 @@ find_owner(shx_state *state, const shx_call *call, shx_family **owner)
     return shx_family_to_own(owner);
 }
 
+/* How a name goes is no permission. But the last user has to open it for
+ * writing, to have its lock alone. */
+static int
+check_mode(const shx_call *call, int mode)
+{
+    const char *text = NULL;
+    if ((mode & SHX_MODE_USERS) != 0) {
+        text = "'mode' must be without 0o1000: lifetime='users' creates a "
+               "segment that goes with its last user";
+    }
+    else if (call->of_users && (mode & 0200) == 0) {
+        text = "'mode' must have 0o200 with lifetime='users': who may not "
+               "write the segment cannot remove its name";
+    }
+    if (text != NULL) {
+        PyErr_SetString(PyExc_ValueError, text);
+    }
+    return text == NULL ? 0 : -1;
+}
+
 /* mode=, or what a subclass says. */
 static int
 mode_of(shx_state *state, PyObject *op, const shx_call *call, int *mode)
 {
     if (call->mode == Py_None) {
-        return shx_int_attribute(op, state->str._mode, mode);
+        int status = shx_int_attribute(op, state->str._mode, mode);
+        *mode &= 07777;
+        return status < 0 ? status : check_mode(call, *mode);
     }
     *mode = PyLong_AsInt(call->mode);
-    return *mode == -1 && PyErr_Occurred() ? -1 : shx_check_mode(*mode);
+    return (*mode == -1 && PyErr_Occurred()) || shx_check_mode(*mode) < 0
+               ? -1
+               : check_mode(call, *mode);
 }
 
 /* A name that only the dead have is free. */
@@ -98,8 +123,8 @@ create_segment(shx_state *state, PyObject *op, const shx_call *call,
                PyObject *name, opened *out)
 {
     shx_create request = {.space.poll = shx_poll_signals};
-    shx_ownership owner = {.family = NULL};
-    int mode, reserve = PyObject_IsTrue(call->reserve);
+    shx_ownership owner = {.users = call->of_users};
+    int mode = 0, reserve = PyObject_IsTrue(call->reserve);
     if (reserve < 0 || shx_bare_name(name, "shm_open", &request.name) < 0 ||
         mode_of(state, op, call, &mode) < 0 ||
         shx_size_as_number(call->size, request.name, name, &request.size) <
@@ -107,7 +132,7 @@ create_segment(shx_state *state, PyObject *op, const shx_call *call,
         find_owner(state, call, &owner.family) < 0) {
         return -1;
     }
-    request.mode = (unsigned)mode & 07777u;
+    request.mode = (unsigned)mode | (call->of_users ? SHX_MODE_USERS : 0u);
     out->wary = (mode & 077) == 0;
     request.space.reserve = reserve;
     request.may_exist = call->may_exist;
@@ -117,7 +142,8 @@ create_segment(shx_state *state, PyObject *op, const shx_call *call,
         request.owner = &owner;
     }
     if (PySys_Audit("shmemext.create", "sn", request.name,
-                    (Py_ssize_t)request.size) < 0) {
+                    (Py_ssize_t)request.size) < 0 ||
+        (call->of_users && shx_users_expect(out->mapping, request.name) < 0)) {
         return -1;
     }
     PyThreadState *saved = PyEval_SaveThread();
@@ -134,7 +160,7 @@ create_segment(shx_state *state, PyObject *op, const shx_call *call,
     out->created = true;
     out->unreserved = !reserve;
     shx_mapping_guard(out->mapping, request.name);
-    return 0;
+    return shx_users_begin(out->mapping, request.name, owner.record);
 }
 
 /* 1: the name is taken, and that is no error; or it is gone, if it only might
@@ -164,6 +190,9 @@ attach_segment(const shx_call *call, int flags, PyObject *name, opened *out)
     }
     if (err != 0) {
         return shx_raise_attach(call, &request, err, name);
+    }
+    if (shx_users_begin(out->mapping, request.name, NULL) < 0) {
+        return -1;
     }
     shx_mapping_guard(out->mapping, request.name);
     return PySys_Audit("shmemext.attach", "sn", request.name,

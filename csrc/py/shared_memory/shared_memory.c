@@ -10,6 +10,7 @@
 #include "py/shared_memory/hidden.h"
 #include "py/shared_memory/object.h"
 #include "py/shared_memory/unlink.h"
+#include "py/shared_memory/users.h"
 
 static int
 shared_memory_traverse(PyObject *op, visitproc visit, void *arg)
@@ -158,6 +159,7 @@ shared_memory_reduce(PyObject *op, PyObject *Py_UNUSED(ignored))
     size = name == NULL ? NULL : PyObject_GetAttr(op, state->str.size);
     if (size != NULL) {
         result = Py_BuildValue("(O(OOO))", maker, name, Py_False, size);
+        result = result == NULL ? NULL : shx_users_reduce(op, result);
     }
 done:
     Py_XDECREF(keywords);
@@ -217,7 +219,8 @@ shared_memory_repr(PyObject *op)
 PyDoc_STRVAR(
     shared_memory_doc,
     "SharedMemory(name=None, create=False, size=0, *, track=None, "
-    "reserve=True, readonly=False, mode=None, exist_ok=False, timeout=None)\n"
+    "reserve=True, readonly=False, mode=None, exist_ok=False, timeout=None, "
+    "lifetime='family')\n"
     "--\n\n"
     "Creates a shared memory block of size bytes, or attaches to one.\n\n"
     "name is unique on the machine; None with create=True makes one up.\n"
@@ -226,6 +229,8 @@ PyDoc_STRVAR(
     "itself: memoryview(shm), numpy.frombuffer(shm), readinto.\n\n"
     "track=True has the stdlib's resource tracker remove the name when this\n"
     "program ends, track=False leaves it until unlink().\n\n"
+    "lifetime=\"users\", to create: the name goes when no process has the\n"
+    "block mapped any more, and nobody need call unlink().\n\n"
     "To create: reserve=False reserves no pages; if /dev/shm is full when\n"
     "they are first touched, they read as zeros, and writes are lost. mode\n"
     "is the permission bits, whatever the umask; 0o600 if None. "
