@@ -51,7 +51,10 @@ RETRIED = {
 # one that does not say whose it is has been somebody else's: there is a name.
 # Nobody looks for what others left beyond the end of what has grown. Who
 # cannot find out whether he is the last user leaves the name to a sweep.
+# Whether a name is a dead one's may be asked in vain: then it is not.
 OTHER_WAYS = {
+    ("open", "create or attach"),
+    ("fcntl", "create or attach"),
     ("open", "copy"),
     ("fcntl", "copy"),
     ("pread", "copy"),
