@@ -23,8 +23,6 @@ from bench import Bench
 from paired import Samples, rounds
 from table import OURS, STDLIB, Row, rows_of
 
-import shmemext
-
 PROC = Path("/proc")
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -50,11 +48,12 @@ finally:
 
 
 class Fresh:
-    """A virtual environment that holds a copy of the package, compiled, and
-    nothing else: what other packages import at every start, an editable
-    install's finder among them, would hide a part of either import."""
+    """A virtual environment that holds a copy of the package and of the module
+    beside it, compiled, and nothing else: what other packages import at every
+    start, an editable install's finder among them, would hide a part of either
+    import."""
 
-    def __init__(self, package: Path, directory: Path) -> None:
+    def __init__(self, package: Path, module: Path, directory: Path) -> None:
         builder = venv.EnvBuilder(symlinks=True)
         builder.create(directory)
         context = builder.ensure_directories(directory)
@@ -66,7 +65,8 @@ class Fresh:
         shutil.copytree(
             package, copy, ignore=shutil.ignore_patterns("__pycache__")
         )
-        compileall.compile_dir(copy, quiet=1)
+        shutil.copy(module, purelib)
+        compileall.compile_dir(purelib, quiet=1)
         self.environment = {
             name: value
             for name, value in os.environ.items()
@@ -165,7 +165,7 @@ def descendants() -> dict[int, tuple[str, float]]:
     return below
 
 
-def settled(known: set[int], timeout: float = 5.0) -> dict[int, float]:
+def settled(known: set[int], timeout: float = 30.0) -> dict[int, float]:
     """CPU time of the processes that were not known, once all of them sleep
     and none has used any for 20 ms."""
     deadline = perf_counter() + timeout
@@ -184,7 +184,7 @@ def settled(known: set[int], timeout: float = 5.0) -> dict[int, float]:
     return before
 
 
-def bury(known: set[int], timeout: float = 5.0) -> None:
+def bury(known: set[int], timeout: float = 30.0) -> None:
     """Waits for the end of what was adopted, and reaps it."""
     deadline = perf_counter() + timeout
     while True:
@@ -245,8 +245,12 @@ def first_create(
 
 @contextmanager
 def clean() -> Iterator[Fresh]:
+    import shmemext  # not in the processes of other peers
+    import shmemext_family
+
+    package, module = Path(shmemext.__file__), Path(shmemext_family.__file__)
     with tempfile.TemporaryDirectory() as directory:
-        yield Fresh(Path(shmemext.__file__).parent, Path(directory, "venv"))
+        yield Fresh(package.parent, module, Path(directory, "venv"))
 
 
 def measure_import(bench: Bench) -> Iterator[list[Row]]:

@@ -82,6 +82,14 @@ def test_scale_has_both_sides_and_leaves_no_name(tmp_path):
     assert not list(Path("/dev/shm").glob("shmemext-bench-*"))
 
 
+def test_import_is_measured_of_both_sides(tmp_path):
+    _, result = result_of(
+        tmp_path / "result.json",
+        *("--only", "import", "--peers", "shmemext,stdlib"),
+    )
+    assert {row["side"] for row in result["rows"]} == {"shmemext", "stdlib"}
+
+
 def test_handoff_arrives_whole_through_every_mode(tmp_path):
     _, result = result_of(
         tmp_path / "result.json",
