@@ -12,12 +12,12 @@ import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 
 import peers
 from bench import Bench
 from crash_cases import CASES
+from machine import private
 
 TIMEOUT = 240.0
 QUICK = ("shmemext", "stdlib")
@@ -33,20 +33,6 @@ gone         the name was taken from those who use it
 SIG...       a process that did nothing wrong died of it
 other word   what came instead of success or of a plain exception
 -            the peer has no such thing, or the case is not for it"""
-
-
-@cache
-def private() -> tuple[str, ...]:
-    """What to put before a command that needs a /dev/shm of its own; empty,
-    where that is not permitted."""
-    script = 'mount -t tmpfs -o size=512m tmpfs /dev/shm && exec "$@"'
-    for who in ((), ("--user", "--map-root-user")):
-        prefix = ("unshare", *who, "--mount", "--ipc", "sh", "-c", script, "-")
-        with suppress(FileNotFoundError):
-            done = subprocess.run([*prefix, "true"], capture_output=True)
-            if done.returncode == 0:
-                return prefix
-    return ()
 
 
 def one(case: str, peer: str) -> str:

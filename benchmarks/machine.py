@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""What the numbers were measured on, and where processes are pinned."""
+"""What the numbers were measured on, where processes are pinned, and how one
+gets a /dev/shm of its own."""
 
 from __future__ import annotations
 
 import os
 import platform
+import subprocess
 import sys
 import sysconfig
+from contextlib import suppress
 from functools import cache
 from multiprocessing import shared_memory as stdlib
 from pathlib import Path
@@ -83,3 +86,17 @@ def places() -> tuple[set[int], set[int]]:
     if len(cpus) < 2:
         return set(cpus), set(cpus)
     return {cpus[-1]}, {cpus[-2]}
+
+
+@cache
+def private() -> tuple[str, ...]:
+    """What to put before a command that needs a /dev/shm of its own; empty,
+    where that is not permitted."""
+    script = 'mount -t tmpfs -o size=512m tmpfs /dev/shm && exec "$@"'
+    for who in ((), ("--user", "--map-root-user")):
+        prefix = ("unshare", *who, "--mount", "--ipc", "sh", "-c", script, "-")
+        with suppress(FileNotFoundError):
+            done = subprocess.run([*prefix, "true"], capture_output=True)
+            if done.returncode == 0:
+                return prefix
+    return ()

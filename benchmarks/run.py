@@ -23,6 +23,7 @@ from typing import Any
 
 import access
 import crash_matrix
+import crowded
 import filling
 import fresh
 import handoff
@@ -44,6 +45,7 @@ MATRIX = "matrix"
 QUESTIONS: dict[str, tuple[str, Question]] = {
     "lifecycle": ("create, attach, both", lifecycle.measure),
     "first": ("the first create and what it starts", fresh.measure_first),
+    "crowded": ("the first create against what is there", crowded.measure),
     "import": ("import time", fresh.measure_import),
     "handoff": ("an array to a waiting worker", handoff.measure),
     "filling": ("filling fresh memory", filling.measure),

@@ -35,12 +35,14 @@ class Lost(Exception):
 class Side:
     """The measuring process's end."""
 
-    def __init__(self, name: str, log: IO[bytes]) -> None:
+    def __init__(
+        self, name: str, log: IO[bytes], prefix: tuple[str, ...] = ()
+    ) -> None:
         # imported here: the other end must import no peer but its own
         self.name = name
         self.log = log
         self.process = subprocess.Popen(
-            [sys.executable, __file__, name],
+            [*prefix, sys.executable, __file__, name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -92,11 +94,12 @@ class Side:
 
 
 class Sides:
-    """The sides of one question, those that can take part."""
+    """The sides of one question, those that can take part. `prefix` comes
+    before the command of each: machine.private() is one."""
 
-    def __init__(self, names: list[str]) -> None:
+    def __init__(self, names: list[str], prefix: tuple[str, ...] = ()) -> None:
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 (until __exit__)
-        self.sides = {name: Side(name, self.log) for name in names}
+        self.sides = {name: Side(name, self.log, prefix) for name in names}
 
     def __enter__(self) -> dict[str, Side]:
         return self.sides

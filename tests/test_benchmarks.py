@@ -3,12 +3,14 @@
 affair. Other peers take no part, so nothing needs to be installed for it."""
 
 import json
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from family_children import has_private_shm
 
 ROOT = Path(__file__).parent.parent
 BENCHMARKS = ROOT / "benchmarks"
@@ -88,6 +90,20 @@ def test_import_is_measured_of_both_sides(tmp_path):
         *("--only", "import", "--peers", "shmemext,stdlib"),
     )
     assert {row["side"] for row in result["rows"]} == {"shmemext", "stdlib"}
+
+
+def test_crowded_fills_no_directory_but_its_own(tmp_path):
+    _, result = result_of(
+        tmp_path / "result.json",
+        *("--only", "crowded", "--peers", "shmemext,stdlib"),
+    )
+    rows = result["rows"]
+    assert [row["base"] for row in rows] == ["10 names"] * 12
+    if os.geteuid() == 0 and has_private_shm():
+        assert {row["note"] for row in rows} == {""}
+    else:
+        assert all(row["time"] or row["note"] for row in rows)
+    assert not list(Path("/dev/shm").glob("shmemext-bench-*"))
 
 
 def test_handoff_arrives_whole_through_every_mode(tmp_path):
