@@ -14,6 +14,7 @@ from . import _shmemext
 REAPER = os.path.join(os.path.dirname(__file__), "shmemext-reaper")  # noqa: PTH118, PTH120
 
 _watches = False
+_carried = False  # at a first create, of this process or of one that forked it
 
 
 def begin() -> None:
@@ -27,8 +28,13 @@ def begin() -> None:
 
 def prepare() -> str:
     """At a family's first create in this process: where the reaper is. Copies
-    of multiprocessing may have been imported meanwhile."""
-    shmemext_family.carry()
+    of multiprocessing may have been imported meanwhile. Else a forked child
+    does not look: its parent has, and what is touched are pages to copy."""
+    global _carried
+    imported = sys.modules.keys() & shmemext_family.packages
+    if not _carried or len(imported) > 1:
+        _carried = True
+        shmemext_family.carry()
     return REAPER
 
 
