@@ -4,9 +4,11 @@
     python tests/storm.py --rounds 1000
 
 Each round is a family: a tree of processes, started by fork, spawn and
-forkserver, that create, attach and unlink, under names of their own and under
-shared ones; and beside it a neighbour, a family that does the same and dies
-more often. Members are killed at random, then all that are left at once. Two
+forkserver, from threads too, that create, attach and unlink, under names of
+their own and under shared ones. Some import nothing, or late, some only have
+what they inherited, some run another program in the end, some drop their user.
+Beside it is a neighbour, a family that does the same and dies more often.
+Members are killed at random, then all that are left at once. Two
 things must not happen:
 
   lost     a name whose family lives, and that nobody has unlinked, is gone
@@ -28,9 +30,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
+import storm_bystanders
 from family_children import (
     DEV_SHM,
     METHODS,
@@ -43,7 +47,9 @@ from family_children import (
     with_private_shm,
 )
 
-KEEPER = "SHMEMEXT_STORM_KEEPER"
+KEEPER = storm_bystanders.KEEPER
+NO_REAPERS = "SHMEMEXT_STORM_NO_REAPERS"  # root sweeps what is root's only
+NOBODY = 65534
 PATIENCE = 60  # seconds that reapers get
 WORKERS = 5
 MADE = {"created", "kept", "shared"}  # what the log calls creates
@@ -93,6 +99,8 @@ class Member:
             if self.random.random() < 0.01:
                 self.ask()
             if self.random.random() < 0.001 and self.may_leave():
+                if self.random.random() < 0.3:
+                    os.execvp("true", ["true"])
                 return
 
     def ask(self):
@@ -174,9 +182,36 @@ class Member:
                 SharedMemory(name).unlink()
 
     def fork(self):
+        what = self.random.choice(["storm", "storm", "hold", "drop"])
         if os.fork() == 0:
-            begin(*self.arguments, os.getpid(), self.depth - 1)
+            with contextlib.suppress(BaseException):
+                getattr(self, f"{what}_in_child")()
             os._exit(0)
+
+    def storm_in_child(self):
+        begin(*self.arguments, os.getpid(), self.depth - 1)
+
+    def hold_in_child(self):
+        """Touches nothing of what it inherited."""
+        self.tell("member", os.getpid())
+        while True:
+            time.sleep(0.1)
+            self.ask()
+
+    def drop_in_child(self):
+        """What it creates is another family's from then on, and its parent's
+        stays as long as it is there."""
+        if os.geteuid() != 0 or NO_REAPERS in os.environ:
+            return
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+        from shmemext import SharedMemory
+
+        for i in range(20):
+            name = f"{self.prefix}-{os.getpid()}-{i}-dropped"
+            SharedMemory(name, create=True, size=1).close()
+            self.tell("family", directory())
+            time.sleep(0.005)
 
     def grow(self, methods):
         """The root: it has workers, and replaces those that died."""
@@ -184,24 +219,47 @@ class Member:
 
         workers = []
         while True:
-            for worker in [w for w in workers if not w.is_alive()]:
+            for worker in [w for w in workers if not has_started(w)]:
                 workers.remove(worker)
             while len(workers) < WORKERS:
                 method = self.random.choice(methods)
                 context = multiprocessing.get_context(method)
-                seed = self.random.random()
-                worker = context.Process(
-                    target=begin, args=(*self.arguments, seed, 1)
-                )
-                # What multiprocessing itself started may be dead as well.
-                with contextlib.suppress(OSError, EOFError):
-                    worker.start()
-                    workers.append(worker)
+                worker = context.Process(**self.some_target())
+                self.start_beside_creates(worker)
+                workers.append(worker)
             self.ask()
             time.sleep(0.002)
             for _ in range(10):
                 self.create()
                 self.contend()
+
+    def some_target(self):
+        seed = self.random.random()
+        if self.random.random() < 0.4:
+            seconds = self.random.choice([None, 0, 0.05, 0.2])
+            args = (*self.arguments, seed, seconds)
+            return {"target": storm_bystanders.stand_by, "args": args}
+        return {"target": begin, "args": (*self.arguments, seed, 1)}
+
+    def start_beside_creates(self, worker):
+        """What multiprocessing itself started may be dead as well."""
+
+        def start():
+            with contextlib.suppress(OSError, EOFError):
+                worker.start()
+
+        thread = threading.Thread(target=start)
+        thread.start()
+        while thread.is_alive():
+            self.create()
+        thread.join()
+
+
+def has_started(worker):
+    """And lives: where its start failed there is nobody to ask for."""
+    with contextlib.suppress(AssertionError):
+        return worker.is_alive()
+    return False
 
 
 def begin(log, prefix, seed, depth):
@@ -250,7 +308,11 @@ class Round:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
-                env={**os.environ, KEEPER: str(os.getpid())},
+                env={
+                    **os.environ,
+                    KEEPER: str(os.getpid()),
+                    **({NO_REAPERS: "1"} if self.options.kill_reapers else {}),
+                },
                 start_new_session=True,
             )
         self.families[process] = log

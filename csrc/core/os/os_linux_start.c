@@ -169,9 +169,9 @@ adopts_orphans(void)
         return true;
     }
     char ours[PATH_MAX], inits[PATH_MAX];
-    ssize_t length = readlink("/proc/self/exe", ours, sizeof ours);
-    ssize_t other = readlink("/proc/1/exe", inits, sizeof inits);
-    return length > 0 && length == other &&
+    ssize_t length = readlink("/proc/1/exe", inits, sizeof inits);
+    return length > 0 && /* it is not shown to everybody */
+           readlink("/proc/self/exe", ours, sizeof ours) == length &&
            memcmp(ours, inits, (size_t)length) == 0;
 }
 
