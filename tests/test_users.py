@@ -17,6 +17,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from family_children import command, processes
 from users_children import (
     DEV_SHM,
     Renamed,
@@ -425,8 +426,11 @@ def test_normal_end_of_a_worker(method):
 
 @pytest.mark.parametrize("end", ["os._exit(0)", "os.kill(os.getpid(), 9)"])
 def test_killed_last_is_removed_by_the_family_later(end, program):
-    """A record or two are looked at with each create, in turn."""
+    """Without an attendant: a record or two are looked at with each create, in
+    turn."""
     maker = program(
+        "import shmemext._family\n"
+        "shmemext._family.REAPER = '/nowhere'\n"
         "name = users.create().name\n"
         "other = users.create()\n"
         "r, w = os.pipe()\n"
@@ -444,6 +448,64 @@ def test_killed_last_is_removed_by_the_family_later(end, program):
         "users.say(users.there(name), users.there(other.name))"
     )
     assert maker.lines() == ["True", "True", "False True"]
+
+
+def attendants(where):
+    wanted = b"users:" + os.fsencode(where)
+    return [pid for pid, _, _ in processes() if wanted in command(pid)]
+
+
+def test_killed_workers_of_a_server_leave_nothing(program):
+    """One that was preloaded, and creates nothing itself."""
+    server = program(
+        "from family_children import directory\n"
+        "names = []\n"
+        "for _ in range(20):\n"
+        "    r, w = os.pipe()\n"
+        "    pid = os.fork()\n"
+        "    if pid == 0:\n"
+        "        os.write(w, users.create().name.encode())\n"
+        "        os.kill(os.getpid(), 9)\n"
+        "    os.waitpid(pid, 0)\n"
+        "    names.append(os.read(r, 99).decode())\n"
+        "users.say(directory(), *names)"
+    )
+    where, *names = server.lines()[0].split()
+    assert len(names) == 20
+    assert wait_until(lambda: not any(map(there, names)))
+    (attendant,) = attendants(where)
+    server.end()
+    assert wait_until(lambda: not Path(f"/proc/{attendant}").exists())
+    assert wait_until(lambda: not Path(where).exists())
+
+
+@pytest.mark.parametrize("lifetime", ["family", "users"])
+def test_attendant_is_there_for_users_only(lifetime, program):
+    """One for each family, also where several processes create; and a killed
+    one is followed by that of the next process."""
+    code = f"""
+from family_children import directory
+import multiprocessing
+for _ in range(3):
+    child = multiprocessing.Process(
+        target=users.SharedMemory, args=(None, True, 1),
+        kwargs={{"lifetime": "{lifetime}"}}
+    )
+    child.start()
+    child.join()
+users.say(directory())
+"""
+    maker = program(f"{code}users.stay()\n{code}")
+    where = maker.process.stdout.readline().strip()
+    if lifetime == "users":
+        assert wait_until(lambda: len(attendants(where)) == 1)
+        os.kill(attendants(where)[0], signal.SIGKILL)
+        assert wait_until(lambda: not attendants(where))
+    maker.process.stdin.write("\n")
+    maker.process.stdin.flush()
+    maker.lines()
+    expected = int(lifetime == "users")
+    assert wait_until(lambda: len(attendants(where)) == expected)
 
 
 def test_family_that_is_gone_while_a_stranger_is_a_user(program):
@@ -606,8 +668,7 @@ def test_create_on_a_name_whose_last_user_was_killed(
     user = program("users.attach(sys.argv[1])", first.name)
     assert user.lines() == []
     first.close()
-    user.kill()
-    assert there(first.name)
+    user.kill()  # and nobody has looked since, or just has
     second = SharedMemory(
         first.name, create=True, size=10, lifetime=lifetime, **options
     )

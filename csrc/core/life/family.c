@@ -3,9 +3,11 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdio.h>  /* snprintf */
 #include <stdlib.h> /* calloc */
 #include <string.h> /* strcmp, memcpy */
 
+#include "core/life/attendant.h"
 #include "core/life/membership.h"
 #include "core/life/users.h"
 
@@ -13,6 +15,7 @@ struct shx_family {
     shx_family *next;
     shx_membership member;
     atomic_bool prepared;
+    atomic_bool attended;
     atomic_bool over; /* the process has left it */
     shx_ledgers ledgers;
 };
@@ -143,6 +146,7 @@ after_fork_in_child(void)
     for (shx_family *f = first_family(); f != NULL; f = f->next) {
         shx_ledger_inherit(&f->ledgers);
         atomic_store(&f->prepared, false);
+        atomic_store(&f->attended, false);
     }
     process.pending = 0; /* what other threads were about to do, they do not */
     atomic_store(&process.serves, false);
@@ -238,7 +242,7 @@ shx_family_prepare(shx_family *family, const char *reaper)
 {
     shx_err err = 0;
     if (!atomic_exchange(&family->prepared, true) &&
-        !shx_membership_has_reaper(&family->member)) {
+        !shx_membership_has(&family->member, SHX_FAMILY_REAPER)) {
         err = shx_os_start_detached(reaper, family->member.directory);
         if (err != 0) {
             static const shx_sweep_options quietly = {.dry_run = false};
@@ -246,6 +250,24 @@ shx_family_prepare(shx_family *family, const char *reaper)
         }
     }
     return err;
+}
+
+bool
+shx_family_is_attended(const shx_family *family)
+{
+    return atomic_load(&family->attended);
+}
+
+void
+shx_family_attend(shx_family *family, const char *reaper)
+{
+    char argument[sizeof SHX_ATTENDANT_MARK + SHX_FAMILY_PATH];
+    if (!atomic_exchange(&family->attended, true) &&
+        !shx_membership_has(&family->member, SHX_FAMILY_USERS)) {
+        (void)snprintf(argument, sizeof argument, "%s%s", SHX_ATTENDANT_MARK,
+                       family->member.directory);
+        (void)shx_os_start_detached(reaper, argument);
+    }
 }
 
 /* Writes a record, pending. On error nothing is written. What room there is

@@ -7,6 +7,7 @@
  *     |
  *     +-- .lock                  shared by every living member
  *     +-- .reaper                locked by the reaper while there is one
+ *     +-- .users                 locked by the attendant (attendant.h)
  *     +-- l0123456789abcdef      a ledger: which names (ledger.h)
  *     +-- l...                   one for each process that creates, or more
  *
@@ -101,6 +102,11 @@ shx_err shx_family_enter(const char *id, int fd);
  * but the next sweep. Whether it has been called waits for nobody. */
 shx_err shx_family_prepare(shx_family *family, const char *reaper);
 bool shx_family_is_prepared(const shx_family *family);
+
+/* The same before the first create of a users' segment: of an attendant, which
+ * removes what the killed have left of these. Without one, it takes longer. */
+void shx_family_attend(shx_family *family, const char *reaper);
+bool shx_family_is_attended(const shx_family *family);
 
 /* Whose a name becomes, and what is known of it then. */
 typedef struct {

@@ -165,14 +165,14 @@ shx_membership_end(shx_membership *of)
 }
 
 bool
-shx_membership_has_reaper(const shx_membership *of)
+shx_membership_has(const shx_membership *of, const char *file)
 {
     int directory, fd;
     bool there = false;
     if (shx_sweep_open(of->directory, &directory) != 0) {
         return false;
     }
-    if (shx_os_open_in(directory, SHX_FAMILY_REAPER, O_RDWR, &fd) == 0) {
+    if (shx_os_open_in(directory, file, O_RDWR, &fd) == 0) {
         there = shx_os_claimed(fd) != SHX_LOCK_NONE;
         shx_os_close(fd);
     }

@@ -33,7 +33,7 @@ shx_err shx_membership_enter(const char *id, int fd, shx_membership *out);
 
 void shx_membership_end(shx_membership *of);
 
-/* Is the family's reaper there? */
-bool shx_membership_has_reaper(const shx_membership *of);
+/* Is there a process that has this file of the family locked? */
+bool shx_membership_has(const shx_membership *of, const char *file);
 
 #endif

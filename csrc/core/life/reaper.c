@@ -3,7 +3,8 @@
  * Before it goes to sleep, it sweeps what other dead families of its user have
  * left.
  *
- *     shmemext-reaper /dev/shm/.shmemext-<id>
+ *     shmemext-reaper /dev/shm/.shmemext-2-<id>
+ *     shmemext-reaper users:/dev/shm/.shmemext-2-<id>    see attendant.h
  *
  * A program of its own, so that it is nobody's child, holds nothing that is
  * the application's, and survives the application's SIGKILL. It sleeps in
@@ -11,8 +12,10 @@
  * create of the same user, or `python -m shmemext gc`, does its work.
  */
 #include <fcntl.h>  /* O_RDWR, O_CREAT */
+#include <string.h> /* strncmp */
 #include <unistd.h> /* write */
 
+#include "core/life/attendant.h"
 #include "core/life/sweep.h"
 #include "core/os/os.h"
 
@@ -36,12 +39,19 @@ main(int argc, char **argv)
 {
     if (argc != 2) {
         static const char usage[] =
-            "usage: shmemext-reaper DIRECTORY\n"
+            "usage: shmemext-reaper [users:]DIRECTORY\n"
             "Started by shmemext. Waits for the end of a process family and "
             "removes its\nshared memory.\n";
         return write(2, usage, sizeof usage - 1) < 0 ? 1 : 2;
     }
-    if (shx_os_detach() != 0 || be_the_only_one(argv[1]) != 0) {
+    if (shx_os_detach() != 0) {
+        return 1;
+    }
+    static const char mark[] = SHX_ATTENDANT_MARK;
+    if (strncmp(argv[1], mark, sizeof mark - 1) == 0) {
+        return shx_attendant_serve(argv[1] + sizeof mark - 1) == 0 ? 0 : 1;
+    }
+    if (be_the_only_one(argv[1]) != 0) {
         return 1;
     }
     static const shx_sweep_options quietly = {.dry_run = false};

@@ -203,6 +203,7 @@ static shx_err
 remove_directory(const shx_names *names, const char *file, int directory)
 {
     (void)shx_os_remove_in(directory, SHX_FAMILY_REAPER);
+    (void)shx_os_remove_in(directory, SHX_FAMILY_USERS);
     (void)shx_os_remove_in(directory, SHX_FAMILY_LOCK);
     /* What is not ours may be in it. */
     shx_err err = shx_os_remove_directory_in(names->directory, file);

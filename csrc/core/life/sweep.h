@@ -26,6 +26,7 @@
 /* Files of it. */
 #define SHX_FAMILY_LOCK ".lock"
 #define SHX_FAMILY_REAPER ".reaper"
+#define SHX_FAMILY_USERS ".users" /* locked by the attendant */
 
 enum { SHX_FAMILY_ID = 32, SHX_FAMILY_PATH = 96 };
 

@@ -16,7 +16,8 @@
  *   remove     the name; who comes later finds none
  *
  * A SIGKILL anywhere leaves the name, with or without users. Its family looks
- * at it later: two records at each of its creates, all of them in a sweep.
+ * at it later: the attendant once a second (attendant.h), each create of the
+ * kind at two records, a sweep at all of them.
  */
 #ifndef SHX_USERS_H
 #define SHX_USERS_H

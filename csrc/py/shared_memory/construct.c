@@ -64,7 +64,7 @@ find_owner(shx_state *state, const shx_call *call, shx_family **owner)
     if (nobody != 0) {
         return nobody < 0 ? -1 : 0;
     }
-    return shx_family_to_own(owner);
+    return shx_family_to_own(call->of_users, owner);
 }
 
 /* How a name goes is no permission. But the last user has to open it for

@@ -53,9 +53,10 @@ warn_of_no_reaper(shx_err err)
 }
 
 static int
-prepare(shx_family *family)
+prepare(shx_family *family, bool users)
 {
-    if (shx_family_is_prepared(family)) {
+    bool attend = users && !shx_family_is_attended(family);
+    if (shx_family_is_prepared(family) && !attend) {
         return 0;
     }
     PyObject *path = reaper_path();
@@ -64,6 +65,9 @@ prepare(shx_family *family)
         shx_err err;
         Py_BEGIN_ALLOW_THREADS
         err = shx_family_prepare(family, reaper);
+        if (attend) {
+            shx_family_attend(family, reaper);
+        }
         Py_END_ALLOW_THREADS
         if (err != 0) {
             warn_of_no_reaper(err);
@@ -74,7 +78,7 @@ prepare(shx_family *family)
 }
 
 int
-shx_family_to_own(shx_family **out)
+shx_family_to_own(bool users, shx_family **out)
 {
     *out = shx_family_now();
     if (*out == NULL) {
@@ -87,7 +91,7 @@ shx_family_to_own(shx_family **out)
             return -1;
         }
     }
-    return prepare(*out);
+    return prepare(*out, users);
 }
 
 PyDoc_STRVAR(share_doc,
@@ -348,7 +352,9 @@ lifetime_adopt(PyObject *Py_UNUSED(module), PyObject *args)
     if (family == NULL) {
         return shx_raise(ESTALE, name);
     }
-    if (prepare(family) < 0) {
+    shx_file file = {.mode = 0};
+    (void)shx_os_inspect_name(bare, &file);
+    if (prepare(family, (file.mode & SHX_MODE_USERS) != 0) < 0) {
         return NULL;
     }
     shx_err err;

@@ -5,8 +5,9 @@
 #include "core/life/family.h"
 #include "py/state.h"
 
-/* The caller's family, with a reaper, before a create. Raises OSError. */
-int shx_family_to_own(shx_family **out);
+/* The caller's family, with a reaper, before a create; and with an attendant
+ * before one of a users' segment. Raises OSError. */
+int shx_family_to_own(bool users, shx_family **out);
 
 /* Functions of the module. */
 int shx_lifetime_add(PyObject *module);
