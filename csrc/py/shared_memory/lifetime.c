@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Which family a process is in, how its children come to be in it, and what
- * dead ones have left. What multiprocessing is told is Python's affair:
- * shmemext_family.py. */
+/* Which family a process is in, and how its children come to be in it. What
+ * multiprocessing is told is Python's affair: shmemext_family.py. */
 #include "py/shared_memory/lifetime.h"
 
-#include <errno.h> /* EAGAIN, ENOENT, ESTALE */
+#include <errno.h> /* ESTALE */
 
-#include "core/life/sweep.h"
-#include "core/life/users.h"
 #include "core/memory/guard.h"
 #include "py/errors.h"
 #include "py/shared_memory/attributes.h"
@@ -205,135 +202,6 @@ lifetime_found(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
     return PyUnicode_FromString(shx_family_id(family));
 }
 
-/* Collects what a sweep tells, without the GIL: in the system's memory. */
-typedef struct telling {
-    struct telling *next;
-    uint64_t bytes;
-    shx_err err;
-    char name[SHX_RECORD_NAME];
-} telling;
-
-typedef struct {
-    telling *list;
-    bool forgot; /* there was no memory for one */
-} tellings;
-
-static void
-hear(void *context, const char *name, uint64_t bytes, shx_err err)
-{
-    tellings *heard = context;
-    telling *one = malloc(sizeof *one);
-    if (one == NULL) {
-        heard->forgot = true;
-        return;
-    }
-    *one = (telling){.next = heard->list, .bytes = bytes, .err = err};
-    (void)strncpy(one->name, name, sizeof one->name - 1);
-    heard->list = one;
-}
-
-static PyObject *
-as_list(tellings *heard)
-{
-    PyObject *list = PyList_New(0);
-    while (heard->list != NULL) {
-        telling *one = heard->list;
-        heard->list = one->next;
-        PyObject *item =
-            list == NULL
-                ? NULL
-                : Py_BuildValue("(NKi)", PyUnicode_DecodeFSDefault(one->name),
-                                (unsigned long long)one->bytes, one->err);
-        if (item == NULL || PyList_Append(list, item) < 0) {
-            Py_CLEAR(list);
-        }
-        Py_XDECREF(item);
-        free(one);
-    }
-    return list;
-}
-
-PyDoc_STRVAR(sweep_doc,
-             "_sweep($module, dry_run, /)\n--\n\n"
-             "Remove what this user's dead families left. Return a list of\n"
-             "(name, bytes held, errno or 0).");
-
-static PyObject *
-lifetime_sweep(PyObject *Py_UNUSED(module), PyObject *dry_run)
-{
-    int dry = PyObject_IsTrue(dry_run);
-    if (dry < 0) {
-        return NULL;
-    }
-    tellings heard = {NULL, false};
-    shx_sweep_options options = {dry, hear, &heard};
-    shx_err err;
-    Py_BEGIN_ALLOW_THREADS
-    err = shx_sweep_all(&options);
-    Py_END_ALLOW_THREADS
-    PyObject *list = as_list(&heard);
-    if (list != NULL && heard.forgot) {
-        Py_DECREF(list);
-        return PyErr_NoMemory();
-    }
-    if (list != NULL && err != 0) {
-        Py_DECREF(list);
-        return shx_raise(err, NULL);
-    }
-    return list;
-}
-
-/* Whether it is gone, or, dry, would be: 0; EAGAIN: it is in use. */
-static shx_err
-remove_unused(const char *name, uint64_t inode, bool dry)
-{
-    int names;
-    shx_file file;
-    shx_err err = shx_os_open_directory(shx_os_directory, &names);
-    if (err != 0) {
-        return err;
-    }
-    err = shx_os_inspect_in(names, name, &file);
-    if (err == 0 && file.identity.inode != inode) {
-        err = SHX_REPLACED;
-    }
-    if (err == 0) {
-        err = shx_users_remove(names, name, &file.identity, dry);
-    }
-    shx_os_close(names);
-    return err;
-}
-
-PyDoc_STRVAR(remove_unused_doc,
-             "_remove_unused($module, name, inode, dry_run, /)\n--\n\n"
-             "Remove the name of a segment of its users, if it stands for\n"
-             "that inode and nobody uses it or has it open. Return whether\n"
-             "that is so.");
-
-static PyObject *
-lifetime_remove_unused(PyObject *Py_UNUSED(module), PyObject *args)
-{
-    PyObject *name; /* bytes: any that there are */
-    unsigned long long inode;
-    int dry;
-    if (!PyArg_ParseTuple(args, "O&Kp:_remove_unused", PyUnicode_FSConverter,
-                          &name, &inode, &dry)) {
-        return NULL;
-    }
-    shx_err err;
-    Py_BEGIN_ALLOW_THREADS
-    err = remove_unused(PyBytes_AS_STRING(name), inode, dry);
-    Py_END_ALLOW_THREADS
-    Py_DECREF(name);
-    if (err == 0) {
-        Py_RETURN_TRUE;
-    }
-    if (err == EAGAIN || err == ENOENT || err == SHX_REPLACED) {
-        Py_RETURN_FALSE;
-    }
-    return shx_raise(err, PyTuple_GET_ITEM(args, 0));
-}
-
 PyDoc_STRVAR(adopt_doc,
              "_adopt($module, name, family, /)\n--\n\n"
              "Make a segment's name that of a family, by the id of one that\n"
@@ -393,11 +261,8 @@ static PyMethodDef lifetime_methods[] = {
     {"_found", lifetime_found, METH_NOARGS, found_doc},
     {"_leave", lifetime_leave, METH_NOARGS, leave_doc},
     {"_own", lifetime_own, METH_NOARGS, own_doc},
-    {"_remove_unused", lifetime_remove_unused, METH_VARARGS,
-     remove_unused_doc},
     {"_serve", lifetime_serve, METH_NOARGS, serve_doc},
     {"_share", lifetime_share, METH_NOARGS, share_doc},
-    {"_sweep", lifetime_sweep, METH_O, sweep_doc},
     {NULL, NULL, 0, NULL},
 };
 
