@@ -18,12 +18,14 @@ import time
 import venv
 from pathlib import Path
 
+import preload as preloaded
 import pytest
 from conftest import DEV_SHM
 from family_children import (
     FAMILY,
     METHODS,
     bury,
+    environment,
     gone,
     has_private_shm,
     is_alive,
@@ -510,6 +512,33 @@ def test_fork_while_another_thread_sweeps():
     if not has_private_shm():
         pytest.skip("may not mount a /dev/shm of its own")
     assert ran(code, before=with_private_shm([])) == ["0"]
+
+
+def test_family_that_is_swept_while_it_is_founded(tmp_path):
+    """Between the making of its .lock and the taking of that, it looks dead.
+    Who is in one that was removed then could share it with nobody."""
+    code = """
+        import ctypes, threading
+        from shmemext import _shmemext
+        libc = ctypes.CDLL(None)
+        ids = []
+        def found():
+            libc.failing_hold(b"fcntl")
+            ids.append(_shmemext._found())
+        thread = threading.Thread(target=found)
+        thread.start()
+        assert wait_until(libc.failing_holds)
+        sweep()
+        libc.failing_let_go()
+        thread.join()
+        say(*there(*[DEV_SHM / (FAMILY + id) for id in ids]))
+    """
+    env = {
+        **environment(),
+        **preloaded.environment(preloaded.build("failing", tmp_path)),
+    }
+    (where,) = ran(code, env=env)
+    assert where.startswith(f"{DEV_SHM}/{FAMILY}")
 
 
 def test_looking_disturbs_nobody():

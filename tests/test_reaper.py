@@ -180,6 +180,14 @@ except ChildProcessError:
     wait_until(lambda: not is_there(name))
 
 
+def test_reaper_that_comes_when_its_family_has_ended():
+    """The sweep had removed all but the directory by then."""
+    directory = Path(f"/dev/shm/.shmemext-2-{os.urandom(16).hex()}")
+    directory.mkdir(mode=0o700)
+    subprocess.run([REAPER, directory])
+    assert not directory.exists()
+
+
 def test_leader_of_a_group_forks_itself(tmp_path):
     """And says that this worked. There is no family for it to wait for."""
     line = [REAPER, tmp_path]

@@ -3,23 +3,25 @@
  * Before it goes to sleep, it sweeps what other dead families of its user have
  * left.
  *
- *     shmemext-reaper /dev/shm/.shmemext-<id>
+ *     shmemext-reaper /dev/shm/.shmemext-2-<id>
  *
  * A program of its own, so that it is nobody's child, holds nothing that is
- * the application's, and survives the application's SIGKILL. It sleeps in
- * flock(2) and costs nothing until then. If it is killed itself, the next
- * create of the same user, or `python -m shmemext gc`, does its work.
+ * the application's, and survives the application's SIGKILL. It waits for a
+ * lock and costs nothing until then. If it is killed itself, the next reaper
+ * of the same user, or `python -m shmemext gc`, does its work.
  */
+#include <errno.h>  /* EAGAIN */
 #include <fcntl.h>  /* O_RDWR, O_CREAT */
 #include <unistd.h> /* write */
 
 #include "core/life/sweep.h"
 #include "core/os/os.h"
 
-/* One reaper for each family. The descriptor stays open, and with it the
- * lock, until the process ends. */
+static const shx_sweep_options quietly = {.dry_run = false};
+
+/* One reaper for each family: as long as the descriptor is open. */
 static shx_err
-be_the_only_one(const char *path)
+be_the_only_one(const char *path, int *lock)
 {
     int directory, fd;
     shx_err err = shx_os_open_directory(path, &directory);
@@ -28,7 +30,25 @@ be_the_only_one(const char *path)
     }
     err = shx_os_open_in(directory, SHX_FAMILY_REAPER, O_RDWR | O_CREAT, &fd);
     shx_os_close(directory);
-    return err != 0 ? err : shx_os_claim(fd, SHX_LOCK_ALONE, false);
+    if (err == 0) {
+        *lock = fd;
+        err = shx_os_claim(fd, SHX_LOCK_ALONE, false);
+    }
+    return err;
+}
+
+/* A family may end before its reaper comes: then .lock has gone, but not the
+ * directory, in which the reaper has just put a file. Its own lock shows there
+ * as a living member's would, so it looks again without. */
+static shx_err
+reap(const char *path, int lock)
+{
+    shx_err err = shx_sweep_family(path, true, &quietly);
+    shx_os_close(lock);
+    if (err == EAGAIN) {
+        (void)shx_sweep_all(&quietly);
+    }
+    return err;
 }
 
 int
@@ -41,10 +61,10 @@ main(int argc, char **argv)
             "removes its\nshared memory.\n";
         return write(2, usage, sizeof usage - 1) < 0 ? 1 : 2;
     }
-    if (shx_os_detach() != 0 || be_the_only_one(argv[1]) != 0) {
+    int lock = -1;
+    if (shx_os_detach() != 0 || be_the_only_one(argv[1], &lock) != 0) {
         return 1;
     }
-    static const shx_sweep_options quietly = {.dry_run = false};
     (void)shx_sweep_all(&quietly); /* so that no create has to */
-    return shx_sweep_family(argv[1], true, &quietly) == 0 ? 0 : 1;
+    return reap(argv[1], lock) == 0 ? 0 : 1;
 }
