@@ -238,6 +238,12 @@ needs_unshare = pytest.mark.skipif(
 NONE = {
     "file": ('shmemext._family.REAPER += "-gone"', [], "No such file"),
     "bit": ("shmemext._family.REAPER = sys.argv[1]", [], "Permission denied"),
+    "format": (
+        "shmemext._family.REAPER = sys.argv[1]; os.chmod(sys.argv[1], 0o755); "
+        "os.truncate(sys.argv[1], 3)",
+        [],
+        "Exec format error",
+    ),
     "limit": (
         f"{BE_NOBODY}\nresource.setrlimit(resource.RLIMIT_NPROC, (1, 1))",
         [],
