@@ -533,10 +533,8 @@ def test_family_that_is_swept_while_it_is_founded(tmp_path):
         thread.join()
         say(*there(*[DEV_SHM / (FAMILY + id) for id in ids]))
     """
-    env = {
-        **environment(),
-        **preloaded.environment(preloaded.build("failing", tmp_path)),
-    }
+    library = preloaded.build("failing", tmp_path, "-DNO_MALLOC")
+    env = {**environment(), **preloaded.environment(library)}
     (where,) = ran(code, env=env)
     assert where.startswith(f"{DEV_SHM}/{FAMILY}")
 
