@@ -514,6 +514,23 @@ def test_fork_while_another_thread_sweeps():
     assert ran(code, before=with_private_shm([])) == ["0"]
 
 
+def test_fork_when_the_interpreter_has_let_go_of_its_modules():
+    """There is nothing to watch any more, and nothing is said of it."""
+    code = """
+        import builtins, os, sys
+        import shmemext
+        class Late:
+            def __del__(self, os=os, modules=sys.modules):
+                assert "multiprocessing.process" not in modules
+                if os.fork() == 0:
+                    os._exit(0)
+                os.wait()
+                os.write(1, b"forked\\n")
+        builtins.late = Late()
+    """
+    assert ran(code, prelude="") == ["forked"]
+
+
 def test_family_that_is_swept_while_it_is_founded(tmp_path):
     """Between the making of its .lock and the taking of that, it looks dead.
     Who is in one that was removed then could share it with nobody."""
