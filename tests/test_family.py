@@ -658,7 +658,7 @@ OVER = """
     subprocess.run(["mount", "--make-rprivate", "/"], check=True)
     subprocess.run(["mount", "-t", "tmpfs", "t", "/dev/shm"], check=True)
     # Inodes begin anew: the same as of living names elsewhere.
-    for i in range(40):
+    for i in range(int(sys.argv[2])):
         create(f"{sys.argv[1]}-{i}")
     assert directory() != first
     observer = subprocess.Popen(
@@ -672,7 +672,8 @@ OVER = """
 @needs_root
 @needs_private_shm
 @pytest.mark.parametrize("end", ["", "os.kill(os.getpid(), 9)"])
-def test_mount_over_dev_shm(end, name):
+@pytest.mark.parametrize("count", [1, 40])
+def test_mount_over_dev_shm(end, count, name):
     """What lies under it goes when the process does, what is in it as well,
     and what others have in the first one stays."""
     bystanders = [f"{name}-{i}" for i in range(40)]
@@ -681,7 +682,9 @@ def test_mount_over_dev_shm(end, name):
             path(one).write_bytes(b"x")
         words = [sys.executable, "-W", "ignore", "-c", os.environ["OVER"]]
         with subprocess.Popen(
-            [*words, sys.argv[1] + "-own"], stdin=subprocess.PIPE, text=True
+            [*words, sys.argv[1] + "-own", "COUNT"],
+            stdin=subprocess.PIPE,
+            text=True,
         ) as process:
             process.wait()
             wait_until(lambda: not there(sys.argv[1] + "-own"))
@@ -693,7 +696,7 @@ def test_mount_over_dev_shm(end, name):
     """
     over = textwrap.dedent(OVER).replace("END", end)
     said = ran(
-        code,
+        code.replace("COUNT", str(count)),
         *bystanders,
         before=[
             *with_private_shm([]),
