@@ -43,9 +43,9 @@ def _watch() -> None:
     when that has become a process of its own, and at that one's end."""
     global _watches
     util: Any = sys.modules.get("multiprocessing.util")
-    process: Any = sys.modules["multiprocessing.process"]
-    if util is None or _watches:
-        return
+    process: Any = sys.modules.get("multiprocessing.process")
+    if util is None or process is None or _watches:
+        return  # one without the other, when the interpreter ends
     _watches = True
     util.register_after_fork(_begin_child, _begin_child)
     if process.parent_process() is not None:

@@ -18,12 +18,14 @@ import time
 import venv
 from pathlib import Path
 
+import preload as preloaded
 import pytest
 from conftest import DEV_SHM
 from family_children import (
     FAMILY,
     METHODS,
     bury,
+    environment,
     gone,
     has_private_shm,
     is_alive,
@@ -512,6 +514,48 @@ def test_fork_while_another_thread_sweeps():
     assert ran(code, before=with_private_shm([])) == ["0"]
 
 
+def test_fork_when_the_interpreter_has_let_go_of_its_modules():
+    """There is nothing to watch any more, and nothing is said of it."""
+    code = """
+        import builtins, os, sys
+        import shmemext
+        class Late:
+            def __del__(self, os=os, modules=sys.modules):
+                assert "multiprocessing.process" not in modules
+                if os.fork() == 0:
+                    os._exit(0)
+                os.wait()
+                os.write(1, b"forked\\n")
+        builtins.late = Late()
+    """
+    assert ran(code, prelude="") == ["forked"]
+
+
+def test_family_that_is_swept_while_it_is_founded(tmp_path):
+    """Between the making of its .lock and the taking of that, it looks dead.
+    Who is in one that was removed then could share it with nobody."""
+    code = """
+        import ctypes, threading
+        from shmemext import _shmemext
+        libc = ctypes.CDLL(None)
+        ids = []
+        def found():
+            libc.failing_hold(b"fcntl")
+            ids.append(_shmemext._found())
+        thread = threading.Thread(target=found)
+        thread.start()
+        assert wait_until(libc.failing_holds)
+        sweep()
+        libc.failing_let_go()
+        thread.join()
+        say(*there(*[DEV_SHM / (FAMILY + id) for id in ids]))
+    """
+    library = preloaded.build("failing", tmp_path, "-DNO_MALLOC")
+    env = {**environment(), **preloaded.environment(library)}
+    (where,) = ran(code, env=env)
+    assert where.startswith(f"{DEV_SHM}/{FAMILY}")
+
+
 def test_looking_disturbs_nobody():
     """Whether a family lives is asked without taking its lock."""
     where = bury(some_directory())
@@ -614,7 +658,7 @@ OVER = """
     subprocess.run(["mount", "--make-rprivate", "/"], check=True)
     subprocess.run(["mount", "-t", "tmpfs", "t", "/dev/shm"], check=True)
     # Inodes begin anew: the same as of living names elsewhere.
-    for i in range(40):
+    for i in range(int(sys.argv[2])):
         create(f"{sys.argv[1]}-{i}")
     assert directory() != first
     observer = subprocess.Popen(
@@ -628,7 +672,8 @@ OVER = """
 @needs_root
 @needs_private_shm
 @pytest.mark.parametrize("end", ["", "os.kill(os.getpid(), 9)"])
-def test_mount_over_dev_shm(end, name):
+@pytest.mark.parametrize("count", [1, 40])
+def test_mount_over_dev_shm(end, count, name):
     """What lies under it goes when the process does, what is in it as well,
     and what others have in the first one stays."""
     bystanders = [f"{name}-{i}" for i in range(40)]
@@ -637,7 +682,9 @@ def test_mount_over_dev_shm(end, name):
             path(one).write_bytes(b"x")
         words = [sys.executable, "-W", "ignore", "-c", os.environ["OVER"]]
         with subprocess.Popen(
-            [*words, sys.argv[1] + "-own"], stdin=subprocess.PIPE, text=True
+            [*words, sys.argv[1] + "-own", "COUNT"],
+            stdin=subprocess.PIPE,
+            text=True,
         ) as process:
             process.wait()
             wait_until(lambda: not there(sys.argv[1] + "-own"))
@@ -649,7 +696,7 @@ def test_mount_over_dev_shm(end, name):
     """
     over = textwrap.dedent(OVER).replace("END", end)
     said = ran(
-        code,
+        code.replace("COUNT", str(count)),
         *bystanders,
         before=[
             *with_private_shm([]),

@@ -180,6 +180,14 @@ except ChildProcessError:
     wait_until(lambda: not is_there(name))
 
 
+def test_reaper_that_comes_when_its_family_has_ended():
+    """The sweep had removed all but the directory by then."""
+    directory = Path(f"/dev/shm/.shmemext-2-{os.urandom(16).hex()}")
+    directory.mkdir(mode=0o700)
+    subprocess.run([REAPER, directory])
+    assert not directory.exists()
+
+
 def test_leader_of_a_group_forks_itself(tmp_path):
     """And says that this worked. There is no family for it to wait for."""
     line = [REAPER, tmp_path]
@@ -230,6 +238,12 @@ needs_unshare = pytest.mark.skipif(
 NONE = {
     "file": ('shmemext._family.REAPER += "-gone"', [], "No such file"),
     "bit": ("shmemext._family.REAPER = sys.argv[1]", [], "Permission denied"),
+    "format": (
+        "shmemext._family.REAPER = sys.argv[1]; os.chmod(sys.argv[1], 0o755); "
+        "os.truncate(sys.argv[1], 3)",
+        [],
+        "Exec format error",
+    ),
     "limit": (
         f"{BE_NOBODY}\nresource.setrlimit(resource.RLIMIT_NPROC, (1, 1))",
         [],

@@ -20,7 +20,8 @@ shx_membership_id(const shx_membership *of)
     return of->directory + strlen(shx_os_directory) + sizeof SHX_FAMILY_NAME;
 }
 
-/* Opens .lock, creating it with `flags`, and shares it. */
+/* Opens .lock, creating it with `flags`, and shares it. ENOENT, too, where a
+ * sweep was faster and has removed what was opened. */
 static shx_err
 open_lock(const char *path, int flags, int *fd, shx_file *file)
 {
@@ -34,9 +35,12 @@ open_lock(const char *path, int flags, int *fd, shx_file *file)
     if (err != 0) {
         return err;
     }
-    err = shx_os_inspect(opened, file);
+    err = shx_os_claim(opened, SHX_LOCK_SHARED, false);
     if (err == 0) {
-        err = shx_os_claim(opened, SHX_LOCK_SHARED, false);
+        err = shx_os_inspect(opened, file);
+    }
+    if (err == 0 && !file->named) {
+        err = ENOENT;
     }
     if (err != 0) {
         shx_os_close(opened);

@@ -7,10 +7,11 @@
  *     shmemext-reaper users:/dev/shm/.shmemext-2-<id>    see attendant.h
  *
  * A program of its own, so that it is nobody's child, holds nothing that is
- * the application's, and survives the application's SIGKILL. It sleeps in
- * flock(2) and costs nothing until then. If it is killed itself, the next
- * create of the same user, or `python -m shmemext gc`, does its work.
+ * the application's, and survives the application's SIGKILL. It waits for a
+ * lock and costs nothing until then. If it is killed itself, the next reaper
+ * of the same user, or `python -m shmemext gc`, does its work.
  */
+#include <errno.h>  /* EAGAIN */
 #include <fcntl.h>  /* O_RDWR, O_CREAT */
 #include <string.h> /* strncmp */
 #include <unistd.h> /* write */
@@ -19,10 +20,11 @@
 #include "core/life/sweep.h"
 #include "core/os/os.h"
 
-/* One reaper for each family. The descriptor stays open, and with it the
- * lock, until the process ends. */
+static const shx_sweep_options quietly = {.dry_run = false};
+
+/* One reaper for each family: as long as the descriptor is open. */
 static shx_err
-be_the_only_one(const char *path)
+be_the_only_one(const char *path, int *lock)
 {
     int directory, fd;
     shx_err err = shx_os_open_directory(path, &directory);
@@ -31,7 +33,25 @@ be_the_only_one(const char *path)
     }
     err = shx_os_open_in(directory, SHX_FAMILY_REAPER, O_RDWR | O_CREAT, &fd);
     shx_os_close(directory);
-    return err != 0 ? err : shx_os_claim(fd, SHX_LOCK_ALONE, false);
+    if (err == 0) {
+        *lock = fd;
+        err = shx_os_claim(fd, SHX_LOCK_ALONE, false);
+    }
+    return err;
+}
+
+/* A family may end before its reaper comes: then .lock has gone, but not the
+ * directory, in which the reaper has just put a file. Its own lock shows there
+ * as a living member's would, so it looks again without. */
+static shx_err
+reap(const char *path, int lock)
+{
+    shx_err err = shx_sweep_family(path, true, &quietly);
+    shx_os_close(lock);
+    if (err == EAGAIN) {
+        (void)shx_sweep_all(&quietly);
+    }
+    return err;
 }
 
 int
@@ -51,10 +71,10 @@ main(int argc, char **argv)
     if (strncmp(argv[1], mark, sizeof mark - 1) == 0) {
         return shx_attendant_serve(argv[1] + sizeof mark - 1) == 0 ? 0 : 1;
     }
-    if (be_the_only_one(argv[1]) != 0) {
+    int lock = -1;
+    if (be_the_only_one(argv[1], &lock) != 0) {
         return 1;
     }
-    static const shx_sweep_options quietly = {.dry_run = false};
     (void)shx_sweep_all(&quietly); /* so that no create has to */
-    return shx_sweep_family(argv[1], true, &quietly) == 0 ? 0 : 1;
+    return reap(argv[1], lock) == 0 ? 0 : 1;
 }

@@ -10,7 +10,8 @@
  * stops us until it is gone, as vfork(2) does; it has no exit signal, so no
  * SIGCHLD is sent and no wait() of the application can see it. The program's
  * own process runs beside us until its execve(): what it needs until then
- * stays mapped. It writes nothing, not even errno as long as that succeeds.
+ * stays mapped. It writes nothing, not even errno, as long as that succeeds;
+ * where it fails, why.
  *
  * Until then it shares all that we have mapped, too: killed in that moment, we
  * would seem to live on. So it is waited for: the kernel sets a word to 0, and
@@ -75,6 +76,7 @@ run_program(void *context)
     start *self = context;
     char *const argv[] = {self->program, self->argument, NULL};
     (void)execve(self->program, argv, no_environment);
+    self->error = errno; /* who waits for us reads it when we are gone */
     return 127;
 }
 
@@ -118,11 +120,12 @@ start_by_clone(const char *program, const char *argument)
     memcpy(self->argument, argument, strlen(argument) + 1);
     int child = clone(run_between, self->between + STACK,
                       CLONE_VM | CLONE_VFORK, self);
-    shx_err err = child < 0 ? errno : self->error;
+    shx_err err = child < 0 ? errno : 0;
     while (child > 0 && waitpid(child, NULL, __WALL) < 0 && errno == EINTR) {
     }
     await_departure(self);
     if (atomic_load(&self->beside) == 0) {
+        err = child < 0 ? err : self->error;
         (void)munmap(self, sizeof *self);
     }
     return err;

@@ -137,7 +137,8 @@ create_segment(shx_state *state, PyObject *op, const shx_call *call,
     request.space.reserve = reserve;
     request.may_exist = call->may_exist;
     request.is_random = call->name == Py_None;
-    if (owner.family != NULL) {
+    const shx_family *asked = owner.family;
+    if (asked != NULL) {
         request.publish = shx_family_publish;
         request.owner = &owner;
     }
@@ -160,7 +161,11 @@ create_segment(shx_state *state, PyObject *op, const shx_call *call,
     out->created = true;
     out->unreserved = !reserve;
     shx_mapping_guard(out->mapping, request.name);
-    return shx_users_begin(out->mapping, request.name, owner.record);
+    if (shx_users_begin(out->mapping, request.name, owner.record) < 0) {
+        return -1;
+    }
+    /* One that was out of reach has been replaced by one without a reaper. */
+    return owner.family == asked ? 0 : shx_family_to_own(&owner.family);
 }
 
 /* 1: the name is taken, and that is no error; or it is gone, if it only might
