@@ -54,7 +54,21 @@ def _watch() -> None:
 
 def _begin_child(_: object) -> None:
     """A worker does not finalize its interpreter, and has forgotten what was
-    to be done at its parent's end."""
+    to be done at its parent's end. Its own atexit functions, where it calls
+    any, come before us: what they write is for others to read."""
+    from multiprocessing import popen_fork
+
     util: Any = sys.modules["multiprocessing.util"]
     shmemext_family.carry()
-    util.Finalize(None, _shmemext._leave, exitpriority=-100)
+    if hasattr(popen_fork, "atexit"):  # since CPython 3.13
+        sys.modules["atexit"].register(_end_child)
+    else:
+        util.Finalize(None, _end_child, exitpriority=-100)
+
+
+def _end_child() -> None:
+    """Threads of it may be at work still: multiprocessing waits for them, but
+    not before this."""
+    threading: Any = sys.modules["threading"]
+    threading._shutdown()
+    _shmemext._leave()

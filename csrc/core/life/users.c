@@ -118,17 +118,31 @@ shx_users_remove(int names, const char *name, const shx_identity *identity,
     return open_and_remove(names, name, identity, dry, &passing);
 }
 
+/* A child that was forked meanwhile would have the file open for good, and be
+ * taken for a user by who leaves later. */
+static shx_err
+leave_once(int names, const char *name, const shx_identity *identity,
+           bool *passing)
+{
+    *passing = false;
+    shx_err err = shx_os_put_off_forks();
+    if (err == 0) {
+        err = open_and_remove(names, name, identity, false, passing);
+        shx_os_let_forks();
+    }
+    return err;
+}
+
 /* Somebody who is about to leave, or only looks, has the lock alone: he may
  * find that it is not for him to remove the name. */
 static shx_err
 leave(int names, const char *name, const shx_identity *identity)
 {
-    bool passing = false;
-    shx_err err = open_and_remove(names, name, identity, false, &passing);
+    bool passing;
+    shx_err err = leave_once(names, name, identity, &passing);
     for (unsigned tries = 0; passing && tries < TRIES; tries++) {
         pause_for(tries);
-        passing = false;
-        err = open_and_remove(names, name, identity, false, &passing);
+        err = leave_once(names, name, identity, &passing);
     }
     return err;
 }

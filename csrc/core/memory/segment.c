@@ -38,6 +38,41 @@ use_new(int fd, unsigned mode)
 }
 
 static shx_err
+make_and_map(shx_create *request, int *fd, shx_file *file, void **address)
+{
+    shx_err err = shx_os_create_unnamed(request->mode, fd);
+    if (err != 0) {
+        return err;
+    }
+    err = shx_os_inspect(*fd, file);
+    if (err == 0 && file->mode != request->mode) {
+        err = shx_os_set_mode(*fd, request->mode);
+    }
+    if (err == 0) {
+        request->step = SHX_STEP_MAP;
+        err = shx_os_map(*fd, request->size, true, address);
+    }
+    return err;
+}
+
+/* A child that has the file open, and not the memory, would be a user for as
+ * long as it lives: there is none in between. The file is open from then on,
+ * also with an error, or *fd is left as it was. */
+static shx_err
+make_mapped(shx_create *request, int *fd, shx_file *file, void **address)
+{
+    if (!is_of_users(request->mode)) {
+        return make_and_map(request, fd, file, address);
+    }
+    shx_err err = shx_os_put_off_forks();
+    if (err == 0) {
+        err = make_and_map(request, fd, file, address);
+        shx_os_let_forks();
+    }
+    return err;
+}
+
+static shx_err
 create_once(shx_create *request, shx_segment *out)
 {
     int fd = -1;
@@ -48,19 +83,10 @@ create_once(shx_create *request, shx_segment *out)
     if (is_worth_a_look(request) && is_taken(request->name)) {
         return EEXIST; /* before much work, and much memory, for nothing */
     }
-    shx_err err = shx_os_create_unnamed(request->mode, &fd);
-    if (err != 0) {
+    shx_err err = make_mapped(request, &fd, &file, &address);
+    if (fd < 0) {
         return err;
     }
-    err = shx_os_inspect(fd, &file);
-    if (err == 0 && file.mode != request->mode) {
-        err = shx_os_set_mode(fd, request->mode);
-    }
-    if (err != 0) {
-        goto done;
-    }
-    request->step = SHX_STEP_MAP;
-    err = shx_os_map(fd, request->size, true, &address);
     if (err != 0) {
         goto done;
     }
@@ -205,7 +231,7 @@ is_strangers(const shx_file *file)
 }
 
 static shx_err
-attach_once(shx_attach *request, shx_segment *out)
+open_and_map(shx_attach *request, shx_segment *out)
 {
     int fd = -1;
     shx_file file;
@@ -233,6 +259,19 @@ attach_once(shx_attach *request, shx_segment *out)
         *out = made;
     }
     shx_os_close(fd);
+    return err;
+}
+
+/* As for who makes one. */
+static shx_err
+attach_once(shx_attach *request, shx_segment *out)
+{
+    request->step = SHX_STEP_OPEN;
+    shx_err err = shx_os_put_off_forks();
+    if (err == 0) {
+        err = open_and_map(request, out);
+        shx_os_let_forks();
+    }
     return err;
 }
 

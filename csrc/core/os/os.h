@@ -247,6 +247,12 @@ void shx_mutex_unlock(shx_mutex *mutex);
 shx_err shx_os_at_fork(void (*before)(void), void (*in_parent)(void),
                        void (*in_child)(void));
 
+/* What a thread opens in between, no child inherits that another one forks: it
+ * waits. For microseconds only, and without the GIL, which it may have. Any
+ * number of threads at once. */
+shx_err shx_os_put_off_forks(void);
+void shx_os_let_forks(void);
+
 /* Directories, see os_linux_directory.c. What is made is this user's alone,
  * whatever the umask; links are not followed. `file` is a bare name. */
 shx_err shx_os_make_directory(const char *path);

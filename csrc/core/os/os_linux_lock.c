@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Linux: locks of open files, see "open file description locks" in fcntl(2);
- * and the mutex of the process.
+ * and the mutexes of the process.
  *
  * A lock lives as long as its open file, and an open file as long as a
  * descriptor or a mapping of it. */
@@ -172,4 +172,57 @@ shx_os_at_fork(void (*before)(void), void (*in_parent)(void),
                void (*in_child)(void))
 {
     return pthread_atfork(before, in_parent, in_child);
+}
+
+/* Who forks comes first, or many threads could keep it waiting. */
+#ifdef PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP
+#define OPEN_GATE PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP
+#else
+#define OPEN_GATE PTHREAD_RWLOCK_INITIALIZER
+#endif
+
+static pthread_rwlock_t gate = OPEN_GATE;
+static pthread_once_t gate_once = PTHREAD_ONCE_INIT;
+static shx_err gate_error;
+
+static void
+close_gate(void)
+{
+    (void)pthread_rwlock_wrlock(&gate);
+}
+
+static void
+open_gate(void)
+{
+    (void)pthread_rwlock_unlock(&gate);
+}
+
+/* Another thread has closed it than the one that there is now. */
+static void
+renew_gate(void)
+{
+    static const pthread_rwlock_t new = OPEN_GATE;
+    gate = new;
+}
+
+static void
+watch_forks(void)
+{
+    gate_error = shx_os_at_fork(close_gate, open_gate, renew_gate);
+}
+
+shx_err
+shx_os_put_off_forks(void)
+{
+    (void)pthread_once(&gate_once, watch_forks);
+    if (gate_error == 0) {
+        (void)pthread_rwlock_rdlock(&gate);
+    }
+    return gate_error;
+}
+
+void
+shx_os_let_forks(void)
+{
+    (void)pthread_rwlock_unlock(&gate);
 }

@@ -165,7 +165,9 @@ create_segment(shx_state *state, PyObject *op, const shx_call *call,
         return -1;
     }
     /* One that was out of reach has been replaced by one without a reaper. */
-    return owner.family == asked ? 0 : shx_family_to_own(&owner.family);
+    return owner.family == asked
+               ? 0
+               : shx_family_to_own(call->of_users, &owner.family);
 }
 
 /* 1: the name is taken, and that is no error; or it is gone, if it only might
