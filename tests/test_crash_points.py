@@ -16,7 +16,6 @@ import contextlib
 import fcntl
 import os
 import random
-import re
 import shutil
 import signal
 import subprocess
@@ -24,7 +23,6 @@ import sys
 import tempfile
 import textwrap
 import time
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -50,6 +48,7 @@ from family_children import (
     wait_until,
     with_private_shm,
 )
+from tracing import calls_of, has_strace, inject, points
 
 from shmemext import SharedMemory
 from shmemext._family import REAPER
@@ -153,25 +152,6 @@ def under_strace(action, *options):
     return status
 
 
-def calls_of(trace):
-    """Names of the system calls, in order."""
-    return re.findall(r"^(\w+)\(", trace, re.MULTILINE)
-
-
-def points(calls, first, last):
-    """(name, how manieth of that name) for calls in that range."""
-    seen = Counter()
-    for i, name in enumerate(calls):
-        seen[name] += 1
-        if first < i <= last and name not in ("read", "restart_syscall"):
-            yield name, seen[name]
-
-
-def inject(name, when):
-    how = f"inject={name}:signal=SIGKILL:when={when}"
-    return ["-e", f"trace={name}", "-e", how]
-
-
 def dead_family():
     """With a segment, for the next sweep."""
     name = f"{PREFIX}-of-the-dead"
@@ -239,17 +219,6 @@ def stage(action):
         assert path(bystander.name).stat().st_ino == inode
         assert bytes(bystander.buf[:5]) == b"alive"
     print(len(todo), killed)
-
-
-def has_strace():
-    """That may attach to a process which is not its child."""
-    if shutil.which("strace") is None:
-        return False
-    scope = Path("/proc/sys/kernel/yama/ptrace_scope")
-    if os.geteuid() != 0 and scope.exists() and scope.read_text() != "0\n":
-        return False
-    done = subprocess.run(["strace", "true"], capture_output=True)
-    return done.returncode == 0
 
 
 needs_strace = pytest.mark.skipif(

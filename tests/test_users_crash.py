@@ -11,16 +11,15 @@ killed, which is of another family.
 """
 
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections import Counter
 from pathlib import Path
 
 import pytest
+from tracing import calls_of, has_strace, inject, points
 from users_children import attach, create, kept, there, wait_until
 
 from shmemext import SharedMemory, _shmemext
@@ -77,20 +76,6 @@ def act(action, name):
 
 
 # --- The stage
-
-
-def calls_of(trace):
-    """Names of the system calls, in order."""
-    return re.findall(r"^(\w+)\(", trace, re.MULTILINE)
-
-
-def points(calls, first, last):
-    """(name, how manieth of that name) for calls in that range."""
-    seen = Counter()
-    for i, name in enumerate(calls):
-        seen[name] += 1
-        if first < i <= last and name not in ("read", "restart_syscall"):
-            yield name, seen[name]
 
 
 def under_strace(action, *options):
@@ -154,8 +139,7 @@ def crash(action):
     ]
     killed = 0
     for name, when in todo:
-        how = f"inject={name}:signal=SIGKILL:when={when}"
-        options = ["-o", "/dev/null", "-e", f"trace={name}", "-e", how]
+        options = "-o", "/dev/null", *inject(name, when)
         status, segment = under_strace(action, *options)
         assert status in (0, -signal.SIGKILL), (name, when, status)
         killed += status == -signal.SIGKILL
@@ -165,17 +149,6 @@ def crash(action):
             error.add_note(f"killed before {name} {when}")
             raise
     print(len(todo), killed)
-
-
-def has_strace():
-    """That may attach to a process."""
-    if shutil.which("strace") is None:
-        return False
-    scope = Path("/proc/sys/kernel/yama/ptrace_scope")
-    if os.geteuid() != 0 and scope.exists() and scope.read_text() != "0\n":
-        return False
-    done = subprocess.run(["strace", "true"], capture_output=True)
-    return done.returncode == 0
 
 
 @pytest.mark.skipif(
