@@ -382,6 +382,34 @@ def test_service_that_drops_its_privileges():
     assert not [w for w in mine if w.stat().st_uid == 65534]
 
 
+@needs_root
+@needs_private_shm
+@pytest.mark.parametrize(
+    "change",
+    [
+        "os.setgid(65534); os.setuid(65534)",
+        'os.system("mount -t tmpfs t /dev/shm")',
+    ],
+    ids=["user", "mount"],
+)
+def test_fork_after_the_family_went_out_of_reach(change, name):
+    """Parent and child are of the next one together: what a worker creates
+    stays when it is killed."""
+    code = f"""
+        create(sys.argv[1] + "-first")
+        {change}
+        if os.fork() == 0:
+            create(sys.argv[1])
+            os.kill(os.getpid(), 9)
+        os.wait()
+        say(wait_until(lambda: not there(sys.argv[1]), 0.5))
+        sweep()
+        say(*there(sys.argv[1]))
+    """
+    said = ran(code, name, before=with_private_shm([]))
+    assert said == ["False", name]
+
+
 # --- Fork servers
 
 
@@ -662,7 +690,10 @@ OVER = """
         create(f"{sys.argv[1]}-{i}")
     assert directory() != first
     observer = subprocess.Popen(
-        [sys.executable, "-c", "import os; input(); "
+        [sys.executable, "-c", "import os, time; input()\\n"
+         "end = time.monotonic() + 60\\n"
+         "while os.listdir('/dev/shm') and time.monotonic() < end:\\n"
+         "    time.sleep(0.01)\\n"
          "print(sorted(os.listdir('/dev/shm')), flush=True)"]
     )
     END

@@ -125,13 +125,23 @@ shx_family_own(shx_family **out)
     return *out != NULL ? 0 : found_own(atomic_load(&process.own), out);
 }
 
+/* May what we create here go to it? */
+static bool
+is_in_reach(const shx_family *family)
+{
+    shx_file file;
+    return family->member.user == shx_os_user() &&
+           shx_os_inspect_path(shx_os_directory, &file) == 0 &&
+           file.identity.device == family->member.lock.device;
+}
+
 /* A child that is forked before there is a family could not be in it. */
 static void
 before_fork(void)
 {
     shx_family *own = atomic_load(&process.own);
-    if (own == NULL && !atomic_load(&process.serves)) {
-        (void)found_own(NULL, &own);
+    if (!atomic_load(&process.serves) && (own == NULL || !is_in_reach(own))) {
+        (void)found_own(own, &own);
     }
     lock();
 }
