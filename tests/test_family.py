@@ -587,6 +587,32 @@ def test_family_that_is_swept_while_it_is_founded(tmp_path):
     assert where.startswith(f"{DEV_SHM}/{FAMILY}")
 
 
+def test_lock_that_comes_while_its_directory_is_swept(tmp_path):
+    """The sweep came before it was there, and takes it for no dead one's."""
+    code = """
+        import ctypes, threading
+        libc = ctypes.CDLL(None)
+        where = some_directory()
+        where.mkdir(mode=0o700)
+        def sweeps():
+            libc.failing_hold(b"unlinkat")
+            sweep()
+        thread = threading.Thread(target=sweeps)
+        thread.start()
+        assert wait_until(libc.failing_holds)
+        with (where / ".lock").open("x+") as file:
+            lock(file, fcntl.F_RDLCK)
+            libc.failing_let_go()
+            thread.join()
+            say(is_alive(where))
+        sweep()
+        say(where.exists())
+    """
+    library = preloaded.build("failing", tmp_path, "-DNO_MALLOC")
+    env = {**environment(), **preloaded.environment(library)}
+    assert ran(code, env=env) == ["True", "False"]
+
+
 def test_looking_disturbs_nobody():
     """Whether a family lives is asked without taking its lock."""
     where = bury(some_directory())
