@@ -85,13 +85,24 @@ shx_family_own(shx_family **out)
                : shx_family_replace(atomic_load(&shx_process.own), out);
 }
 
+/* May what we create here go to it? */
+static bool
+is_in_reach(const shx_family *family)
+{
+    shx_file file;
+    return family->member.user == shx_os_user() &&
+           shx_os_inspect_path(shx_os_directory, &file) == 0 &&
+           file.identity.device == family->member.lock.device;
+}
+
 /* A child that is forked before there is a family could not be in it. */
 static void
 before_fork(void)
 {
     shx_family *own = atomic_load(&shx_process.own);
-    if (own == NULL && !atomic_load(&shx_process.serves)) {
-        (void)shx_family_replace(NULL, &own);
+    if (!atomic_load(&shx_process.serves) &&
+        (own == NULL || !is_in_reach(own))) {
+        (void)shx_family_replace(own, &own);
     }
     shx_family_lock();
 }

@@ -199,12 +199,17 @@ execute_all(int directory, bool wait, pass *now)
     return 0;
 }
 
+/* A .lock that was not there before is that of somebody who is founding the
+ * family, and shares it by now. */
 static shx_err
-remove_directory(const shx_names *names, const char *file, int directory)
+remove_directory(const shx_names *names, const char *file, int directory,
+                 int lock)
 {
     (void)shx_os_remove_in(directory, SHX_FAMILY_REAPER);
     (void)shx_os_remove_in(directory, SHX_FAMILY_USERS);
-    (void)shx_os_remove_in(directory, SHX_FAMILY_LOCK);
+    if (lock >= 0) {
+        (void)shx_os_remove_in(directory, SHX_FAMILY_LOCK);
+    }
     /* What is not ours may be in it. */
     shx_err err = shx_os_remove_directory_in(names->directory, file);
     return err == ENOTEMPTY || err == ENOENT ? 0 : err;
@@ -227,7 +232,7 @@ sweep(int directory, const char *file, bool wait,
         err = execute_all(directory, wait, &now);
         if (err == 0 && now.outcome.failed + now.outcome.used == 0 &&
             !options->dry_run) {
-            err = remove_directory(&names, file, directory);
+            err = remove_directory(&names, file, directory, lock);
         }
         shx_sweep_unlock(lock);
     }
