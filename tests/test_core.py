@@ -77,7 +77,8 @@ def run(*words):
 
 
 @pytest.fixture(
-    scope="module", params=["test_core.c", "test_contest.c", "test_ledger.c"]
+    scope="module",
+    params=["test_core.c", "test_contest.c", "test_ledger.c", "test_users.c"],
 )
 def program(request, tmp_path_factory):
     return link(request.param, tmp_path_factory.mktemp("core"))

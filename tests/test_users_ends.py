@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from users_children import there
 
-from shmemext import SharedMemory
+from shmemext import SharedMemory, _shmemext
 
 METHODS = ["fork", "spawn", "forkserver"]
 RUNS_ATEXIT = hasattr(multiprocessing.popen_fork, "atexit")
@@ -82,6 +82,27 @@ def test_exit_function_of_a_worker_writes(method, segment):
     worker.join()
     assert worker.exitcode == 0
     assert segment.buf[0] == (RUNS_ATEXIT or method == "spawn")
+
+
+def end_slowly(segment, connection):
+    """It has done all that it does at its end, but is there still."""
+    _shmemext._leave()
+    connection.send(segment.buf[0])
+    connection.recv()
+
+
+@pytest.mark.parametrize("size", [100, 1 << 20])
+def test_last_one_out_while_another_process_ends(size):
+    segment = SharedMemory(create=True, size=size, lifetime="users")
+    segment.buf[0] = 7
+    connection, worker = run("fork", end_slowly, segment)
+    assert connection.recv() == 7
+    assert there(segment.name)
+    segment.close()
+    assert not there(segment.name)
+    connection.send(None)
+    worker.join()
+    assert worker.exitcode == 0
 
 
 def has_stray(name):

@@ -248,6 +248,18 @@ shx_user_leave(shx_user *user)
     return over;
 }
 
+/* A private mapping keeps the file open until the process is gone, and who
+ * leaves in between takes it for a user. What is small is copied. */
+static void
+replace(const shx_user *user, int fd)
+{
+    enum { SMALL = 4 << 20 };
+    if (user->size > SMALL ||
+        shx_os_put_copy(user->address, user->size) != 0) {
+        (void)shx_os_remap(fd, user->address, user->size, false);
+    }
+}
+
 /* Takes all mappings of one segment out of their bucket, and puts others in
  * their place: what they held goes with them. */
 static void
@@ -261,7 +273,7 @@ replace_all(shx_user **head, const shx_identity *identity, int fd)
             take_out(user);
             user->gone = true;
             if (fd >= 0) {
-                (void)shx_os_remap(fd, user->address, user->size, false);
+                replace(user, fd);
             }
         }
     }

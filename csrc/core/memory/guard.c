@@ -160,7 +160,7 @@ mend_page(shx_guard *guard, char *page)
     if (readable && !guard->writable) {
         return true;
     }
-    if (!readable || shx_os_put_copy(page) != 0) {
+    if (!readable || shx_os_put_copy(page, guards.page) != 0) {
         char *from = page;
         size_t size = readable ? guards.page : lost_around(guard, &from);
         err = shx_os_put_zeros(from, size, guard->writable);

@@ -309,6 +309,6 @@ shx_err shx_os_probe(void *page);
 /* Puts pages of this process alone in the place of some that are there: of
  * zeros, or a writable one with the same bytes. EFAULT: it has lost them. */
 shx_err shx_os_put_zeros(void *page, size_t size, bool writable);
-shx_err shx_os_put_copy(void *page);
+shx_err shx_os_put_copy(void *page, size_t size);
 
 #endif

@@ -252,9 +252,8 @@ shx_os_put_zeros(void *page, size_t size, bool writable)
 
 /* Made elsewhere and then moved, so that no thread sees it halfway. */
 shx_err
-shx_os_put_copy(void *page)
+shx_os_put_copy(void *page, size_t size)
 {
-    size_t size = shx_os_page_size();
     void *copy = mmap(NULL, size, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (copy == MAP_FAILED) {
