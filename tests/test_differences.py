@@ -104,3 +104,23 @@ def test_array_is_made_of_one_that_has_it():
     array.shm = shm
     shm.unlink()
     assert list(array) == [0, 0]
+
+
+def test_what_is_in_dev_shm_besides_and_in_the_configuration(both):
+    """A directory, as soon as there is a use for it, and an entry."""
+    code = f"""
+import multiprocessing, os
+from {both.__name__} import SharedMemory
+before = set(os.listdir("/dev/shm"))
+shm = SharedMemory(create=True, size=1)
+config = multiprocessing.current_process()._config
+new = set(os.listdir("/dev/shm")) - before - {{shm.name}}
+print(sum(name.startswith(".shmemext-2-") for name in new))
+print("shmemext" in config, config["authkey"] == bytes(config["authkey"]))
+shm.close()
+shm.unlink()
+"""
+    found, entry = python(code).stdout.splitlines()
+    ours = both.__name__ == "shmemext.shared_memory"
+    assert int(found) >= ours
+    assert entry == f"{ours} True"
