@@ -156,6 +156,17 @@ def test_reaper_that_detaches_itself(refusing, refusal):
         wait_until(lambda: not own.exists())
 
 
+def test_reaper_whose_start_is_killed(tmp_path):
+    """The process between the program and it, which is in the program's group
+    for a moment: there is another one."""
+    env = environment(build("dying", tmp_path))
+    with running(OURS + "create()", dev=True, env=env) as (process, name, own):
+        reaper_of(own)
+        process.send_signal(signal.SIGKILL)
+        wait_until(lambda: not is_there(name))
+        wait_until(lambda: not own.exists())
+
+
 @pytest.mark.parametrize("how", ["SIG_DFL", "SIG_IGN", "nothing"])
 def test_child_that_detaches_itself_is_waited_for(refusing, how):
     """Whatever the application does with SIGCHLD, blocked or not."""

@@ -105,6 +105,8 @@ await_departure(start *self)
     }
 }
 
+/* EINTR: somebody killed the one in between, which may not have come to the
+ * second clone. */
 static shx_err
 start_by_clone(const char *program, const char *argument)
 {
@@ -118,17 +120,19 @@ start_by_clone(const char *program, const char *argument)
     }
     memcpy(self->program, program, strlen(program) + 1);
     memcpy(self->argument, argument, strlen(argument) + 1);
+    int status = 0;
     int child = clone(run_between, self->between + STACK,
                       CLONE_VM | CLONE_VFORK, self);
     shx_err err = child < 0 ? errno : 0;
-    while (child > 0 && waitpid(child, NULL, __WALL) < 0 && errno == EINTR) {
+    while (child > 0 && waitpid(child, &status, __WALL) < 0 &&
+           errno == EINTR) {
     }
     await_departure(self);
     if (atomic_load(&self->beside) == 0) {
         err = child < 0 ? err : self->error;
         (void)munmap(self, sizeof *self);
     }
-    return err;
+    return err == 0 && WIFSIGNALED(status) ? EINTR : err;
 }
 
 /* What the program says of its fork. An application that has SIGCHLD ignored,
@@ -209,6 +213,9 @@ shx_os_start_detached(const char *program, const char *argument)
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
     shx_err err = start_by_clone(program, argument);
+    for (int tries = 0; err == EINTR && tries < 8; tries++) {
+        err = start_by_clone(program, argument);
+    }
     if (err == EPERM || err == EINVAL || err == ENOSYS) {
         err = start_by_spawn(program, argument);
     }
