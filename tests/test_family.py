@@ -709,7 +709,7 @@ OVER = """
     create(sys.argv[1])
     first = directory()
     say(first)
-    assert reapers(first)
+    assert wait_until(lambda: reapers(first))
     libc = ctypes.CDLL(None)
     assert libc.unshare(0x00020000) == 0  # CLONE_NEWNS
     subprocess.run(["mount", "--make-rprivate", "/"], check=True)
