@@ -125,6 +125,7 @@ def attach_and_leave(segment, over):
     reason="a child that is forked while another thread allocates waits for "
     "ever for AddressSanitizer's lock",
 )
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_fork_while_threads_come_and_leave():
     """The child has nothing open for it: it would be taken for a user by who
     leaves last, as long as it lives."""
