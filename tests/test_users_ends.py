@@ -138,15 +138,17 @@ def test_fork_while_threads_come_and_leave():
     for thread in threads:
         thread.start()
     strays = 0
-    for _ in range(200):
-        pid = os.fork()
-        if pid == 0:
-            segment.close()
-            os._exit(has_stray(segment.name))
-        strays += os.waitpid(pid, 0)[1] != 0
-    over.set()
-    for thread in threads:
-        thread.join()
+    try:
+        for _ in range(200):
+            pid = os.fork()
+            if pid == 0:
+                segment.close()
+                os._exit(has_stray(segment.name))
+            strays += os.waitpid(pid, 0)[1] != 0
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
     segment.close()
     assert strays == 0
     assert not there(segment.name)
