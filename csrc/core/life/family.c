@@ -39,9 +39,8 @@ shx_family_found(shx_family **out)
     }
     shx_family *family = list_family(&made);
     if (family == NULL) {
-        static const shx_sweep_options quietly = {.dry_run = false};
         shx_membership_end(&made);
-        (void)shx_sweep_family(made.directory, false, &quietly);
+        (void)shx_sweep_family(made.directory, false, &shx_sweep_quietly);
         return ENOMEM;
     }
     *out = family;
@@ -116,8 +115,8 @@ after_fork_in_child(void)
         atomic_store(&f->prepared, false);
         atomic_store(&f->attended, false);
     }
-    shx_process.pending =
-        0; /* what other threads were about to do, they do not */
+    /* What other threads were about to do, they do not. */
+    shx_process.pending = 0;
     atomic_store(&shx_process.serves, false);
     shx_family_unlock();
 }
@@ -215,8 +214,7 @@ shx_family_prepare(shx_family *family, const char *reaper)
         !shx_membership_has(&family->member, SHX_FAMILY_REAPER)) {
         err = shx_os_start_detached(reaper, family->member.directory);
         if (err != 0) {
-            static const shx_sweep_options quietly = {.dry_run = false};
-            (void)shx_sweep_all(&quietly);
+            (void)shx_sweep_all(&shx_sweep_quietly);
         }
     }
     return err;
@@ -257,14 +255,14 @@ await_pending_locked(void)
 void
 shx_family_leave(void)
 {
-    static const shx_sweep_options quietly = {.dry_run = false};
     shx_users_leave_all();
     shx_family_lock();
     await_pending_locked();
     for (shx_family *f = shx_family_first(); f != NULL; f = f->next) {
         if (!atomic_exchange(&f->over, true)) {
             shx_membership_end(&f->member);
-            (void)shx_sweep_family(f->member.directory, false, &quietly);
+            (void)shx_sweep_family(f->member.directory, false,
+                                   &shx_sweep_quietly);
             shx_ledger_forget(&f->ledgers);
         }
     }

@@ -66,13 +66,6 @@ draw(shx_membership *of)
     return err;
 }
 
-static void
-remove_directory(const char *path)
-{
-    static const shx_sweep_options quietly = {.dry_run = false};
-    (void)shx_sweep_family(path, false, &quietly);
-}
-
 /* Until .lock is shared, a sweep takes the directory for one that the dead
  * have left: then another is made. */
 shx_err
@@ -100,7 +93,7 @@ shx_membership_found(shx_membership *out)
             *out = made;
             return 0;
         }
-        remove_directory(made.directory);
+        (void)shx_sweep_family(made.directory, false, &shx_sweep_quietly);
         if (err != ENOENT && err != EAGAIN) {
             return err;
         }

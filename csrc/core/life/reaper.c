@@ -20,8 +20,6 @@
 #include "core/life/sweep.h"
 #include "core/os/os.h"
 
-static const shx_sweep_options quietly = {.dry_run = false};
-
 /* One reaper for each family: as long as the descriptor is open. */
 static shx_err
 be_the_only_one(const char *path, int *lock)
@@ -46,10 +44,10 @@ be_the_only_one(const char *path, int *lock)
 static shx_err
 reap(const char *path, int lock)
 {
-    shx_err err = shx_sweep_family(path, true, &quietly);
+    shx_err err = shx_sweep_family(path, true, &shx_sweep_quietly);
     shx_os_close(lock);
     if (err == EAGAIN) {
-        (void)shx_sweep_all(&quietly);
+        (void)shx_sweep_all(&shx_sweep_quietly);
     }
     return err;
 }
@@ -75,6 +73,6 @@ main(int argc, char **argv)
     if (be_the_only_one(argv[1], &lock) != 0) {
         return 1;
     }
-    (void)shx_sweep_all(&quietly); /* so that no create has to */
+    (void)shx_sweep_all(&shx_sweep_quietly); /* so that no create has to */
     return reap(argv[1], lock) == 0 ? 0 : 1;
 }

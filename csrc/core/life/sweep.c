@@ -8,6 +8,8 @@
 
 #include "core/os/os.h"
 
+const shx_sweep_options shx_sweep_quietly = {.dry_run = false};
+
 bool
 shx_sweep_is_family(const char *file)
 {

@@ -50,6 +50,9 @@ void shx_sweep_unlock(int lock);
  * the bare name of that, until it returns something else than 0. */
 shx_err shx_sweep_visit(shx_visitor visit, void *context);
 
+/* What most sweeps are: for real, and nobody is told. */
+extern const shx_sweep_options shx_sweep_quietly;
+
 /* Sweeps one family. EAGAIN: it lives, or another sweep is at work on it. Or
  * waits for its end, and for that of the users of its segments. */
 shx_err shx_sweep_family(const char *path, bool wait,

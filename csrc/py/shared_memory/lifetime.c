@@ -25,11 +25,12 @@ reaper_path(void)
 static bool
 is_development_mode(void)
 {
-    PyObject *flags = PySys_GetObject("flags"); /* borrowed: it never goes */
+    PyObject *flags = Py_XNewRef(PySys_GetObject("flags"));
     PyObject *mode =
         flags == NULL ? NULL : PyObject_GetAttrString(flags, "dev_mode");
     bool is = mode == Py_True;
     Py_XDECREF(mode);
+    Py_XDECREF(flags);
     PyErr_Clear();
     return is;
 }
