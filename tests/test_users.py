@@ -678,6 +678,22 @@ def test_create_on_a_name_whose_last_user_was_killed(
     second.unlink(missing_ok=True)
 
 
+def test_attach_beside_one_who_was_stopped_while_he_left():
+    """It says why it was refused."""
+    segment = create()
+    child = fork(lambda: os._exit(0))
+    segment.close()
+    let_go_on(*child)
+    with (
+        somebody_who_leaves(segment.name),
+        pytest.raises(BlockingIOError) as caught,
+    ):
+        SharedMemory(segment.name)
+    assert "has been stopped" in caught.value.__notes__[0]
+    SharedMemory(segment.name).close()
+    assert not there(segment.name)
+
+
 def test_name_of_another_file_stays():
     segment = create()
     other = SharedMemory(create=True, size=10)

@@ -87,6 +87,11 @@ shx_raise_attach(const shx_call *call, const shx_attach *request, shx_err err,
                  "given it a size",
                  name);
     }
+    else if (err == EAGAIN && request->step == SHX_STEP_USE) {
+        shx_note("somebody who is about to remove %R has been stopped: try "
+                 "again when he has gone on, or is gone",
+                 name);
+    }
     else if (err == EACCES && call->may_exist) {
         note_whose(request, name);
     }
