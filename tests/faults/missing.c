@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/* Preloaded: a system that lacks some calls, or refuses them, to whoever makes
+ * them: an old kernel, a sandbox, another file system.
+ *
+ *   MISSING="O_TMPFILE=95,fallocate=38"     what, and with which errno
+ *
+ * Each is passed on with six longs whatever it takes: see failing.c. So no
+ * header that declares one of them may be included.
+ */
+#define _GNU_SOURCE
+
+#include <dlfcn.h> /* dlsym, RTLD_NEXT */
+#include <errno.h>
+#include <stdlib.h> /* getenv, atoi */
+#include <string.h>
+
+typedef long six(long, long, long, long, long, long);
+
+/* The errno that a call is to have, or 0. */
+static int
+missing(const char *name)
+{
+    const char *at = getenv("MISSING");
+    size_t length = strlen(name);
+    for (; at != NULL && *at != '\0'; at = strchr(at, ',')) {
+        at += *at == ',';
+        if (strncmp(at, name, length) == 0 && at[length] == '=') {
+            return atoi(at + length + 1);
+        }
+    }
+    return 0;
+}
+
+static int
+refuses(const char *name)
+{
+    int code = missing(name);
+    if (code != 0) {
+        errno = code;
+    }
+    return code != 0;
+}
+
+static int
+refuses_open(const char *path, long flags)
+{
+    const long tmpfile = 020000000; /* less O_DIRECTORY: that differs */
+    return ((flags & tmpfile) && refuses("O_TMPFILE")) ||
+           (strncmp(path, "/proc/self/fd/", 14) == 0 && refuses("procfd")) ||
+           (strcmp(path, "/proc/self/pagemap") == 0 && refuses("pagemap"));
+}
+
+static int
+refuses_link(long flags)
+{
+    return refuses("linkat") ||
+           refuses(flags & 0x1000  ? "linkat_empty" /* AT_EMPTY_PATH */
+                   : flags & 0x400 ? "linkat_proc"  /* AT_SYMLINK_FOLLOW */
+                                   : "linkat_name");
+}
+
+static int
+refuses_fallocate(long mode)
+{
+    return refuses("fallocate") ||
+           (mode == 1 && refuses("fallocate_keep")) /* FALLOC_FL_KEEP_SIZE */
+           || ((mode & 2) && refuses("fallocate_punch"));
+}
+
+/* By the numbers of fcntl.h: F_SETLEASE, F_ADD_SEALS; and of the locks of open
+ * files, F_OFD_GETLK to F_OFD_SETLKW. */
+static int
+refuses_fcntl(long command, long argument)
+{
+    return (command >= 36 && command <= 38 && refuses("ofd")) ||
+           (command == 1024 && refuses("lease")) ||
+           (command == 1033 && (refuses("seals") ||
+                                ((argument & 16) && refuses("future_write"))));
+}
+
+static int
+refuses_advice(long advice)
+{
+    return (advice == 22 || advice == 23) && refuses("populate");
+}
+
+#define CALL(name, refused, result)                                           \
+    long name(long a, long b, long c, long d, long e, long f)                 \
+    {                                                                         \
+        static six *real;                                                     \
+        if (refused) {                                                        \
+            return result;                                                    \
+        }                                                                     \
+        if (real == NULL) {                                                   \
+            real = (six *)dlsym(RTLD_NEXT, #name);                            \
+        }                                                                     \
+        return real(a, b, c, d, e, f);                                        \
+    }
+
+CALL(open, refuses_open((const char *)a, (int)b), -1)
+CALL(open64, refuses_open((const char *)a, (int)b), -1)
+CALL(openat, refuses_open((const char *)b, (int)c), -1)
+CALL(openat64, refuses_open((const char *)b, (int)c), -1)
+CALL(linkat, refuses_link((int)e), -1)
+CALL(fallocate, refuses_fallocate((int)b), -1)
+CALL(fallocate64, refuses_fallocate((int)b), -1)
+CALL(fcntl, refuses_fcntl((int)b, c), -1)
+CALL(fcntl64, refuses_fcntl((int)b, c), -1)
+CALL(madvise, refuses_advice((int)c), -1)
+CALL(memfd_create,
+     refuses("memfd") || (((int)b & 8) && refuses("memfd_noexec")), -1)
+CALL(getrandom, refuses("getrandom"), -1)
+CALL(statx, refuses("statx"), -1)
+CALL(inotify_init1, refuses("inotify"), -1)
+CALL(process_vm_readv, refuses("process_vm_readv"), -1)
+CALL(clone, refuses("clone"), -1)
+CALL(close_range, refuses("close_range"), -1)
+CALL(mremap, refuses("mremap"), -1)
