@@ -112,17 +112,44 @@ grow_shared(const shx_space *space, int fd, uint64_t wanted)
     return err;
 }
 
+/* The length goes up with what is there: alone, so that it can be set back,
+ * for nobody else has lengthened the file meanwhile. Nobody is asked whether
+ * to go on: what he does then might be to grow the same file, and to wait for
+ * us. Not alone, where a stranger keeps the lock from everybody, nothing is
+ * set back. */
+static shx_err
+grow_openly(const shx_space *space, int fd, uint64_t wanted, bool alone)
+{
+    const shx_space deaf = {.reserve = true};
+    shx_file file;
+    shx_err err = shx_os_inspect(fd, &file);
+    if (err != 0 || file.size >= wanted) {
+        return err;
+    }
+    if (alone && !space->reserve) {
+        return shx_os_resize(fd, wanted);
+    }
+    err =
+        reserve(alone ? &deaf : space, shx_os_reserve, fd, file.size, wanted);
+    if (err != 0 && alone) {
+        (void)shx_os_resize(fd, file.size);
+    }
+    return err;
+}
+
 /* To set a length without reserving could set it back, if somebody else came
  * between the look and that: so it is done alone. Who is not alone reserves
- * the last byte; where that cannot be done, nobody has the lock for long. */
+ * the last byte; where nothing can be reserved beyond the end, he waits. */
 static shx_err
-grow_sparse(const shx_space *space, int fd, uint64_t wanted)
+grow_alone(const shx_space *space, int fd, uint64_t wanted)
 {
-    shx_file file;
     shx_err busy, err;
     while ((busy = shx_os_lock(fd, true)) == EAGAIN || busy == EBUSY) {
         err = grow_shared(space, fd, wanted);
-        if (err != EOPNOTSUPP || busy == EBUSY) {
+        if (err == EOPNOTSUPP && busy == EBUSY) {
+            err = grow_openly(space, fd, wanted, false);
+        }
+        if (err != EOPNOTSUPP) {
             return err;
         }
         if (shx_space_ask(space) != 0) {
@@ -133,10 +160,7 @@ grow_sparse(const shx_space *space, int fd, uint64_t wanted)
     if (busy != 0) {
         return busy;
     }
-    err = shx_os_inspect(fd, &file);
-    if (err == 0 && file.size < wanted) {
-        err = shx_os_resize(fd, wanted);
-    }
+    err = grow_openly(space, fd, wanted, true);
     shx_os_unlock(fd);
     return err;
 }
@@ -153,8 +177,10 @@ is_anything_beyond(int fd)
 shx_err
 shx_space_grow(const shx_space *space, int fd, uint64_t wanted)
 {
-    shx_err err = space->reserve ? grow_shared(space, fd, wanted)
-                                 : grow_sparse(space, fd, wanted);
+    shx_err err = space->reserve ? grow_shared(space, fd, wanted) : EOPNOTSUPP;
+    if (err == EOPNOTSUPP) {
+        err = grow_alone(space, fd, wanted);
+    }
     if ((err != 0 || is_anything_beyond(fd)) && shx_os_lock(fd, true) == 0) {
         shx_os_release_beyond(fd);
         shx_os_unlock(fd);

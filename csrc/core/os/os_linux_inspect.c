@@ -47,7 +47,7 @@ describe(const struct stat *status, shx_file *out)
         .mode = status->st_mode & 07777u,
         .regular = S_ISREG(status->st_mode),
         .directory = S_ISDIR(status->st_mode),
-        .named = status->st_nlink > 0,
+        .names = (unsigned)status->st_nlink,
         .user = status->st_uid,
         .kind = kind_of(status->st_mode),
     };
@@ -69,7 +69,7 @@ describe_more(const struct statx *status, shx_file *out)
         .mode = mode & 07777u,
         .regular = S_ISREG(mode),
         .directory = S_ISDIR(mode),
-        .named = status->stx_nlink > 0,
+        .names = status->stx_nlink,
         .user = status->stx_uid,
         .kind = kind_of(mode),
     };
