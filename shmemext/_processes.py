@@ -141,11 +141,7 @@ class Users:
     def _note_nameless(self, inode: int, path: str, size: int) -> None:
         folder, _, name = path.removesuffix(" (deleted)").rpartition("/")
         if Path(folder).name.startswith(FAMILY_PREFIX):
-            # Where the system has no files without a name, a segment is made
-            # under one of these (csrc/core/life/draft.h).
-            if not name.startswith("d"):
-                return
-            name = "#"
+            return
         nameless = self._nameless.setdefault(inode, _Nameless())
         nameless.size = max(nameless.size, size)
         # A file that was created without a name is # and its inode for ever

@@ -59,7 +59,8 @@ shx_err shx_space_fill(const shx_space *space, int fd, uint64_t size);
  * is given back; the next one waits for that moment, and for nothing else.
  *
  * Where nothing can be reserved beyond the end, who lengthens the file has the
- * lock alone, and the others wait for him. He does not ask to be stopped. */
+ * lock alone, and the others wait for him, as long as he gets on with it. He
+ * does not ask whether to stop. */
 shx_err shx_space_grow(const shx_space *space, int fd, uint64_t wanted);
 
 #endif
