@@ -126,7 +126,7 @@ def _fields(segment: Segment, found: Survey) -> dict[str, str]:
 
 
 _GOES = {
-    "tracked": "with the last process of its family",
+    "family": "with the last process of its family",
     "users": "with the last process that uses it",
     "untracked": "when somebody calls unlink()",
     "stdlib": "when somebody calls unlink(), or a resource tracker does",

@@ -20,11 +20,10 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from . import _shmemext
 
-DIRECTORY = Path(_shmemext.DIRECTORY)
+DIRECTORY = _shmemext.DIRECTORY
 FAMILY_PREFIX = ".shmemext-"
 _FAMILY = re.compile(r"\.shmemext-2-([0-9a-f]{32})")  # of this version
 _LEDGER = re.compile(r"l.{16}", re.DOTALL)

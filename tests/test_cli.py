@@ -158,7 +158,7 @@ def test_ls_names_generated_by_us_are_not_the_stdlibs(machine):
     ) as (_, (name,)):
         machine.made.add(name)
         assert name.startswith("psm_")
-        assert listed(machine)[name]["kind"] == "tracked"
+        assert listed(machine)[name]["kind"] == "family"
 
 
 def test_ls_shows_sizes_mode_owner_and_processes(machine, name):
@@ -190,7 +190,7 @@ def test_ls_json_is_exact(machine, name):
         "owner": machine.owner,
         "inode": status.st_ino,
         "changed": status.st_ctime,
-        "kind": "tracked",
+        "kind": "family",
         "family": {
             "id": family,
             "uid": machine.uid,
@@ -302,7 +302,7 @@ def test_ls_survives_names_that_come_and_go(machine, name):
             found = listed(machine)
             ours = [n for n in found if n.startswith(name)]
             # Its record is there before a name is.
-            assert {found[n]["kind"] for n in ours} <= {"tracked"}
+            assert {found[n]["kind"] for n in ours} <= {"family"}
             assert {found[n]["family"]["alive"] for n in ours} <= {True}
             machine.cli("gc")
         child.kill()
@@ -367,7 +367,7 @@ def test_info_has_a_line_for_each_field(machine, name):
     assert fields["size"] == "5000 (4.9 KiB)"
     assert fields["held"] == "8192 (8 KiB)"
     assert fields["mode"] == "0600"
-    assert fields["kind"] == "tracked"
+    assert fields["kind"] == "family"
     assert fields["family"] == f"{family} (alive)"
     assert "(mapped)" in fields[f"process {child.pid}"]
 

@@ -279,7 +279,7 @@ def test_all_of_them_change_nothing(who):
 
 def test_what_is_told_is_what_is_there(who):
     (looked, removed), _ = told(who)
-    assert ["dead", "tracked"] in looked[-2]
+    assert ["dead", "family"] in looked[-2]
     assert ["dead", "dead family", "None"] in looked[-1]
     assert ["orphan", "orphan", "None"] in looked[-1]
     assert removed[0][:2] == [["rm", "kept"], 0]
@@ -298,7 +298,7 @@ def test_what_may_not_be_read(who, what):
         assert (there, left) == told(who)
         return
     looked, removed = there
-    assert ["dead", "tracked"] in looked[-2]
+    assert ["dead", "family"] in looked[-2]
     # Whose it is may be written there.
     assert ["orphan", "unknown"] in looked[-2]
     assert removed[0][:2] == [["rm", "kept"], 0]
