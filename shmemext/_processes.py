@@ -8,9 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from ._ledgers import DIRECTORY, FAMILY_PREFIX
+from ._ledgers import DIRECTORY, FAMILY_PREFIX, is_of_family
 
-_PROC = "/proc"
+PROC = "/proc"
 DELETED = " (deleted)"
 
 
@@ -48,21 +48,21 @@ class Glimpse:
         """Of a descriptor's file, which must not be on a file system that may
         not answer. None: it has been closed."""
         try:
-            return os.stat(f"{_PROC}/{self.pid}/fd/{number}")  # noqa: PTH116
+            return os.stat(f"{PROC}/{self.pid}/fd/{number}")  # noqa: PTH116
         except OSError:
             return None
 
     def command(self) -> str:
         """Raises if it has ended."""
-        return os.fsdecode(_read(f"{_PROC}/{self.pid}/comm").rstrip(b"\n"))
+        return os.fsdecode(_read(f"{PROC}/{self.pid}/comm").rstrip(b"\n"))
 
 
 def look_into_all(lookers: Iterable[Callable[[Glimpse], None]]) -> int:
     """Shows each of them all processes, by pid. Returns how many, at least,
     could not be looked into."""
     pids: list[int] = []
-    hidden = 0
-    with suppress(OSError), os.scandir(_PROC) as entries:
+    hidden, doubtful = 0, False
+    with suppress(OSError), os.scandir(PROC) as entries:
         pids = sorted(int(one.name) for one in entries if one.name.isdecimal())
     for pid in pids:
         try:
@@ -73,13 +73,15 @@ def look_into_all(lookers: Iterable[Callable[[Glimpse], None]]) -> int:
         except (FileNotFoundError, ProcessLookupError):  # it has ended
             pass
         except OSError:
-            hidden += _is_program(pid)
-    return hidden + _hides_some(set(pids))
+            is_program = _is_program(pid)
+            hidden += is_program is True
+            doubtful |= is_program is None
+    return hidden + (doubtful or _hides_some(set(pids)))
 
 
 def _look_into(pid: int) -> tuple[Glimpse, bool]:
-    glimpse = Glimpse(pid, _read(f"{_PROC}/{pid}/maps"), [])
-    folder = f"{_PROC}/{pid}/fd"
+    glimpse = Glimpse(pid, _read(f"{PROC}/{pid}/maps"), [])
+    folder = f"{PROC}/{pid}/fd"
     try:
         # Names only, and strings: there are processes with many.
         for number in os.listdir(folder):  # noqa: PTH208
@@ -98,14 +100,15 @@ def _read(path: str) -> bytes:
         return file.read()
 
 
-def _is_program(pid: int) -> bool:
-    """A thread of the kernel shows an empty map, and no descriptors."""
+def _is_program(pid: int) -> bool | None:
+    """A thread of the kernel shows an empty map, and no descriptors. None:
+    nobody can say, as where /proc is mounted with hidepid=1."""
     try:
-        return _read(f"{_PROC}/{pid}/cmdline") != b""
+        return _read(f"{PROC}/{pid}/cmdline") != b""
     except (FileNotFoundError, ProcessLookupError):
         return False
-    except OSError:  # where /proc is mounted with hidepid=1
-        return True
+    except OSError:
+        return None
 
 
 def _hides_some(listed: set[int]) -> bool:
@@ -119,15 +122,31 @@ def _hides_some(listed: set[int]) -> bool:
 
 
 def _is_mounted_to_hide() -> bool:
-    """The last that is mounted there counts."""
+    """From us, too, who may be of the group that sees all. The last that is
+    mounted there counts."""
     options = ""
-    with suppress(OSError):
-        mounts = os.fsdecode(_read(f"{_PROC}/self/mountinfo"))
-        for line in mounts.splitlines():
-            mount, _, file_system = line.partition(" - ")
-            if mount.split(" ")[4] == _PROC:
-                options = file_system.split(" ")[-1]
-    return "hidepid=" in options
+    for mount, file_system in mounts():
+        if mount[4] == PROC:
+            options = file_system[-1]
+    group = re.search(r"\bgid=(\d+)", options)
+    return "hidepid=" in options and (int(group[1]) if group else 0) not in (
+        os.getegid(),
+        *os.getgroups(),
+    )
+
+
+def mounts() -> list[tuple[list[str], list[str]]]:
+    """As they are in proc_pid_mountinfo(5), before and after the dash."""
+    try:
+        text = os.fsdecode(_read(f"{PROC}/self/mountinfo"))
+    except OSError:
+        return []
+    halves = [line.partition(" - ") for line in text.rstrip("\n").split("\n")]
+    return [
+        (mount.split(" "), file_system.split(" "))
+        for mount, dash, file_system in halves
+        if dash
+    ]
 
 
 # Who has what
@@ -164,8 +183,9 @@ def lines_of(device: bytes, flags: bytes, path: bytes) -> re.Pattern[bytes]:
     """The lines of a map that are of such a device, have such flags and such
     a path: groups start, end, offset, device, inode and path."""
     return re.compile(
-        rb"^(?P<start>\w+)-(?P<end>\w+) %b (?P<offset>\w+) (?P<device>%b) "
-        rb"(?P<inode>\d+) *(?P<path>%b)$" % (flags, device, path),
+        rb"^(?P<start>[\da-f]+)-(?P<end>[\da-f]+) %b (?P<offset>[\da-f]+) "
+        rb"(?P<device>%b) (?P<inode>\d+) *(?P<path>%b)$"
+        % (flags, device, path),
         re.MULTILINE,
     )
 
@@ -188,7 +208,7 @@ def reach_of(line: re.Match[bytes]) -> int:
 class Deleted:
     """Memory without a name, which goes when its last process does. The
     semaphores that multiprocessing makes, which lose their name at once, are
-    left out."""
+    left out: what is a page at most and is called as these are."""
 
     name: str
     """What it was called; # and the inode if that is not known."""
@@ -201,10 +221,11 @@ class Deleted:
 class _Nameless:
     names: set[str] = field(default_factory=set)
     size: int = 0
+    is_ours: bool = False
 
 
-# What sem_open(3) calls a semaphore that is in the making; multiprocessing
-# takes the name of its own away at once. In glibc, before 2.35, in musl.
+# What sem_open(3) calls a semaphore while it makes it, and its maker's map
+# for ever: in glibc, in older ones, in musl.
 _SEMAPHORE = re.compile(r"sem\..+|[A-Za-z0-9]{6}|tmp-\d+", re.DOTALL)
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -237,7 +258,7 @@ class Users:
             for inode, nameless in sorted(self.nameless.items())
             if inode not in named
             and (processes := self.of(inode))
-            and (inode in gone or not _is_semaphore(nameless, processes))
+            and not (_is_semaphore(nameless, processes) and inode not in gone)
         ]
 
     def look(self, glimpse: Glimpse) -> None:
@@ -264,13 +285,16 @@ class Users:
         if not path.endswith(DELETED):
             return
         folder, _, name = path.removesuffix(DELETED).rpartition("/")
-        if folder.rpartition("/")[2].startswith(FAMILY_PREFIX):
+        in_family = folder.rpartition("/")[2].startswith(FAMILY_PREFIX)
+        if in_family and is_of_family(name):
             return
         nameless = self.nameless.setdefault(inode, _Nameless())
         nameless.size = max(nameless.size, size)
-        # A file that was created without a name is # and its inode for ever
-        # to the process that did.
-        if not name.startswith("#"):
+        # To the process that created it, it is for ever what it was before it
+        # was given its name: # and its inode, or a draft in a family.
+        if in_family or name.startswith("#"):
+            nameless.is_ours = True
+        else:
             nameless.names.add(name)
 
 
@@ -279,6 +303,7 @@ def _is_semaphore(nameless: _Nameless, processes: tuple[Process, ...]) -> bool:
     name, its size and that nobody has a descriptor of it."""
     return (
         nameless.size <= _PAGE
+        and not nameless.is_ours
         and len(nameless.names) == 1
         and _SEMAPHORE.fullmatch(min(nameless.names)) is not None
         and not any(process.open for process in processes)

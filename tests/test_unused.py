@@ -437,7 +437,8 @@ def test_commands_where_proc_hides(private, hidden, name):
 def test_proc_that_hides_nothing():
     if "hidepid=" in Path("/proc/self/mountinfo").read_text():
         pytest.skip("/proc hides processes here")
-    listed = {entry.name for entry in Path("/proc").iterdir()}
+    names = {entry.name for entry in Path("/proc").iterdir()}
+    listed = {int(name) for name in names if name.isdecimal()}
     assert not _processes._hides_some(listed)
-    assert _processes._hides_some(listed - {"1"})
-    assert _processes._hides_some(listed - {str(os.getpid())})
+    assert _processes._hides_some(listed - {1})
+    assert _processes._hides_some(listed - {os.getpid()})
