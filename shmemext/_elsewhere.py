@@ -4,6 +4,7 @@
 import os
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
@@ -111,6 +112,13 @@ class Others:
 
     def _opened(self, glimpse: Glimpse, paths: dict[str, _File]) -> set[_File]:
         opened = set()
+        # In which directory a file was made without a name, and which.
+        unnamed = {
+            (folder, file[1]): file
+            for path, file in paths.items()
+            if (folder := _folder_of_unnamed(path, file[1])) is not None
+        }
+        folders = {folder for folder, _ in unnamed}
         for number, path in glimpse.links:
             if path in paths:
                 opened.add(paths[path])
@@ -121,6 +129,10 @@ class Others:
                     found = self._found.setdefault(file, _Found("anonymous"))
                     found.status = status
                     opened.add(file)
+            elif (folder := path.rpartition("/")[0]) in folders:
+                status = glimpse.status(number)
+                if status is not None and (folder, status.st_ino) in unnamed:
+                    opened.add(unnamed[folder, status.st_ino])
         return opened
 
     def found(self) -> list[Elsewhere]:
@@ -132,11 +144,9 @@ class Others:
         }
         local = _local_devices() if files else set()
         _learn_names(
-            {
-                inode: found
-                for (device, inode), found in files.items()
-                if _is_local(device, local)
-            }
+            (inode, found)
+            for (device, inode), found in files.items()
+            if _is_local(device, local)
         )
         elsewhere = []
         for (device, inode), found in files.items():
@@ -196,14 +206,21 @@ def _name(found: _Found) -> tuple[str, int]:
     )
 
 
-def _learn_names(files: dict[int, _Found]) -> None:
+def _folder_of_unnamed(path: str, inode: int) -> str | None:
     """A file that was created without a name is # and its inode for ever to
-    the process that did, in the directory where it has been given one."""
+    the process that did, in the directory where it has been given one. Such
+    file systems are of this machine."""
+    folder, _, name = path.rpartition("/")
+    return folder if name == f"#{inode}{DELETED}" else None
+
+
+def _learn_names(files: Iterable[tuple[int, _Found]]) -> None:
+    """What has got a name since."""
     unnamed: dict[tuple[str, int], dict[int, _Found]] = defaultdict(dict)
-    for inode, found in files.items():
+    for inode, found in files:
         for path, pid in found.paths:
-            folder, _, name = path.rpartition("/")
-            if name == f"#{inode}{DELETED}":
+            folder = _folder_of_unnamed(path, inode)
+            if folder is not None:
                 unnamed[folder, pid][inode] = found
     for (folder, pid), inodes in unnamed.items():
         with suppress(OSError), os.scandir(_seen_by(pid, folder)) as entries:

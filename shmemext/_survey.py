@@ -119,8 +119,8 @@ def _explaining() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename == DIRECTORY and error.errno in _NOT_THERE:
-            text = _NOT_THERE[error.errno]
+        text = _NOT_THERE.get(error.errno or 0)
+        if text is not None and str(error.filename).startswith(DIRECTORY):
             raise OSError(error.errno, text, DIRECTORY) from None
         raise
 
