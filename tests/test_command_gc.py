@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """shmemext gc."""
 
+import errno
+import json
 import os
 import subprocess
 import time
@@ -284,3 +286,76 @@ def test_two_at_once(private, name):
     private.cli("gc", "--orphans", "--yes")
     assert removed <= 50
     assert not any(private.has(f"{name}-{i}") for i in range(50))
+
+
+# --- for programs
+
+
+def test_gc_quiet_prints_the_names_that_went(private, name):
+    dead, orphan = f"{name}-dead", f"{name}-orphan"
+    private.stranded(dead)
+    private.file(orphan)
+    arguments = ["gc", "--orphans", "-q"]
+    told = private.cli(*arguments, "--dry-run").stdout.splitlines()
+    assert sorted(told) == [dead, orphan]
+    told = private.cli(*arguments, "--yes", "-0").stdout
+    assert sorted(told.split("\0")) == ["", dead, orphan]
+    assert not private.has(dead)
+    assert not private.has(orphan)
+
+
+def test_gc_json(private, name):
+    dead, orphan = f"{name}-dead", f"{name}-orphan"
+    private.stranded(dead, size=4096)
+    private.file(orphan, size=4096)
+    arguments = ["gc", "--orphans", "--json"]
+    for option in ("--dry-run", "--yes"):
+        told = json.loads(private.cli(*arguments, option).stdout)
+        assert told == {
+            "dry_run": option == "--dry-run",
+            "removed": [
+                {"name": one, "held": 4096, "reason": why, "processes": []}
+                for one, why in ((dead, "dead family"), (orphan, "orphan"))
+            ],
+            "failed": [],
+            "given_back": 8192,
+        }
+    assert not private.has(dead)
+    assert not private.has(orphan)
+
+
+def test_gc_json_tells_what_it_may_not_remove(two_users, name):
+    machine = two_users
+    machine.stranded(name, user=NOBODY)
+    os.chown(machine.shm / name, 0, 0)
+    done = machine.cli("gc", "--json", user=NOBODY, status=FAILED)
+    (failed,) = json.loads(done.stdout)["failed"]
+    assert failed == {
+        "name": name,
+        "reason": "dead family",
+        "error": "Operation not permitted",
+        "errno": errno.EPERM,
+    }
+    only_stderr_line(done, name, "not permitted")
+
+
+def test_gc_unused_of_one_family(private, name):
+    code = (
+        "import sys, shmemext;"
+        "shmemext.SharedMemory(sys.argv[1], create=True, size=9).close();"
+        "print(shmemext._shmemext._own())"
+    )
+    names = [f"{name}-{i}" for i in range(2)]
+    private.made.update(names)
+    with (
+        private.running(code, names[0]) as (_, (first,)),
+        private.running(code, names[1]) as (_, (second,)),
+    ):
+        arguments = ["gc", "--unused", "-q", "--family"]
+        assert private.cli(*arguments, second, "--dry-run").stdout == (
+            f"{names[1]}\n"
+        )
+        assert private.cli(*arguments, first, "--yes").stdout == (
+            f"{names[0]}\n"
+        )
+        assert private.has(names[1])

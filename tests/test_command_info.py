@@ -2,7 +2,7 @@
 """shmemext info."""
 
 import pytest
-from commands import FAILED, listed, only_stderr_line
+from commands import FAILED, listed, only_stderr_line, semaphore
 
 
 def test_info_has_a_line_for_each_field(machine, name):
@@ -32,3 +32,34 @@ def test_info_of_missing(machine, name, json_too):
     done = machine.cli("info", name, *json_too, status=FAILED)
     assert done.stdout == ""
     only_stderr_line(done, name, "no such segment")
+
+
+def test_info_of_several_and_the_missing(machine, name):
+    names = [f"{name}-{i}" for i in range(3)]
+    for one in names[:2]:
+        machine.file(one)
+    done = machine.cli("info", *names, names[0], status=FAILED)
+    first, second = done.stdout.split("\n\n")
+    assert first.startswith(f"name     {names[0]}\n")
+    assert second.startswith(f"name     {names[1]}\n")
+    only_stderr_line(done, f"{names[2]}: no such segment")
+    found = listed(machine, "info", *names[1::-1])
+    assert [*found] == names[1::-1]
+
+
+def test_info_quiet_prints_those_that_there_are(machine, name):
+    machine.file(name)
+    done = machine.cli("info", "-q", f"{name}-not", name, status=FAILED)
+    assert done.stdout == f"{name}\n"
+    assert machine.cli("info", "-q0", name).stdout == f"{name}\0"
+
+
+@pytest.mark.parametrize("kind", ["untracked", "stdlib", "semaphore"])
+def test_info_says_when_it_goes(machine, name, kind):
+    one = {
+        "untracked": lambda: machine.file(name).name,
+        "stdlib": lambda: machine.file(f"psm_{name[-8:]}").name,
+        "semaphore": lambda: semaphore(machine, name),
+    }[kind]()
+    fields = machine.cli("info", one).stdout
+    assert f"\nkind     {kind}\ngoes     when somebody calls " in fields
