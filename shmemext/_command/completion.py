@@ -10,15 +10,14 @@ from .status import OK
 
 WHAT = ("bash", "families")
 
-# bash breaks words at = and : too. What of a name comes before its last such
-# piece stays where it is; COMP_LINE has all of it.
+# bash breaks words at = and : too, and replaces what comes after the last of
+# them, its second argument. What of a name comes before stays where it is;
+# COMP_LINE has all of it.
 _SCRIPT = r"""# bash completion for shmemext
 _shmemext() {
-    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
+    local word=$2 before=${COMP_WORDS[COMP_CWORD - 1]}
     local command= words= line kept name quoted i
-    if [[ $word == = ]]; then
-        word=
-    elif [[ $before == = ]]; then
+    if [[ $before == = ]]; then
         before=${COMP_WORDS[COMP_CWORD - 2]}
     fi
     for ((i = 1; i < COMP_CWORD; i++)); do
