@@ -21,12 +21,12 @@ _Names = dict[str, os.stat_result]
 
 # What is said of the directory itself, where the system says little.
 _NOT_THERE = {
-    errno.ENOENT: "there is none, and names of shared memory are in it: "
-    "mount a tmpfs there",
-    errno.EACCES: "this user may not list it, and names of shared memory are "
-    "in it",
+    errno.ENOENT: "there is none here, and names of shared memory are in it: "
+    f"mount -t tmpfs -o mode=1777 tmpfs {DIRECTORY}",
     errno.ENOTDIR: "it is no directory, and names of shared memory are in "
-    "one: mount a tmpfs there",
+    "one: put one there, and mount a tmpfs on it",
+    errno.EACCES: "this user may not list it, and names of shared memory are "
+    f"in it: chmod 1777 {DIRECTORY}",
 }
 
 

@@ -103,7 +103,7 @@ NOWHERE = "mount -t tmpfs -o mode=755 tmpfs /dev"
 @pytest.mark.parametrize(
     ("mount", "kind", "words"),
     [
-        (NOWHERE, "FileNotFoundError", "mount a tmpfs there"),
+        (NOWHERE, "FileNotFoundError", "mount -t tmpfs"),
         (f"{NOWHERE} && touch /dev/shm", "NotADirectoryError", "no directory"),
         (
             f"{NOWHERE} && mkdir -m 711 /dev/shm",
