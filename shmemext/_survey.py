@@ -9,7 +9,7 @@ import os
 import stat
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ._elsewhere import Elsewhere, Others
@@ -101,7 +101,7 @@ def survey(
         lookers = [users.look, others.look] if everywhere else [users.look]
         hidden = look_into_all(lookers)
     deleted = users.deleted(
-        _named_since(there) if users.nameless else set(), families.gone
+        _named(users.nameless) if users.nameless else set(), families.gone
     )
     return Survey(
         segments=_segments(there, families, users),
@@ -174,17 +174,10 @@ def _stands_for(name: str, inode: int) -> bool:
     return status is not None and status.st_ino == inode
 
 
-def _named_since(there: _Names) -> set[int]:
-    """The inodes that have a name which they had not when that was asked
-    first."""
-    named = set()
+def _named(inodes: Iterable[int]) -> set[int]:
+    """Those that have a name by now."""
     with os.scandir(DIRECTORY) as entries:
-        for entry in entries:
-            before = there.get(entry.name)
-            if before is None or before.st_ino != entry.inode():
-                with suppress(FileNotFoundError):
-                    named.add(entry.stat(follow_symlinks=False).st_ino)
-    return named
+        return {entry.inode() for entry in entries}.intersection(inodes)
 
 
 def _segments(
