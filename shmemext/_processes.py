@@ -207,8 +207,9 @@ def reach_of(line: re.Match[bytes]) -> int:
 @dataclass(frozen=True, slots=True)
 class Deleted:
     """Memory without a name, which goes when its last process does. The
-    semaphores that multiprocessing makes, which lose their name at once, are
-    left out: what is a page at most and is called as these are."""
+    semaphores of multiprocessing's locks and queues, which lose their name at
+    once where its start method is fork, are left out: what is a page at most,
+    is called as these are, and is open by no descriptor."""
 
     name: str
     """What it was called; # and the inode if that is not known."""
