@@ -200,6 +200,7 @@ def _segments(
                 age=max(0.0, now - status.st_ctime),
                 kind=kind_of(
                     name,
+                    status.st_size,
                     family,
                     users=status.st_mode & stat.S_ISVTX != 0,
                     unreadable=status.st_uid in families.unreadable,
