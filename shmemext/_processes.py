@@ -208,8 +208,9 @@ def reach_of(line: re.Match[bytes]) -> int:
 @dataclass(frozen=True, slots=True)
 class Deleted:
     """Memory without a name, which goes when its last process does. The
-    semaphores that multiprocessing makes, which lose their name at once, are
-    left out: what is a page at most and is called as these are."""
+    semaphores of multiprocessing's locks and queues, which lose their name at
+    once where its start method is fork, are left out: what is a page at most,
+    is called as these are, and is open by no descriptor."""
 
     name: str
     """What it was called; # and the inode if that is not known."""
@@ -226,8 +227,9 @@ class _Nameless:
 
 
 # What sem_open(3) calls a semaphore while it makes it, and its maker's map
-# for ever: in glibc, in older ones, in musl.
-_SEMAPHORE = re.compile(r"sem\..+|[A-Za-z0-9]{6}|tmp-\d+", re.DOTALL)
+# for ever: in glibc, in older ones, in musl. And those of multiprocessing to
+# who opens them.
+_SEMAPHORE = re.compile(r"sem\..+|[A-Za-z0-9]{6}|tmp-\d+|mp-\w{8}", re.DOTALL)
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -309,7 +311,6 @@ def _is_semaphore(nameless: _Nameless, processes: tuple[Process, ...]) -> bool:
     return (
         nameless.size <= _PAGE
         and not nameless.is_ours
-        and len(nameless.names) == 1
-        and _SEMAPHORE.fullmatch(min(nameless.names)) is not None
+        and all(map(_SEMAPHORE.fullmatch, nameless.names))
         and not any(process.open for process in processes)
     )

@@ -11,21 +11,32 @@ Kind = Literal[
     "family", "users", "untracked", "stdlib", "semaphore", "unknown"
 ]
 
-# What names begin with that no family owns, and what they are then.
-_KINDS: dict[str, Kind] = {"sem.": "semaphore", "psm_": "stdlib"}
+# What names begin with that no family owns, of how many bytes they are, if
+# that matters, and what they are then.
+_KINDS: tuple[tuple[str, tuple[int, ...], Kind], ...] = (
+    ("sem.", (), "semaphore"),
+    # multiprocessing's, where musl puts nothing before it: four long numbers.
+    ("mp-", (16, 32), "semaphore"),
+    ("psm_", (), "stdlib"),
+)
 
 
 def kind_of(
-    name: str, family: Family | None, *, users: bool, unreadable: bool
+    name: str,
+    size: int,
+    family: Family | None,
+    *,
+    users: bool,
+    unreadable: bool,
 ) -> Kind:
     """Of a name that this family owns, or nobody: `unreadable` says that
     there are ledgers of its user that may say otherwise."""
     if family is not None:
         return "users" if users else "family"
     kind: Kind = "untracked"
-    for prefix in _KINDS:
-        if name.startswith(prefix):
-            kind = _KINDS[prefix]
+    for prefix, sizes, one in _KINDS:
+        if name.startswith(prefix) and (not sizes or size in sizes):
+            kind = one
     # Nothing that a ledger has is a semaphore.
     return "unknown" if unreadable and kind != "semaphore" else kind
 

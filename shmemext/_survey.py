@@ -9,7 +9,7 @@ import os
 import stat
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ._elsewhere import Elsewhere, Others
@@ -21,12 +21,12 @@ _Names = dict[str, os.stat_result]
 
 # What is said of the directory itself, where the system says little.
 _NOT_THERE = {
-    errno.ENOENT: "there is none, and names of shared memory are in it: "
-    "mount a tmpfs there",
-    errno.EACCES: "this user may not list it, and names of shared memory are "
-    "in it",
+    errno.ENOENT: "there is none here, and names of shared memory are in it: "
+    f"mount -t tmpfs -o mode=1777 tmpfs {DIRECTORY}",
     errno.ENOTDIR: "it is no directory, and names of shared memory are in "
-    "one: mount a tmpfs there",
+    "one: put one there, and mount a tmpfs on it",
+    errno.EACCES: "this user may not list it, and names of shared memory are "
+    f"in it: chmod 1777 {DIRECTORY}",
 }
 
 
@@ -101,7 +101,7 @@ def survey(
         lookers = [users.look, others.look] if everywhere else [users.look]
         hidden = look_into_all(lookers)
     deleted = users.deleted(
-        _named_since(there) if users.nameless else set(), families.gone
+        _named(users.nameless) if users.nameless else set(), families.gone
     )
     return Survey(
         segments=_segments(there, families, users),
@@ -174,17 +174,10 @@ def _stands_for(name: str, inode: int) -> bool:
     return status is not None and status.st_ino == inode
 
 
-def _named_since(there: _Names) -> set[int]:
-    """The inodes that have a name which they had not when that was asked
-    first."""
-    named = set()
+def _named(inodes: Iterable[int]) -> set[int]:
+    """Those that have a name by now."""
     with os.scandir(DIRECTORY) as entries:
-        for entry in entries:
-            before = there.get(entry.name)
-            if before is None or before.st_ino != entry.inode():
-                with suppress(FileNotFoundError):
-                    named.add(entry.stat(follow_symlinks=False).st_ino)
-    return named
+        return {entry.inode() for entry in entries}.intersection(inodes)
 
 
 def _segments(
@@ -207,6 +200,7 @@ def _segments(
                 age=max(0.0, now - status.st_ctime),
                 kind=kind_of(
                     name,
+                    status.st_size,
                     family,
                     users=status.st_mode & stat.S_ISVTX != 0,
                     unreadable=status.st_uid in families.unreadable,
