@@ -5,16 +5,16 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fnmatch import translate
-from typing import Any
+from typing import Any, get_args
 
 from .._elsewhere import Elsewhere
 from .._ledgers import Family
 from .._processes import Deleted, Process
-from .._segment import Segment
+from .._segment import Kind, Segment
 from .._survey import Survey
 
 # In /dev/shm by a name; and what else there is.
-NAMED = ("family", "users", "untracked", "stdlib", "semaphore", "unknown")
+NAMED: tuple[str, ...] = get_args(Kind)
 ELSEWHERE = ("file", "anonymous")
 KINDS = (*NAMED, "deleted", *ELSEWHERE)
 
