@@ -21,16 +21,20 @@ class Command(SphinxDirective):
         one.formatter_class = partial(argparse.HelpFormatter, width=79)
         one.color = False  # since Python 3.14 it has some
         usage = one.format_usage().removeprefix("usage: ").rstrip()
-        block = nodes.literal_block(usage, usage, language="text")
+        usage = usage.replace("\n       ", "\n")
         rows = [
             (code, help)
-            for action in one._actions
+            for action in sorted(one._actions, key=is_option)
             for code, help in self.rows(action)
         ]
+        text, _, columns = one.description.partition("\n\ncolumns:\n")
+        legend = [line.split("\t") for line in columns.splitlines()]
+        legend = [([word.strip()], meaning) for word, meaning in legend]
         return [
-            nodes.paragraph("", one.description),
-            block,
+            nodes.paragraph("", text),
+            nodes.literal_block(usage, usage, language="text"),
             table(("", "what it does"), rows),
+            *([table(("column", "what it says"), legend)] if legend else []),
         ]
 
     def rows(self, action):
@@ -48,6 +52,10 @@ class Statuses(SphinxDirective):
     def run(self):
         rows = [([str(one)], meaning) for one, meaning in MEANING.items()]
         return [table(("exit status", "when"), rows)]
+
+
+def is_option(action):
+    return bool(action.option_strings)
 
 
 def table(titles, rows):

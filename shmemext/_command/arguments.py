@@ -5,6 +5,7 @@ made of this, and of nothing else."""
 import argparse
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
@@ -17,11 +18,28 @@ from .text import duration, either, meant, printable
 
 Run: TypeAlias = Callable[[argparse.Namespace, Output], int]
 
-_STATUS = "exit status: " + ", ".join(
-    f"{status} {meaning}" for status, meaning in MEANING.items()
+_STATUS = "exit status:\n" + "".join(
+    f"  {status}\t{meaning}\n" for status, meaning in MEANING.items()
 )
-
 _NULL = "as --quiet, but each ends with a NUL: there may be newlines in names"
+
+
+class _Form(argparse.HelpFormatter):
+    """Texts have paragraphs, and lists: a word, a tabulator, what it is."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        filled = []
+        for line in text.splitlines():
+            word, tabulator, meaning = line.partition("\t")
+            filled.append(
+                textwrap.fill(
+                    meaning if tabulator else line,
+                    width,
+                    initial_indent=f"{word:<15}" if tabulator else indent,
+                    subsequent_indent=" " * 15 if tabulator else indent,
+                )
+            )
+        return "\n".join(filled)
 
 
 class Parser(argparse.ArgumentParser):
@@ -134,6 +152,7 @@ def build(prog: str = "shmemext") -> tuple[Parser, dict[str, Parser]]:
         description="What is in /dev/shm, whose it is, who has it open, and "
         "what of it may go.",
         epilog=_STATUS,
+        formatter_class=_Form,
         allow_abbrev=False,
     )
     parser.set_defaults(run=None)
@@ -151,8 +170,9 @@ def build(prog: str = "shmemext") -> tuple[Parser, dict[str, Parser]]:
         one = added.add_parser(
             name,
             help=first,
-            description=f"{first}. {more}".strip(),
+            description=f"{first[:1].upper()}{first[1:]}. {more}".strip(),
             epilog=_STATUS,
+            formatter_class=_Form,
             allow_abbrev=False,
         )
         one.name = name
@@ -185,7 +205,9 @@ def _add_ls(parser: Parser) -> None:
         choices=KINDS,
         help=f"only that kind: {either(KINDS)}; may be given several times",
     )
-    _add_family(parser, "only what a family owns whose id begins so")
+    _add_family(
+        parser, "only what belongs to a family whose id begins with ID"
+    )
     parser.add_argument(
         "--sort",
         metavar="KEY",
@@ -252,7 +274,10 @@ def _add_gc(parser: Parser) -> None:
         "process on the machine has open: what killed workers of a server "
         "left, but also what a program means to come back to",
     )
-    _add_family(parser, "of --unused, only what such a family owns")
+    _add_family(
+        parser,
+        "of --unused, only what belongs to a family whose id begins with ID",
+    )
     parser.add_argument(
         "--older-than",
         type=duration,
@@ -316,14 +341,23 @@ _COMMANDS: tuple[tuple[str, Run, str, Callable[[Parser], None]], ...] = (
         "ls",
         ls.run,
         "list segments, whose they are and who has them open\n"
-        "SIZE is what was asked for, HELD what its pages take. FAMILY is "
-        "alive, dead or own with the first digits of its id, and users where "
-        "it goes with the last process that uses it; untracked: nobody's; "
-        "stdlib: nobody's, under a name that multiprocessing makes up; "
-        "semaphore: one of sem_open(3); unknown: another user's; deleted: "
-        "memory that lost its name. A + behind the number of OPEN IN: there "
-        "are processes that may not be looked into. On a terminal, what is "
-        "too long is written shorter; in a pipe, nothing is.",
+        "On a terminal, what is too long is written shorter; in a pipe, "
+        "nothing is.\n"
+        "\n"
+        "columns:\n"
+        "  SIZE\twhat was asked for\n"
+        "  HELD\twhat its pages take\n"
+        "  AGE\tsince it was created, resized, or its mode or owner changed\n"
+        "  FAMILY\twhose it is: alive or dead and the first digits of the "
+        "family's id, and users, if it goes with the last process that uses "
+        "it; or what else it is:\n"
+        "    untracked\tnobody's: it stays until somebody unlinks it\n"
+        "    stdlib\tthe same, under a name that multiprocessing makes up\n"
+        "    semaphore\tone of sem_open(3)\n"
+        "    unknown\tanother user's, who alone can tell\n"
+        "    deleted\tmemory that lost its name\n"
+        "  OPEN IN\tby how many processes, and which. Behind a + there may "
+        "be more: some may not be looked into",
         _add_ls,
     ),
     (
