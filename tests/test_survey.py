@@ -529,6 +529,34 @@ def a_line(path, inode):
     return f"7f0000-7f1000 rw-s 00000000 {device} {inode}    {path}\n"
 
 
+def test_descriptor_where_names_are_mounted_elsewhere(private, tmp_path):
+    """As a chroot has them."""
+    private.file("here")
+    (tmp_path / "dev" / "shm").mkdir(parents=True)
+    shm = tmp_path / "dev" / "shm"
+    chroot = within(private, f"mount --bind /dev/shm {shm}")
+    code = "import sys; file = open(sys.argv[1]); print('on')"
+    with chroot.running(code, shm / "here") as (child, _):
+        there = (
+            "[[p.pid, p.open] for s in found.segments for p in s.processes]"
+        )
+        assert told(private, there) == [[child.pid, True]]
+
+
+def test_file_systems_that_may_not_answer_are_not_asked(tmp_path, monkeypatch):
+    (tmp_path / "dev" / "shm").mkdir(parents=True)
+    asked = []
+
+    def status(glimpse, number):
+        if glimpse.pid == os.getpid():
+            asked.append(number)
+
+    monkeypatch.setattr(_processes.Glimpse, "status", status)
+    with (tmp_path / "dev" / "shm" / "file").open("w"):
+        lifetime.survey(everywhere=True)
+    assert asked == []
+
+
 def test_thousands_of_mappings(proc):
     first = 1 << 40
     lines = [
