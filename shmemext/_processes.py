@@ -3,6 +3,7 @@
 
 import os
 import re
+import stat
 from collections.abc import Callable, Hashable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -296,7 +297,11 @@ class Users:
             ):
                 continue
             status = glimpse.status(number)
-            if status is not None and status.st_dev == self._device:
+            if (
+                status is not None
+                and status.st_dev == self._device
+                and stat.S_ISREG(status.st_mode)
+            ):
                 opened.add(status.st_ino)
                 if status.st_ino not in self._named:
                     self._note(status.st_ino, path, status.st_size)

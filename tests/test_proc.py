@@ -45,7 +45,7 @@ def test_locks_of_multiprocessing_are_no_memory_that_lost_its_name(private):
         maps = Path(f"/proc/{child.pid}/maps").read_text()
         assert "/dev/shm/" in maps  # they are there
         assert private.survey("[asdict(one) for one in found.deleted]") == []
-        assert private.cli("ls").stdout.count("\n") == 1
+        assert " deleted " not in private.cli("ls").stdout
 
 
 NAMELESS = """
@@ -104,6 +104,18 @@ def test_semaphores_of_other_libraries(
 def test_kinds_of_what_nobody_owns(private, called, size, kind):
     private.file(called, size=size)
     assert private.survey("[s.kind for s in found.segments]") == [kind]
+
+
+def test_what_is_open_and_no_memory(private):
+    """Nor is a directory or a FIFO that is gone."""
+    code = (
+        "import os\n"
+        "os.chdir('/dev/shm'); os.mkdir('folder'); os.mkfifo('fifo')\n"
+        "kept = os.open('folder', os.O_RDONLY), os.open('fifo', os.O_RDWR)\n"
+        "os.rmdir('folder'); os.unlink('fifo'); print('on')"
+    )
+    with private.running(code):
+        assert private.survey("[one.name for one in found.deleted]") == []
 
 
 def test_draft_in_a_familys_directory(private, name):
