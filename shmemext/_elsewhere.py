@@ -16,6 +16,7 @@ from ._processes import (
     Glimpse,
     Holders,
     Process,
+    device_of,
     lines_of,
     mounts,
     path_in,
@@ -189,12 +190,11 @@ def _is_local(device: int, local: set[int]) -> bool:
 
 
 def _local_devices() -> set[int]:
-    found = set()
-    for mount, file_system in mounts():
-        if file_system[0] in _LOCAL:
-            major, _, minor = mount[2].partition(":")
-            found.add(os.makedev(int(major), int(minor)))
-    return found
+    return {
+        device_of(mount)
+        for mount, file_system in mounts()
+        if file_system[0] in _LOCAL
+    }
 
 
 def _name(found: _Found) -> tuple[str, int]:

@@ -53,6 +53,17 @@ class Glimpse:
         except OSError:
             return None
 
+    def is_on(self, number: str, device: int) -> bool:
+        """Is a descriptor's file on that one? Asks no file system. Where the
+        process does not see it mounted: no."""
+        told = f"{PROC}/{self.pid}/fdinfo/{number}"
+        with suppress(OSError):
+            found = re.search(rb"^mnt_id:\s*(\d+)$", _read(told), re.MULTILINE)
+            for mount, _ in mounts(self.pid) if found else []:
+                if found and int(mount[0]) == int(found[1]):
+                    return device_of(mount) == device
+        return False
+
     def command(self) -> str:
         """Raises if it has ended."""
         return os.fsdecode(_read(f"{PROC}/{self.pid}/comm").rstrip(b"\n"))
@@ -136,10 +147,10 @@ def _is_mounted_to_hide() -> bool:
     )
 
 
-def mounts() -> list[tuple[list[str], list[str]]]:
+def mounts(pid: int | str = "self") -> list[tuple[list[str], list[str]]]:
     """As they are in proc_pid_mountinfo(5), before and after the dash."""
     try:
-        text = os.fsdecode(_read(f"{PROC}/self/mountinfo"))
+        text = os.fsdecode(_read(f"{PROC}/{pid}/mountinfo"))
     except OSError:
         return []
     halves = [line.partition(" - ") for line in text.rstrip("\n").split("\n")]
@@ -148,6 +159,11 @@ def mounts() -> list[tuple[list[str], list[str]]]:
         for mount, dash, file_system in halves
         if dash
     ]
+
+
+def device_of(mount: list[str]) -> int:
+    major, _, minor = mount[2].partition(":")
+    return os.makedev(int(major), int(minor))
 
 
 # Who has what
@@ -241,6 +257,7 @@ class Users:
         self.nameless: dict[int, _Nameless] = {}
         self._device = device
         self._named = named
+        self._folder = f"{DIRECTORY}/"
         self._holders = Holders[int]()
         major, minor = os.major(device), os.minor(device)
         self._mark = b" %02x:%02x " % (major, minor)
@@ -275,7 +292,9 @@ class Users:
         opened = set()
         for number, path in glimpse.links:
             # Others may be on a file system that does not answer.
-            if f"{DIRECTORY}/" not in path:
+            if not path.startswith(self._folder) and not (
+                self._folder in path and glimpse.is_on(number, self._device)
+            ):
                 continue
             status = glimpse.status(number)
             if (

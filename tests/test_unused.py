@@ -390,20 +390,9 @@ def hidden(private, request):
         "empty": "mount -t tmpfs tmpfs /proc",
     }.get(request.param, f"mount -t proc -o {request.param} proc /proc")
 
+    inside = private.within(mount)
+
     def run(*arguments, status=OK):
-        enter = [
-            "unshare",
-            "--mount",
-            "--propagation",
-            "private",
-            "sh",
-            "-c",
-            f'{mount} && exec "$@"',
-            "sh",
-        ]
-        inside = machines.Machine(
-            [*private.enter, *enter], private.shm, private=True
-        )
         return inside.run(*arguments, user=NOBODY, status=status).stdout
 
     return run
