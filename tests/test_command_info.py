@@ -63,3 +63,9 @@ def test_info_says_when_it_goes(machine, name, kind):
     }[kind]()
     fields = machine.cli("info", one).stdout
     assert f"\nkind     {kind}\ngoes     when somebody calls " in fields
+
+
+def test_info_of_what_a_dead_family_left(machine, name):
+    machine.stranded(name)
+    fields = machine.cli("info", name).stdout
+    assert "\ngoes     with the next sweep, or gc: " in fields

@@ -78,7 +78,7 @@ def _fields(segment: Segment, found: Survey) -> dict[str, str]:
         "changed": changed.isoformat(sep=" ", timespec="seconds"),
         "age": age(segment.age),
         "kind": segment.kind,
-        "goes": _GOES[segment.kind],
+        "goes": _goes(segment),
         **_fields_of_family(segment.family),
         "open in": _open_in(segment, found),
     }
@@ -94,6 +94,13 @@ def _open_in(segment: Segment, found: Survey) -> str:
     hidden = of_hidden(found)
     text = f"{len(segment.processes)}{'+' if found.hidden else ''}"
     return f"{text} ({hidden})" if hidden else text
+
+
+def _goes(segment: Segment) -> str:
+    family = segment.family
+    if family is not None and not family.alive:
+        return "with the next sweep, or gc: its family is dead"
+    return _GOES[segment.kind]
 
 
 def _fields_of_family(family: Family | None) -> dict[str, str]:

@@ -96,21 +96,19 @@ def _wrapped(line: str, output: Output) -> list[str]:
 def _notes(entries: list[Entry], found: Survey) -> Iterator[str]:
     hidden = of_hidden(found)
     if hidden is not None:
-        yield hidden
+        more = "" if hidden.startswith("/proc") else "and perhaps more: "
+        yield f"{more}{hidden}"
     yield from _of_families(entries)
     yield from of_other_versions(found.other_versions)
 
 
 def of_hidden(found: Survey) -> str | None:
-    """Why nobody may have it open, and somebody has."""
+    """Why nobody seems to have it open, and somebody may."""
     if not Path("/proc/self").exists():
         return "/proc is not mounted: who has what open is not known"
     if found.hidden:
         processes = "process" if found.hidden == 1 else "processes"
-        return (
-            f"and perhaps more: at least {found.hidden} {processes} may not "
-            "be looked into"
-        )
+        return f"at least {found.hidden} {processes} may not be looked into"
     return None
 
 
