@@ -19,7 +19,7 @@ LEDGER = "l0123456789abcdef"
 
 # All that a user runs, and what comes of it. Ages pass, pids change.
 LOOK = r"""
-import contextlib, io, json, os, resource, sys
+import contextlib, io, json, os, re, resource, sys
 import shmemext
 from shmemext import lifetime
 from shmemext.__main__ import main
@@ -42,6 +42,7 @@ def ours(text):
     return [
         line for line in text.splitlines()
         if "theirs" not in line and " given back" not in line
+        and not re.match(r"\d+ segments?, ", line)  # the sum of ls
         and "no reaper for" not in line  # where it cannot be seen to be dead
     ]
 
@@ -59,7 +60,7 @@ def look():
         ls[1], ls[3],
         [exact(s) for s in there["segments"] if "theirs" not in s["name"]],
         there["other_versions"],
-        info[1], exact(json.loads(info[2])), info[3],
+        info[1], list(map(exact, json.loads(info[2])["segments"])), info[3],
         table[0], [line.split()[0] for line in table[1]], table[2],
         run("rm", "no-such-name"),
         told("gc", "--dry-run"),
