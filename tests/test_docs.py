@@ -25,6 +25,8 @@ from typing import NamedTuple
 import pytest
 from test_full import namespace
 
+from shmemext._command.arguments import build
+
 ROOT = Path(__file__).parent.parent
 RUN = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGES = [
@@ -333,6 +335,17 @@ def on_private_dev_shm(size, code):
         text=True,
         timeout=300,
     )
+
+
+def test_page_of_the_command_has_all_of_it():
+    """Sphinx writes what {command} stands for."""
+    _, commands = build()
+    text = (ROOT / "docs" / "command.md").read_text()
+    shown = re.findall(r"^```\{command\} ?(.*)$", text, re.M)
+    assert shown == ["", *commands]
+    assert {*commands} < anchors(ROOT / "docs" / "command.md")
+    assert "```{statuses}\n" in text
+    assert "```{literalinclude} command.schema.json\n" in text
 
 
 def test_readme_shows_what_a_full_dev_shm_says():
