@@ -1,18 +1,28 @@
 # SPDX-License-Identifier: MIT
-"""The core without Python: the programs in tests/core, linked with csrc/core
-and nothing else, under AddressSanitizer and UndefinedBehaviorSanitizer."""
+"""The core without Python: the programs in tests/core, and the reaper, linked
+with csrc/core and nothing else. Under AddressSanitizer and
+UndefinedBehaviorSanitizer, where the compiler has them.
+
+`make core` runs these only, by CORE_CC: `make musl` is with another C library
+than Python's.
+"""
 
 import os
 import re
 import shlex
 import shutil
 import subprocess
+import sys
+import time
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
 CORE = ROOT / "csrc" / "core"
+PATIENCE = 60  # seconds: reapers are quick, machines may not be
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 FLAGS = [
     "-std=c11",
@@ -22,11 +32,12 @@ FLAGS = [
     "-Wextra",
     "-Wpedantic",
     "-Werror",
+    f"-I{CORE.parent}",
 ]
 
 
 def compiler():
-    """$CC, or the first that is there; it must have the sanitizers."""
+    """$CC, or the first that is there."""
     named = os.environ.get("CC")
     for words in (shlex.split(named),) if named else (["cc"], ["clang"]):
         if words and shutil.which(words[0]):
@@ -34,18 +45,22 @@ def compiler():
     pytest.skip("there is no C compiler")
 
 
+@cache
+def sanitizers(*words):
+    """Those that programs of this compiler run with: musl has none."""
+    with TemporaryDirectory() as directory:
+        path = Path(directory, "probe")
+        path.with_suffix(".c").write_text("int main(void) { return 0; }\n")
+        command = [*words, *SANITIZERS, path.with_suffix(".c"), "-o", path]
+        made = subprocess.run(command, capture_output=True)
+        works = made.returncode == 0 and run(path).returncode == 0
+    return SANITIZERS if works else []
+
+
 def link(source, directory):
-    """A C program of tests/core and the core: nothing else is in it."""
+    """A C program and the core: nothing else is in it."""
     words = compiler()
-    probe = directory / "probe.c"
-    probe.write_text("int main(void) { return 0; }\n")
-    made = subprocess.run(
-        [*words, *SANITIZERS, probe, "-o", directory / "probe"],
-        capture_output=True,
-    )
-    if made.returncode != 0:
-        pytest.skip(f"{words[0]} has no sanitizers")
-    path = directory / source.removesuffix(".c")
+    path = directory / source.stem
     sources = [
         path
         for path in sorted(CORE.rglob("*.c"))
@@ -55,9 +70,8 @@ def link(source, directory):
         [
             *words,
             *FLAGS,
-            *SANITIZERS,
-            f"-I{CORE.parent}",
-            ROOT / "tests" / "core" / source,
+            *sanitizers(*words),
+            source,
             *sources,
             "-pthread",
             "-o",
@@ -68,6 +82,10 @@ def link(source, directory):
     return path
 
 
+def link_test(noun, directory):
+    return link(ROOT / "tests" / "core" / f"test_{noun}.c", directory)
+
+
 def run(*words):
     """The tests' own LD_PRELOAD would put another sanitizer before this."""
     env = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}
@@ -76,12 +94,14 @@ def run(*words):
     )
 
 
-@pytest.fixture(
-    scope="module",
-    params=["test_core.c", "test_contest.c", "test_ledger.c", "test_users.c"],
-)
+@pytest.fixture(scope="module", params=["core", "contest", "ledger", "users"])
 def program(request, tmp_path_factory):
-    return link(request.param, tmp_path_factory.mktemp("core"))
+    return link_test(request.param, tmp_path_factory.mktemp("core"))
+
+
+@pytest.fixture(scope="module")
+def reaper(tmp_path_factory):
+    return link(CORE / "life" / "reaper.c", tmp_path_factory.mktemp("core"))
 
 
 def test_core_from_plain_c(program, name, tmp_path):
@@ -89,6 +109,35 @@ def test_core_from_plain_c(program, name, tmp_path):
     directory.mkdir(mode=0o700)
     done = run(program, directory, name)
     assert (done.returncode, done.stdout) == (0, "all passed\n"), done.stderr
+
+
+CREATOR = """
+import os, signal, sys
+import shmemext._family
+shmemext._family.REAPER = sys.argv[1]
+shmemext.SharedMemory(sys.argv[2], create=True, size=100)
+print("made", flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_reaper_from_plain_c(reaper, name):
+    """Also where Python and we are of another C library."""
+    usage = run(reaper)
+    assert usage.returncode == 2
+    assert usage.stderr.startswith("usage: shmemext-reaper")
+    assert run(sys.executable, "-c", CREATOR, reaper, name).stdout == "made\n"
+    deadline = time.monotonic() + PATIENCE
+    while Path("/dev/shm", name).exists():
+        assert time.monotonic() < deadline, "the reaper did not come"
+        time.sleep(0.01)
+
+
+def test_core_is_clean():
+    """More than the tests are."""
+    more = "-Wconversion -Wsign-conversion -Wshadow -Wstrict-prototypes"
+    words = [*compiler(), *FLAGS, *more.split(), "-fsyntax-only"]
+    subprocess.run([*words, *sorted(CORE.rglob("*.c"))], check=True)
 
 
 def test_core_is_clean_where_words_have_32_bits(tmp_path):
@@ -108,7 +157,7 @@ def test_core_is_clean_where_words_have_32_bits(tmp_path):
     ]
     probe = tmp_path / "probe.c"
     probe.write_text(
-        "#include <stdint.h>\nint i[sizeof(void *) == 4 ? 1 : -1];\n"
+        "#include <errno.h>\nint i[sizeof(void *) == 4 ? 1 : -1];\n"
     )
     if subprocess.run([*command, probe], capture_output=True).returncode:
         pytest.skip(f"{words[0]} makes no 32-bit programs")
