@@ -25,7 +25,8 @@
 #include <dlfcn.h> /* dladdr, dlsym, RTLD_NEXT */
 #include <errno.h>
 #include <stdatomic.h>
-#include <string.h> /* strstr, strcmp */
+#include <string.h>      /* strstr, strcmp */
+#include <sys/syscall.h> /* SYS_statx */
 
 int usleep(unsigned microseconds);
 
@@ -133,22 +134,27 @@ typedef long six(long, long, long, long, long, long);
 #define THE_ERROR(name) CALL(name, error, 1) /* returns an errno */
 #define NEVER(name) CALL(name, 0, 0)
 
-/* It goes by the name of the call that it stands for. */
+/* statx() is made by its number, and goes by the name of the call that it
+ * stands for. Others that are made so have another way. */
 long
-statx(long at, const char *path, long flags, long mask, void *result)
+syscall(long number, long at, const char *path, long flags, long e, long f,
+        long g)
 {
-    static long (*real)(long, const char *, long, long, void *);
-    const char *name = *path == '\0'     ? "fstat"
-                       : (flags & 0x100) ? "lstat" /* AT_SYMLINK_NOFOLLOW */
-                                         : "stat";
-    stop_in(__builtin_return_address(0), name);
-    if (fails(__builtin_return_address(0), name, 1)) {
-        return -1;
+    static long (*real)(long, long, const char *, long, long, long, long);
+    if (number == SYS_statx) {
+        const char *name = *path == '\0' ? "fstat"
+                           : (flags & 0x100)
+                               ? "lstat" /* no link is followed */
+                               : "stat";
+        stop_in(__builtin_return_address(0), name);
+        if (fails(__builtin_return_address(0), name, 1)) {
+            return -1;
+        }
     }
     if (real == NULL) {
-        *(void **)&real = dlsym(RTLD_NEXT, "statx");
+        *(void **)&real = dlsym(RTLD_NEXT, "syscall");
     }
-    return real(at, path, flags, mask, result);
+    return real(number, at, path, flags, e, f, g);
 }
 
 NEVER(close)
