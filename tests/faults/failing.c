@@ -16,7 +16,7 @@
  * counted nor failed. close() and munmap() are counted and never fail: there
  * is nothing that a program could do about it.
  *
- * Each call is passed on with six longs whatever it takes, pointers and
+ * Each call is passed on with seven longs whatever it takes, pointers and
  * variable arguments included: the calling conventions of x86-64 and AArch64
  * allow that. So no header that declares one of them may be included.
  */
@@ -113,20 +113,20 @@ fails(const void *from, const char *name, int may_fail)
     return 1;
 }
 
-typedef long six(long, long, long, long, long, long);
+typedef long seven(long, long, long, long, long, long, long);
 
 #define CALL(name, result, may_fail)                                          \
-    long name(long a, long b, long c, long d, long e, long f)                 \
+    long name(long a, long b, long c, long d, long e, long f, long g)         \
     {                                                                         \
-        static six *real;                                                     \
+        static seven *real;                                                   \
         stop_in(__builtin_return_address(0), #name);                          \
         if (fails(__builtin_return_address(0), #name, may_fail)) {            \
             return result;                                                    \
         }                                                                     \
         if (real == NULL) {                                                   \
-            real = (six *)dlsym(RTLD_NEXT, #name);                            \
+            real = (seven *)dlsym(RTLD_NEXT, #name);                          \
         }                                                                     \
-        return real(a, b, c, d, e, f);                                        \
+        return real(a, b, c, d, e, f, g);                                     \
     }
 
 #define MINUS_ONE(name) CALL(name, -1, 1)

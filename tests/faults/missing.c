@@ -4,7 +4,7 @@
  *
  *   MISSING="O_TMPFILE=95,fallocate=38"     what, and with which errno
  *
- * Each is passed on with six longs whatever it takes: see failing.c. So no
+ * Each is passed on with seven longs whatever it takes: see failing.c. So no
  * header that declares one of them may be included.
  */
 #define _GNU_SOURCE
@@ -15,7 +15,7 @@
 #include <string.h>
 #include <sys/syscall.h> /* SYS_statx */
 
-typedef long six(long, long, long, long, long, long);
+typedef long seven(long, long, long, long, long, long, long);
 
 /* The errno that a call is to have, or 0. */
 static int
@@ -94,16 +94,16 @@ refuses_number(long number)
 }
 
 #define CALL(name, refused, result)                                           \
-    long name(long a, long b, long c, long d, long e, long f)                 \
+    long name(long a, long b, long c, long d, long e, long f, long g)         \
     {                                                                         \
-        static six *real;                                                     \
+        static seven *real;                                                   \
         if (refused) {                                                        \
             return result;                                                    \
         }                                                                     \
         if (real == NULL) {                                                   \
-            real = (six *)dlsym(RTLD_NEXT, #name);                            \
+            real = (seven *)dlsym(RTLD_NEXT, #name);                          \
         }                                                                     \
-        return real(a, b, c, d, e, f);                                        \
+        return real(a, b, c, d, e, f, g);                                     \
     }
 
 CALL(open, refuses_open((const char *)a, (int)b), -1)

@@ -7,7 +7,7 @@
  *   slow_let_go()             how many waited in vain
  *
  * A descriptor, and its link in /proc, is the file that it is of. Each call is
- * passed on with six longs: see failing.c. */
+ * passed on with seven longs: see failing.c. */
 #define _GNU_SOURCE
 
 #include <dlfcn.h> /* dlsym, RTLD_NEXT */
@@ -76,17 +76,17 @@ answer_of(long fd)
     answer(path);
 }
 
-typedef long six(long, long, long, long, long, long);
+typedef long seven(long, long, long, long, long, long, long);
 
 #define CALL(name, wait)                                                      \
-    long name(long a, long b, long c, long d, long e, long f)                 \
+    long name(long a, long b, long c, long d, long e, long f, long g)         \
     {                                                                         \
-        static six *real;                                                     \
+        static seven *real;                                                   \
         wait;                                                                 \
         if (real == NULL) {                                                   \
-            real = (six *)dlsym(RTLD_NEXT, #name);                            \
+            real = (seven *)dlsym(RTLD_NEXT, #name);                          \
         }                                                                     \
-        return real(a, b, c, d, e, f);                                        \
+        return real(a, b, c, d, e, f, g);                                     \
     }
 
 #define BY_PATH(name) CALL(name, answer((const char *)a))
