@@ -17,7 +17,15 @@ sys.path.append(str(Path(__file__).parent.parent / "tools"))
 import look
 
 CSRC = Path(__file__).parent.parent / "csrc"
-FLAGS = ["-std=c11", "-fno-sanitize=undefined", "-O1", "-Wall", "-Wextra", "-Werror", f"-I{CSRC}"]
+FLAGS = [
+    "-std=c11",
+    "-fno-sanitize=undefined",
+    "-O1",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    f"-I{CSRC}",
+]
 CONTRACT = (CSRC / "core" / "os" / "os.h").read_text()
 
 
