@@ -3,6 +3,7 @@
 when: it bears the date of its sources, see reproducible-builds.org."""
 
 import gzip
+import io
 import os
 import subprocess
 import tarfile
@@ -42,11 +43,7 @@ def pack(folder, path):
             member.mtime = seconds
         return member
 
-    with (
-        path.open("wb") as file,
-        gzip.GzipFile("", "wb", fileobj=file, mtime=seconds) as packed,
-        tarfile.open(
-            fileobj=packed, mode="w", format=tarfile.PAX_FORMAT
-        ) as tar,
-    ):
+    content = io.BytesIO()
+    with tarfile.open(mode="w", fileobj=content) as tar:
         tar.add(folder, filter=without_traces)
+    path.write_bytes(gzip.compress(content.getvalue(), mtime=seconds))
