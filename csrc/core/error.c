@@ -78,8 +78,8 @@ shx_error_text(shx_err err)
         return "the system cannot populate a mapping (MADV_POPULATE_WRITE of "
                "madvise(2), Linux 5.14): touch a byte of each page";
     case SHX_NO_PROC:
-        return "/proc is not mounted, and a descriptor is opened anew in "
-               "/proc/self/fd alone: mount -t proc proc /proc";
+        return "/proc is not mounted, and in /proc/self/fd alone is an open "
+               "file opened anew, or named: mount -t proc proc /proc";
     default:
         return strerror(err);
     }

@@ -41,7 +41,7 @@ enum {
     SHX_NO_READERS = -20,  /* the seal that lets others only read */
     SHX_NO_REMAP = -21,    /* the same pages mapped a second time */
     SHX_NO_POPULATE = -22, /* pages made present in bulk */
-    SHX_NO_PROC = -23,     /* a descriptor opened anew */
+    SHX_NO_PROC = -23,     /* an open file opened anew, or named */
 };
 
 /* The sentence for one of ours, or for any errno. Never NULL. */

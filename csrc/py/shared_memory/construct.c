@@ -128,10 +128,10 @@ create_owned(shx_create *request, shx_err err, shx_segment *out)
     if (err == 0) {
         err = create_or_replace(request, out);
     }
-    return err != 0 && request->step == SHX_STEP_OPEN &&
-                   shx_os_inspect_name(request->name, &file) == 0
-               ? EEXIST
-               : err;
+    if (err == 0 || err == EEXIST || request->step != SHX_STEP_OPEN) {
+        return err;
+    }
+    return shx_os_inspect_name(request->name, &file) == 0 ? EEXIST : err;
 }
 
 /* 1: the name is taken, and that is no error. */
