@@ -128,7 +128,8 @@ create_owned(shx_create *request, shx_err err, shx_segment *out)
     if (err == 0) {
         err = create_or_replace(request, out);
     }
-    if (err == 0 || err == EEXIST || request->step != SHX_STEP_OPEN) {
+    if (err == 0 || err == EEXIST || err == SHX_INTERRUPTED ||
+        request->step != SHX_STEP_OPEN) {
         return err;
     }
     return shx_os_inspect_name(request->name, &file) == 0 ? EEXIST : err;
