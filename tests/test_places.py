@@ -169,7 +169,7 @@ def run_in(place, module, tmp_path):
     if place in AS_SOMEBODY_ELSE:
         become = as_nobody()
         if become is None:
-            pytest.skip("needs root, to be two users")
+            pytest.skip("no other user can run this Python here (setpriv)")
     prepare = PLACES[place][0] if place else ""
     printed = in_namespace(
         CALLS, prepare, module, become=become, directory=tmp_path
