@@ -123,6 +123,8 @@ def test_wrong_arguments_are_named_with_the_way_out(machine, arguments, words):
 def test_odd_bytes_in_arguments_are_said_in_letters(machine):
     done = machine.cli("\x1b[31m", status=USAGE)
     assert done.stderr.rstrip("\n").isprintable()
+    done = machine.cli("ls", "--\x1b[31m", status=USAGE)
+    assert done.stderr.rstrip("\n").isprintable()
     done = machine.cli("ls", "--kind", "a\nb", status=USAGE)
     only_stderr_line(done)
 

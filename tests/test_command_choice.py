@@ -112,6 +112,11 @@ def test_name_that_nothing_has_is_said(private, name):
     only_stderr_line(done, f"{name}-not: no such segment")
 
 
+def test_name_of_another_kind_is_there(private, crowd):
+    for other in (["--kind", "stdlib"], ["--family", crowd["id"]]):
+        assert names(private, crowd["untracked"], *other) == []
+
+
 def test_name_that_looks_like_a_pattern_is_found(machine, name):
     odd = f"{name}[1]"
     machine.file(odd)

@@ -29,6 +29,9 @@ def test_rm_goes_on_after_a_failure(machine, name):
 
 def test_rm_of_the_same_twice(machine, name):
     machine.file(name)
+    done = machine.cli("rm", "--dry-run", name, name, status=FAILED)
+    only_stderr_line(done, name, "no such segment")
+    assert done.stdout.count(name) == 1
     done = machine.cli("rm", name, name, status=FAILED)
     only_stderr_line(done, name, "no such segment")
 

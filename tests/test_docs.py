@@ -23,7 +23,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from arrays import needed_by
 from test_full import namespace
+
+from shmemext._command.arguments import build
 
 ROOT = Path(__file__).parent.parent
 RUN = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -116,6 +119,7 @@ def programs():
 
 @pytest.mark.parametrize("code, printed", list(programs()))
 def test_python_runs_and_prints_what_is_shown(code, printed, tmp_path):
+    needed_by(code)
     program = tmp_path / "program.py"  # spawn needs a file
     program.write_text(code)
     done = subprocess.run(
@@ -190,6 +194,8 @@ def test_console_shows_what_is_printed(page, block, tmp_path):
     command.write_text(f'#!/bin/sh\nexec {sys.executable} -m shmemext "$@"\n')
     command.chmod(0o700)
     path = f"{tmp_path}:{os.environ['PATH']}"
+    if "camera" in block.text:
+        pytest.importorskip("numpy")
     printed, behind = "", []
     for command, *shown in sessions(block.text):
         shell = subprocess.Popen(
@@ -333,6 +339,17 @@ def on_private_dev_shm(size, code):
         text=True,
         timeout=300,
     )
+
+
+def test_page_of_the_command_has_all_of_it():
+    """Sphinx writes what {command} stands for."""
+    _, commands = build()
+    text = (ROOT / "docs" / "command.md").read_text()
+    shown = re.findall(r"^```\{command\} ?(.*)$", text, re.M)
+    assert shown == ["", *commands]
+    assert {*commands} < anchors(ROOT / "docs" / "command.md")
+    assert "```{statuses}\n" in text
+    assert "```{literalinclude} command.schema.json\n" in text
 
 
 def test_readme_shows_what_a_full_dev_shm_says():

@@ -59,19 +59,20 @@ def _chosen(
     entries: list[Entry], options: argparse.Namespace, output: Output
 ) -> tuple[list[Entry], int]:
     status = OK
-    if options.kind:
-        entries = of_kinds(entries, options.kind)
-    elif options.quiet and not options.all:
-        entries = of_kinds(entries, NAMED)  # what rm could remove
-    if options.family is not None:
-        entries = of_family(entries, options.family)
-        if not entries:
-            output.complain(f"{options.family}: no family that owns anything")
-            status = FAILED
+    family: str | None = options.family
+    if family is not None and not of_family(entries, family):
+        output.complain(f"{family}: no family that owns anything")
+        status = FAILED
     entries, missing = with_names(entries, options.names)
     for name in missing:
         output.complain(f"{printable(name)}: no such segment")
         status = FAILED
+    if family is not None:
+        entries = of_family(entries, family)
+    if options.kind:
+        entries = of_kinds(entries, options.kind)
+    elif options.quiet and not options.all:
+        entries = of_kinds(entries, NAMED)  # what rm could remove
     return entries, status
 
 

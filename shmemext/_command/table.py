@@ -3,6 +3,7 @@
 and processes are written shorter, and no column is left out."""
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from .entries import Entry
@@ -24,6 +25,9 @@ _BOLD, _FAINT, _DEAD, _ALIVE = 1, 2, 31, 32
 _COLOURS = {"deleted": _DEAD, "unknown": _FAINT}
 
 Row = list[str]
+
+# Of thousands of segments many are of one size.
+_human, _brief = lru_cache(human), lru_cache(brief)
 
 
 class _Style(NamedTuple):
@@ -60,7 +64,7 @@ def table(entries: list[Entry], output: Output, hidden: bool) -> Iterator[str]:
     for style in _STYLES:
         if style.brief:
             for row, one in zip(rows, entries, strict=True):
-                _write_sizes(row, one, brief)
+                _write_sizes(row, one, _brief)
         natural = [
             max(map(cells, column))
             for column in zip(HEADER, *rows, strict=True)
@@ -105,7 +109,7 @@ def _row(one: Entry, output: Output, hidden: bool) -> Row:
         family_of(one),
         open_in(one, output, hidden),
     ]
-    _write_sizes(row, one, human)
+    _write_sizes(row, one, _human)
     return row
 
 

@@ -7,7 +7,6 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
-from functools import lru_cache
 
 from ..lifetime import Process
 
@@ -63,7 +62,6 @@ def _first(text: str, room: int) -> str:
     return text
 
 
-@lru_cache
 def human(size: int) -> str:
     """Three digits or so, in powers of 1024."""
     value, unit = float(size), 0
@@ -73,7 +71,6 @@ def human(size: int) -> str:
     return f"{text} {_UNITS[unit]}"
 
 
-@lru_cache
 def brief(size: int) -> str:
     """The same in five letters, for narrow tables."""
     number, unit = human(size).split()
