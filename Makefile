@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 CLANG ?= clang
+CORE_CC ?= $(CC)
 ROUNDS ?= 1000
 SECONDS ?= 60
 
@@ -10,7 +11,7 @@ SECONDS ?= 60
 C_TREE := $(shell find csrc | sort)
 C_FILES := $(filter %.c %.h,$(C_TREE))
 CORE_FILES := $(filter csrc/core/%.c,$(C_FILES))
-CORE_WARNINGS := -std=c11 -fsyntax-only -Wall -Wextra -Wpedantic -Wconversion \
+CORE_WARNINGS := -std=c11 -D_FILE_OFFSET_BITS=64 -fsyntax-only -Wall -Wextra -Wpedantic -Wconversion \
 	-Wsign-conversion -Wshadow -Wstrict-prototypes -Werror -Icsrc
 BIN := $(VENV)/bin
 BUILD := SHMEMEXT_WERROR=1 $(BIN)/python setup.py -q build_ext
@@ -18,7 +19,7 @@ EDITABLE := SHMEMEXT_WERROR=1 PYTHONWARNINGS=ignore $(BIN)/python -m pip --disab
 # One file or two for each promise that would hurt most: what the standard
 # library does, no crash, names that go and stay, lists, other processes.
 QUICK := shared_memory cpython crash guard full lifetime shareable_list processes
-GROUPS := test lint docs moving-on release consumers
+GROUPS := test lint docs moving-on release consumers portable
 
 define PYTHON_IS_MISSING
 shmemext needs CPython 3.11 or later, and there is no $(PYTHON): apt install python3-venv (Debian, Ubuntu), dnf install python3 (Fedora) or apk add python3 (Alpine), or name one, make PYTHON=python3.13.
@@ -30,7 +31,7 @@ stop = { echo "$1" >&2; exit 1; }
 
 SPHINX := $(BIN)/python -m sphinx -q -W -n -d build/doctrees
 
-.PHONY: help build demo test test-quick clang lint format docs docs-test bench bench-quick bench-plots storm storm-users sanitize tsan fuzz wheel sdist-test release-test clean
+.PHONY: help build demo test test-quick core musl portable clang lint format docs docs-test bench bench-quick bench-plots storm storm-users sanitize tsan fuzz wheel sdist-test release-test clean
 
 help:  ## print this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -73,6 +74,15 @@ test: build $(VENV)/.test  ## build with warnings as errors, run the tests: 8 mi
 
 test-quick: build $(VENV)/.test  ## run those that matter most: under a minute on two cores
 	$(BIN)/python -m pytest $(QUICK:%=tests/test_%.py) $(ARGS)
+
+core: build $(VENV)/.test  ## the core and the reaper without Python, by CORE_CC
+	CC="$(CORE_CC)" $(BIN)/python -m pytest tests/test_core.py $(ARGS)
+
+musl: CORE_CC := musl-gcc
+musl: core  ## the same with musl, see musl-gcc(1)
+
+portable: $(VENV)/.portable  ## compile the core for macOS, FreeBSD and the oldest glibc, by zig
+	$(BIN)/python -m pytest --noconftest tests/portable.py $(ARGS)
 
 clang:
 	@for tool in $(CLANG) clang-format; do command -v $$tool >/dev/null || $(call stop,$(TOOL_IS_MISSING)); done
@@ -123,7 +133,7 @@ tsan:  ## the thread tests under ThreadSanitizer; PYTHON is a TSan build
 
 fuzz: clang  ## libFuzzer at the lists' layout, under both sanitizers; SECONDS=60
 	@mkdir -p build/fuzz/found
-	$(CLANG) -std=c11 -g -O1 -Wall -Wextra -Werror -Icsrc -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all tests/core/fuzz_list.c $(filter csrc/core/list/%.c,$(C_FILES)) -o build/fuzz/fuzz_list
+	$(CLANG) -std=c11 -D_FILE_OFFSET_BITS=64 -g -O1 -Wall -Wextra -Werror -Icsrc -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all tests/core/fuzz_list.c $(filter csrc/core/list/%.c,$(C_FILES)) -o build/fuzz/fuzz_list
 	build/fuzz/fuzz_list -max_total_time=$(SECONDS) -max_len=2048 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 -verbosity=0 -artifact_prefix=build/fuzz/ build/fuzz/found tests/core/corpus
 
 wheel: $(VENV)/.release  ## build an sdist, and of it a wheel, into dist/

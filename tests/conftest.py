@@ -3,6 +3,7 @@
 
 import os
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -10,7 +11,9 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
+import machine as machines
 import pytest
+from arrays import needed_by
 
 from shmemext import _shmemext  # joins before /dev/shm is looked at
 
@@ -89,6 +92,43 @@ def name():
     (DEV_SHM / unique).unlink(missing_ok=True)
 
 
+@pytest.fixture(scope="module")
+def computer():
+    yield from machines.boot.__wrapped__()
+
+
+@pytest.fixture
+def machine(computer):
+    yield computer
+    computer.clean()
+
+
+@pytest.fixture
+def private(machine):
+    """A machine whose /dev/shm is the test's own."""
+    if not machine.private:
+        pytest.skip("no /dev/shm of our own: no right to make namespaces")
+    return machine
+
+
+@pytest.fixture
+def two_users(machine):
+    machines.need_two_users(machine)
+    return machine
+
+
+@pytest.fixture
+def gigabyte():
+    """No more than that can be mapped besides what is: where words have 32
+    bits there may be room for any size that there is a number for."""
+    status = Path("/proc/self/status").read_text()
+    mapped = int(re.search(r"VmSize:\s*(\d+) kB", status)[1]) << 10
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (mapped + (1 << 30), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
 @pytest.fixture(params=["shmemext", "multiprocessing"])
 def both(request):
     """A test that asks for this runs on our module and on the stdlib's."""
@@ -99,6 +139,7 @@ def both(request):
 
 def python(code, *args, check=True, env=None, timeout=300, **options):
     """Runs code in an interpreter of its own, so that it may die there."""
+    needed_by(code)
     done = subprocess.run(
         [sys.executable, "-c", code, *map(str, args)],
         capture_output=True,

@@ -5,6 +5,7 @@ Not among the tests of `make test`: these need dist/, pip and its index, and
 make environments of their own.
 """
 
+import io
 import os
 import re
 import shutil
@@ -16,10 +17,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from elftools.elf.elffile import ELFFile
 
 ROOT = Path(__file__).parent.parent
 DIST = ROOT / "dist"
 REAPER = "shmemext/shmemext-reaper"
+SMALL = 300_000  # bytes: a wheel is smaller
 
 # Of the files in git, what is of use only where git is.
 ONLY_IN_GIT = re.compile(r"\.gitignore|\.github/.*")
@@ -81,6 +84,36 @@ def test_sdist_has_what_git_has(unpacked):
     files = [path for path in unpacked.rglob("*") if path.is_file()]
     names = {str(path.relative_to(unpacked)) for path in files}
     assert {name for name in names if not ADDED.fullmatch(name)} == expected
+
+
+def test_sdist_is_the_same_wherever_it_is_made(unpacked, tmp_path):
+    """Of the same files, whoever they belong to and whenever they came."""
+    made = set()
+    for umask, folder in (0o022, "here"), (0o077, "a/longer/path"):
+        tree = shutil.copytree(unpacked, tmp_path / folder)
+        for path in tree.rglob("*.py"):
+            path.touch()
+        run(
+            *(sys.executable, "setup.py", "-q", "sdist", "--dist-dir", "out"),
+            cwd=tree,
+            umask=umask,
+        )
+        (sdist,) = tree.glob("out/*.tar.gz")
+        made.add(sdist.read_bytes())
+    assert len(made) == 1
+
+
+def test_wheel_is_the_same_wherever_it_is_made(unpacked, tmp_path):
+    made = set()
+    for folder in "here", "a/longer/path":
+        tree = shutil.copytree(unpacked, tmp_path / folder)
+        run(
+            *(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"),
+            *("--no-build-isolation", "--wheel-dir", tree / "out", tree),
+        )
+        (wheel,) = tree.glob("out/*.whl")
+        made.add(wheel.read_bytes())
+    assert len(made) == 1
 
 
 def test_sdist_installs_and_passes_its_tests(unpacked, tmp_path):
@@ -146,6 +179,21 @@ def test_wheel_has_the_package_and_no_more(wheel):
         REAPER,
         extension,
     }
+
+
+def test_wheel_is_small(wheel, tmp_path):
+    """And its reaper takes little memory, where it can be made with musl."""
+    assert wheel.stat().st_size < SMALL
+    with zipfile.ZipFile(wheel) as content:
+        names = [name for name in content.namelist() if name.endswith(".so")]
+        for name in [*names, REAPER]:
+            with content.open(name) as file:
+                elf = ELFFile(io.BytesIO(file.read()))
+            sections = {section.name for section in elf.iter_sections()}
+            assert {
+                s for s in sections if re.match(r"\.(symtab|debug)", s)
+            } == (set()), name
+    assert (".interp" in sections) == (shutil.which("musl-gcc") is None)
 
 
 def test_wheel_works_where_it_is_installed(wheel, tmp_path):

@@ -18,6 +18,7 @@ from test_core import compiler
 
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT / "tools"))
+import archive  # noqa: E402
 from objects import NotCompiled, Objects, names  # noqa: E402
 
 TREE = {
@@ -250,9 +251,54 @@ def test_setup_compiles_what_has_changed(project):
     Path(NUMBER).write_text(text.replace("41", "42"))
     assert run_setup("--inplace") == [NUMBER]
     assert number() == 42
-    # an editable install, a wheel: elsewhere, of the same objects
-    assert run_setup("--build-lib", "lib", "--build-temp", "temp") == []
+    # a wheel: elsewhere, of the same objects; its reaper with musl, if it is
+    # there, of others
+    others = [REAPER, NUMBER] if shutil.which("musl-gcc") else []
+    assert run_setup("--build-lib", "lib", "--build-temp", "temp") == others
     assert len(list(Path("lib/shmemext").iterdir())) == 2
+
+
+def test_only_what_is_installed_has_no_symbols(project):
+    """Unless somebody asks for them, with -g or a sanitizer."""
+
+    def has_symbols(place):
+        """Of the extension and the reaper: both have them, or none."""
+        extension, reaper = sorted(Path(place, "shmemext").glob("[_s]*[!y]"))
+        (found,) = {
+            b"\0.symtab\0" in path.read_bytes() for path in (extension, reaper)
+        }
+        return found
+
+    run_setup("--inplace")
+    assert has_symbols(".")
+    wheel = "--build-lib", "lib"
+    run_setup(*wheel)
+    assert not has_symbols("lib")
+    for name in "CFLAGS", "LDFLAGS":
+        for word in "-g", "-O1 -g3":
+            run_setup(*wheel, **{name: word})
+            assert has_symbols("lib")
+    run_setup(*wheel, CFLAGS="-g0 -O1")
+    assert not has_symbols("lib")
+
+
+def test_archive_bears_the_date_of_its_sources(tree, monkeypatch):
+    monkeypatch.setattr(archive, "ROOT", tree)
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    assert archive.date() is None
+    (tree / "PKG-INFO").touch()
+    os.utime(tree / "PKG-INFO", (5000, 5000))
+    assert archive.date() == 5000  # an sdist
+    if shutil.which("git"):
+        git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
+        subprocess.run([*git, "init", "-q"], check=True)
+        assert archive.date() is None
+        commit = [*git, "commit", "-q", "--allow-empty", "-m", "first"]
+        when = {**os.environ, "GIT_COMMITTER_DATE": "@6000 +0000"}
+        subprocess.run(commit, env=when, check=True)
+        assert archive.date() == 6000
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "7000")
+    assert archive.date() == 7000
 
 
 def test_setup_links_what_was_asked_for_last(project):

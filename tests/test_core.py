@@ -1,32 +1,44 @@
 # SPDX-License-Identifier: MIT
-"""The core without Python: the programs in tests/core, linked with csrc/core
-and nothing else, under AddressSanitizer and UndefinedBehaviorSanitizer."""
+"""The core without Python: the programs in tests/core, and the reaper, linked
+with csrc/core and nothing else. Under AddressSanitizer and
+UndefinedBehaviorSanitizer, where the compiler has them.
+
+`make core` runs these only, by CORE_CC: `make musl` is with another C library
+than Python's.
+"""
 
 import os
 import re
 import shlex
 import shutil
 import subprocess
+import sys
+import time
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
 CORE = ROOT / "csrc" / "core"
+PATIENCE = 60  # seconds: reapers are quick, machines may not be
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+STANDARD = ["-std=c11", "-D_FILE_OFFSET_BITS=64"]
 FLAGS = [
-    "-std=c11",
+    *STANDARD,
     "-g",
     "-O1",
     "-Wall",
     "-Wextra",
     "-Wpedantic",
     "-Werror",
+    f"-I{CORE.parent}",
 ]
 
 
 def compiler():
-    """$CC, or the first that is there; it must have the sanitizers."""
+    """$CC, or the first that is there."""
     named = os.environ.get("CC")
     for words in (shlex.split(named),) if named else (["cc"], ["clang"]):
         if words and shutil.which(words[0]):
@@ -34,18 +46,22 @@ def compiler():
     pytest.skip("there is no C compiler")
 
 
+@cache
+def sanitizers(*words):
+    """Those that programs of this compiler run with: musl has none."""
+    with TemporaryDirectory() as directory:
+        path = Path(directory, "probe")
+        path.with_suffix(".c").write_text("int main(void) { return 0; }\n")
+        command = [*words, *SANITIZERS, path.with_suffix(".c"), "-o", path]
+        made = subprocess.run(command, capture_output=True)
+        works = made.returncode == 0 and run(path).returncode == 0
+    return SANITIZERS if works else []
+
+
 def link(source, directory):
-    """A C program of tests/core and the core: nothing else is in it."""
+    """A C program and the core: nothing else is in it."""
     words = compiler()
-    probe = directory / "probe.c"
-    probe.write_text("int main(void) { return 0; }\n")
-    made = subprocess.run(
-        [*words, *SANITIZERS, probe, "-o", directory / "probe"],
-        capture_output=True,
-    )
-    if made.returncode != 0:
-        pytest.skip(f"{words[0]} has no sanitizers")
-    path = directory / source.removesuffix(".c")
+    path = directory / source.stem
     sources = [
         path
         for path in sorted(CORE.rglob("*.c"))
@@ -55,9 +71,8 @@ def link(source, directory):
         [
             *words,
             *FLAGS,
-            *SANITIZERS,
-            f"-I{CORE.parent}",
-            ROOT / "tests" / "core" / source,
+            *sanitizers(*words),
+            source,
             *sources,
             "-pthread",
             "-o",
@@ -68,6 +83,10 @@ def link(source, directory):
     return path
 
 
+def link_test(noun, directory):
+    return link(ROOT / "tests" / "core" / f"test_{noun}.c", directory)
+
+
 def run(*words):
     """The tests' own LD_PRELOAD would put another sanitizer before this."""
     env = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}
@@ -76,12 +95,14 @@ def run(*words):
     )
 
 
-@pytest.fixture(
-    scope="module",
-    params=["test_core.c", "test_contest.c", "test_ledger.c", "test_users.c"],
-)
+@pytest.fixture(scope="module", params=["core", "contest", "ledger", "users"])
 def program(request, tmp_path_factory):
-    return link(request.param, tmp_path_factory.mktemp("core"))
+    return link_test(request.param, tmp_path_factory.mktemp("core"))
+
+
+@pytest.fixture(scope="module")
+def reaper(tmp_path_factory):
+    return link(CORE / "life" / "reaper.c", tmp_path_factory.mktemp("core"))
 
 
 def test_core_from_plain_c(program, name, tmp_path):
@@ -91,9 +112,39 @@ def test_core_from_plain_c(program, name, tmp_path):
     assert (done.returncode, done.stdout) == (0, "all passed\n"), done.stderr
 
 
-def test_core_is_clean_where_words_have_32_bits(tmp_path):
-    """Every place that makes a size_t of 64 bits says so. The headers are
-    this system's: only the C library's 32-bit ones may be missing."""
+CREATOR = """
+import os, signal, sys
+import shmemext._family
+shmemext._family.REAPER = sys.argv[1]
+shmemext.SharedMemory(sys.argv[2], create=True, size=100)
+print("made", flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_reaper_from_plain_c(reaper, name):
+    """Also where Python and we are of another C library."""
+    usage = run(reaper)
+    assert usage.returncode == 2
+    assert usage.stderr.startswith("usage: shmemext-reaper")
+    assert run(sys.executable, "-c", CREATOR, reaper, name).stdout == "made\n"
+    deadline = time.monotonic() + PATIENCE
+    while Path("/dev/shm", name).exists():
+        assert time.monotonic() < deadline, "the reaper did not come"
+        time.sleep(0.01)
+
+
+def test_core_is_clean():
+    """More than the tests are."""
+    more = "-Wconversion -Wsign-conversion -Wshadow -Wstrict-prototypes"
+    words = [*compiler(), *FLAGS, *more.split(), "-fsyntax-only"]
+    subprocess.run([*words, *sorted(CORE.rglob("*.c"))], check=True)
+
+
+@pytest.fixture
+def of_32_bits(tmp_path):
+    """What looks at a source as if words had 32 bits. The headers are this
+    system's: only the C library's 32-bit ones may be missing."""
     words = compiler()
     multiarch = subprocess.run(
         [*words, "-print-multiarch"], capture_output=True, text=True
@@ -102,17 +153,35 @@ def test_core_is_clean_where_words_have_32_bits(tmp_path):
     (tmp_path / "gnu" / "stubs-32.h").touch()
     command = [
         *words,
-        *("-m32", "-std=c11", "-fsyntax-only", f"-I{CORE.parent}"),
+        *("-m32", "-fsyntax-only", f"-I{CORE.parent}"),
         *("-isystem", tmp_path, "-isystem", f"/usr/include/{multiarch}"),
-        *("-Wall", "-Wextra", "-Wconversion", "-Wsign-conversion", "-Werror"),
     ]
     probe = tmp_path / "probe.c"
     probe.write_text(
-        "#include <stdint.h>\nint i[sizeof(void *) == 4 ? 1 : -1];\n"
+        "#include <errno.h>\nint i[sizeof(void *) == 4 ? 1 : -1];\n"
     )
     if subprocess.run([*command, probe], capture_output=True).returncode:
         pytest.skip(f"{words[0]} makes no 32-bit programs")
-    subprocess.run([*command, *sorted(CORE.rglob("*.c"))], check=True)
+    return command
+
+
+def test_core_is_clean_where_words_have_32_bits(of_32_bits):
+    """Every place that makes a size_t of 64 bits says so."""
+    warnings = ["-Wall", "-Wextra", "-Wconversion", "-Wsign-conversion"]
+    sources = sorted(CORE.rglob("*.c"))
+    subprocess.run(
+        [*of_32_bits, *STANDARD, *warnings, "-Werror", *sources], check=True
+    )
+
+
+def test_files_of_32_bits_are_refused(of_32_bits):
+    """Locks far beyond the end, and files of any length, need 64."""
+    for source in CORE.glob("os/*.c"):
+        done = subprocess.run(
+            [*of_32_bits, "-std=c11", source], capture_output=True, text=True
+        )
+        assert done.returncode != 0, source
+        assert "compile with -D_FILE_OFFSET_BITS=64" in done.stderr
 
 
 def test_core_does_not_know_python():

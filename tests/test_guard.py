@@ -500,7 +500,7 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
-    return test_core.link("test_guard.c", tmp_path_factory.mktemp("guard"))
+    return test_core.link_test("guard", tmp_path_factory.mktemp("guard"))
 
 
 @pytest.mark.parametrize("case", CASES)

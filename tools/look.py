@@ -80,17 +80,22 @@ def at_compiler(command):
 
 def at_headers(command):
     """Exits where what it lacks, or what is too old, would be an error."""
-    libc = preprocessed(command, "features.h", "__GLIBC__ __GLIBC_MINOR__")
-    if libc is None or preprocessed(command, "stdio.h") is None:
+    found = glibc(command)
+    if found is None or preprocessed(command, "stdio.h") is None:
         stop(f"needs the C library's headers, stdio.h first: {packages()}")
     if preprocessed(command, "Python.h") is None:
         stop(f"needs Python.h, and {sys.executable} has none: {packages()}")
-    found = tuple(int(number) for number in libc if number.isdigit())
     if found and found < OLDEST_GLIBC:
         stop(
             "needs glibc {}.{} or later, or musl, and this is glibc "
             "{}.{}.".format(*OLDEST_GLIBC, *found)
         )
+
+
+def glibc(command):
+    """Its version, () with another C library, None without any."""
+    words = preprocessed(command, "features.h", "__GLIBC__ __GLIBC_MINOR__")
+    return words and tuple(int(word) for word in words if word.isdigit())
 
 
 def preprocessed(command, header, words=""):

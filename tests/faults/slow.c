@@ -6,14 +6,16 @@
  *   slow_count()              how many wait at this moment
  *   slow_let_go()             how many waited in vain
  *
- * A descriptor, and its link in /proc, is the file that it is of. Each call is
- * passed on with six longs: see failing.c. */
+ * A descriptor, and its link in /proc, is the file that it is of. How each
+ * call is passed on, and where that works, is in words.h. */
 #define _GNU_SOURCE
 
-#include <dlfcn.h> /* dlsym, RTLD_NEXT */
 #include <stdatomic.h>
-#include <stdio.h>  /* snprintf */
-#include <string.h> /* strcmp */
+#include <stdio.h>       /* snprintf */
+#include <string.h>      /* strcmp */
+#include <sys/syscall.h> /* SYS_statx */
+
+#include "words.h"
 
 extern int usleep(unsigned);
 extern long readlink(const char *, char *, unsigned long);
@@ -75,36 +77,32 @@ answer_of(long fd)
     answer(path);
 }
 
-typedef long six(long, long, long, long, long, long);
-
 #define CALL(name, wait)                                                      \
-    long name(long a, long b, long c, long d, long e, long f)                 \
+    long name(WORDS)                                                          \
     {                                                                         \
-        static six *real;                                                     \
+        static words *real;                                                   \
         wait;                                                                 \
-        if (real == NULL) {                                                   \
-            real = (six *)dlsym(RTLD_NEXT, #name);                            \
-        }                                                                     \
-        return real(a, b, c, d, e, f);                                        \
+        FIND(real, #name)                                                     \
+        return real(PASSED);                                                  \
     }
 
 #define BY_PATH(name) CALL(name, answer((const char *)a))
 #define BY_DESCRIPTOR(name) CALL(name, answer_of(a))
 
+/* statx() is made by its number. */
 long
-statx(long at, const char *path, long flags, long mask, void *result)
+syscall(WORDS)
 {
-    static long (*real)(long, const char *, long, long, void *);
-    if (*path == '\0') {
-        answer_of(at);
+    static words *real;
+    const char *path = (const char *)c;
+    if (a == SYS_statx && *path == '\0') {
+        answer_of(b);
     }
-    else {
+    else if (a == SYS_statx) {
         answer(path);
     }
-    if (real == NULL) {
-        *(void **)&real = dlsym(RTLD_NEXT, "statx");
-    }
-    return real(at, path, flags, mask, result);
+    FIND(real, "syscall")
+    return real(PASSED);
 }
 
 BY_PATH(open)

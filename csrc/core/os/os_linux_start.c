@@ -36,7 +36,6 @@
 #include <errno.h>
 #include <fcntl.h>  /* open */
 #include <limits.h> /* PATH_MAX */
-#include <linux/futex.h>
 #include <sched.h>  /* clone */
 #include <signal.h> /* sigfillset, pthread_sigmask */
 #include <spawn.h>  /* posix_spawn */
@@ -54,6 +53,9 @@ enum { STACK = 16 << 10 };
 /* close_range(2) by its number, which has been the same on every architecture
  * since 2019: musl, and glibc before 2.34, have no function of that name. */
 enum { CLOSE_RANGE = 436 };
+
+/* futex(2)'s: musl-gcc, and Alpine's musl-dev, come without linux/futex.h. */
+enum { FUTEX_WAIT = 0 };
 
 typedef struct {
     char program[PATH_MAX];
@@ -99,9 +101,10 @@ run_between(void *context)
 static void
 await_departure(start *self)
 {
-    const struct timespec moment = {.tv_nsec = 1000000};
+    /* The kernel's timespec for this call, whatever the C library's is. */
+    const long moment[2] = {0, 1000000};
     for (int i = 0; i < 1000 && atomic_load(&self->beside) != 0; i++) {
-        (void)syscall(SYS_futex, &self->beside, FUTEX_WAIT, 1, &moment);
+        (void)syscall(SYS_futex, &self->beside, FUTEX_WAIT, 1, moment);
     }
 }
 
