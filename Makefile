@@ -11,7 +11,7 @@ SECONDS ?= 60
 C_TREE := $(shell find csrc | sort)
 C_FILES := $(filter %.c %.h,$(C_TREE))
 CORE_FILES := $(filter csrc/core/%.c,$(C_FILES))
-CORE_WARNINGS := -std=c11 -fsyntax-only -Wall -Wextra -Wpedantic -Wconversion \
+CORE_WARNINGS := -std=c11 -D_FILE_OFFSET_BITS=64 -fsyntax-only -Wall -Wextra -Wpedantic -Wconversion \
 	-Wsign-conversion -Wshadow -Wstrict-prototypes -Werror -Icsrc
 BIN := $(VENV)/bin
 BUILD := SHMEMEXT_WERROR=1 $(BIN)/python setup.py -q build_ext
@@ -133,7 +133,7 @@ tsan:  ## the thread tests under ThreadSanitizer; PYTHON is a TSan build
 
 fuzz: clang  ## libFuzzer at the lists' layout, under both sanitizers; SECONDS=60
 	@mkdir -p build/fuzz/found
-	$(CLANG) -std=c11 -g -O1 -Wall -Wextra -Werror -Icsrc -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all tests/core/fuzz_list.c $(filter csrc/core/list/%.c,$(C_FILES)) -o build/fuzz/fuzz_list
+	$(CLANG) -std=c11 -D_FILE_OFFSET_BITS=64 -g -O1 -Wall -Wextra -Werror -Icsrc -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all tests/core/fuzz_list.c $(filter csrc/core/list/%.c,$(C_FILES)) -o build/fuzz/fuzz_list
 	build/fuzz/fuzz_list -max_total_time=$(SECONDS) -max_len=2048 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 -verbosity=0 -artifact_prefix=build/fuzz/ build/fuzz/found tests/core/corpus
 
 wheel: $(VENV)/.release  ## build an sdist, and of it a wheel, into dist/

@@ -2,6 +2,7 @@
 
 CACHE=${SHMEMEXT_CI_CACHE:-/var/cache/shmemext-ci}
 CHROOT=$CACHE/sid                       # Debian sid: the CPython versions that the host has not
+I386=$CACHE/i386                        # Debian bookworm for i386, and its CPython: 32-bit words
 FREE_THREADED=(3.14 3.13)               # versions tried for the free-threaded builds, best first
 
 die() {
@@ -29,7 +30,7 @@ host_python() {
     return 1
 }
 
-# The path of the interpreter NAME inside the chroot; whether it works there is setup's business.
+# The path of the interpreter NAME inside sid's chroot; whether it works there is setup's business.
 chroot_python() {
     local version=${1%%t*} path
     case $1 in
@@ -40,10 +41,15 @@ chroot_python() {
     [ -x "$CHROOT$path" ] && echo "$path"
 }
 
-# "host PATH" or "chroot PATH" for a name: 3.12, 3.15, 3.14t, 3.14t-tsan...
+# Where the interpreter of a name is, 3.12, 3.15, 3.14t, 3.14t-tsan, i386..., and its path there:
+# "host PATH", or "FOLDER PATH" with the name of the chroot's folder in the cache.
 find_python() {
     local path
     case $1 in
+        i386)
+            [ -x "$I386/usr/bin/python3" ] || return 1
+            echo "i386 /usr/bin/python3"
+            return ;;
         *t*) ;;
         *) if path=$(host_python "$1"); then
                echo "host $path"
@@ -51,7 +57,7 @@ find_python() {
            fi ;;
     esac
     if path=$(chroot_python "$1"); then
-        echo "chroot $path"
+        echo "$(basename "$CHROOT") $path"
         return
     fi
     return 1

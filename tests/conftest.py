@@ -3,6 +3,7 @@
 
 import os
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from arrays import needed_by
 
 from shmemext import _shmemext  # joins before /dev/shm is looked at
 
@@ -89,6 +91,18 @@ def name():
     (DEV_SHM / unique).unlink(missing_ok=True)
 
 
+@pytest.fixture
+def gigabyte():
+    """No more than that can be mapped besides what is: where words have 32
+    bits there may be room for any size that there is a number for."""
+    status = Path("/proc/self/status").read_text()
+    mapped = int(re.search(r"VmSize:\s*(\d+) kB", status)[1]) << 10
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (mapped + (1 << 30), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
 @pytest.fixture(params=["shmemext", "multiprocessing"])
 def both(request):
     """A test that asks for this runs on our module and on the stdlib's."""
@@ -99,6 +113,7 @@ def both(request):
 
 def python(code, *args, check=True, env=None, timeout=300, **options):
     """Runs code in an interpreter of its own, so that it may die there."""
+    needed_by(code)
     done = subprocess.run(
         [sys.executable, "-c", code, *map(str, args)],
         capture_output=True,

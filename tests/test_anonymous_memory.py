@@ -17,8 +17,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import kinds
-import numpy as np
 import pytest
+from arrays import np
 from conftest import descriptors, python, segments
 
 from shmemext import AnonymousMemory, SharedMemory, _descriptors

@@ -24,8 +24,9 @@ ROOT = Path(__file__).parent.parent
 CORE = ROOT / "csrc" / "core"
 PATIENCE = 60  # seconds: reapers are quick, machines may not be
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+STANDARD = ["-std=c11", "-D_FILE_OFFSET_BITS=64"]
 FLAGS = [
-    "-std=c11",
+    *STANDARD,
     "-g",
     "-O1",
     "-Wall",
@@ -140,9 +141,10 @@ def test_core_is_clean():
     subprocess.run([*words, *sorted(CORE.rglob("*.c"))], check=True)
 
 
-def test_core_is_clean_where_words_have_32_bits(tmp_path):
-    """Every place that makes a size_t of 64 bits says so. The headers are
-    this system's: only the C library's 32-bit ones may be missing."""
+@pytest.fixture
+def of_32_bits(tmp_path):
+    """What looks at a source as if words had 32 bits. The headers are this
+    system's: only the C library's 32-bit ones may be missing."""
     words = compiler()
     multiarch = subprocess.run(
         [*words, "-print-multiarch"], capture_output=True, text=True
@@ -151,9 +153,8 @@ def test_core_is_clean_where_words_have_32_bits(tmp_path):
     (tmp_path / "gnu" / "stubs-32.h").touch()
     command = [
         *words,
-        *("-m32", "-std=c11", "-fsyntax-only", f"-I{CORE.parent}"),
+        *("-m32", "-fsyntax-only", f"-I{CORE.parent}"),
         *("-isystem", tmp_path, "-isystem", f"/usr/include/{multiarch}"),
-        *("-Wall", "-Wextra", "-Wconversion", "-Wsign-conversion", "-Werror"),
     ]
     probe = tmp_path / "probe.c"
     probe.write_text(
@@ -161,7 +162,26 @@ def test_core_is_clean_where_words_have_32_bits(tmp_path):
     )
     if subprocess.run([*command, probe], capture_output=True).returncode:
         pytest.skip(f"{words[0]} makes no 32-bit programs")
-    subprocess.run([*command, *sorted(CORE.rglob("*.c"))], check=True)
+    return command
+
+
+def test_core_is_clean_where_words_have_32_bits(of_32_bits):
+    """Every place that makes a size_t of 64 bits says so."""
+    warnings = ["-Wall", "-Wextra", "-Wconversion", "-Wsign-conversion"]
+    sources = sorted(CORE.rglob("*.c"))
+    subprocess.run(
+        [*of_32_bits, *STANDARD, *warnings, "-Werror", *sources], check=True
+    )
+
+
+def test_files_of_32_bits_are_refused(of_32_bits):
+    """Locks far beyond the end, and files of any length, need 64."""
+    for source in CORE.glob("os/*.c"):
+        done = subprocess.run(
+            [*of_32_bits, "-std=c11", source], capture_output=True, text=True
+        )
+        assert done.returncode != 0, source
+        assert "compile with -D_FILE_OFFSET_BITS=64" in done.stderr
 
 
 def test_core_does_not_know_python():

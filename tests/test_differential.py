@@ -21,8 +21,8 @@ from typing import NamedTuple
 from unittest import mock
 from uuid import uuid4
 
-import numpy as np
 import pytest
+from arrays import np
 from conftest import DEV_SHM
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -233,6 +233,11 @@ names = st.one_of(
 # Beyond the 47 bits of an address space: nothing is ever reserved.
 huge = st.integers(47, 70).map(lambda bits: 1 << bits)
 
+numpys = [None]
+if np:
+    numpys += [np.int64(9), np.uint8(0), np.float64(9), np.bool_(True)]
+    numpys += [np.array([1, 2]), np.array(7), np.array([7])]
+
 sizes = st.one_of(
     st.integers(-5, 10_000),
     st.integers(min_value=1 << 62),
@@ -242,15 +247,14 @@ sizes = st.one_of(
     st.booleans(),
     st.floats(-10, 10_000),
     st.sampled_from([0.0, -0.0, math.nan, math.inf, -math.inf]),
-    st.sampled_from([np.int64(9), np.uint8(0), np.float64(9), np.bool_(True)]),
-    st.sampled_from([np.array([1, 2]), np.array(7), np.array([7])]),
+    st.sampled_from(numpys),
     st.sampled_from([Fraction(7), decimal.Decimal(7), decimal.Decimal("NaN")]),
     st.sampled_from([None, "5", b"5", [], (1,), 1j, object, int]),
     st.sampled_from([OnlyIndex(), OnlyCompares(), Both()]),
 )
 
 creates = st.sampled_from(
-    [True, False, 1, 0, "yes", "", None, [], object, np.array([1, 2])]
+    [True, False, 1, 0, "yes", "", None, [], object, *numpys]
 )
 
 calls = st.fixed_dictionaries(

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from arrays import needed_by
 from test_full import namespace
 
 ROOT = Path(__file__).parent.parent
@@ -116,6 +117,7 @@ def programs():
 
 @pytest.mark.parametrize("code, printed", list(programs()))
 def test_python_runs_and_prints_what_is_shown(code, printed, tmp_path):
+    needed_by(code)
     program = tmp_path / "program.py"  # spawn needs a file
     program.write_text(code)
     done = subprocess.run(
@@ -186,6 +188,8 @@ def test_console_shows_what_is_printed(page, block):
     """One command after the other. What is put into the background has
     printed the lines that are shown below it before the next one starts; what
     it prints later comes last."""
+    if "camera" in block.text:
+        pytest.importorskip("numpy")
     printed, behind = "", []
     for command, *shown in sessions(block.text):
         shell = subprocess.Popen(

@@ -15,8 +15,8 @@ import time
 from contextlib import closing
 from multiprocessing import resource_tracker
 
-import numpy as np
 import pytest
+from arrays import np
 from conftest import DEV_SHM, descriptors, mappings, python
 
 from shmemext import SharedMemory

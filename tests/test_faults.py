@@ -42,6 +42,7 @@ HARMLESS = {
     "free",
     "geteuid",
     "getrlimit",  # no limit is known then
+    "getrlimit64",
     "getpid",
     "getuid",
     "lseek",
@@ -131,7 +132,7 @@ def test_every_call_of_the_extension_can_be_made_to_fail(failing):
             ("Py", "_Py", "__asan", "__ubsan", "__tsan", "__sanitizer")
         )
     }
-    assert {"open", "mmap"} <= calls | {"open64", "mmap64"}
+    assert {"open", "mmap"} <= {call.removesuffix("64") for call in calls}
     assert calls - symbols(failing, "--defined-only") - HARMLESS == set()
 
 

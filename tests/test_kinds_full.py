@@ -25,6 +25,7 @@ from shmemext import AnonymousMemory, MappedFile, SharedMemory
 
 warnings.simplefilter("error")
 KiB, MiB = 1 << 10, 1 << 20
+LARGE = min(1 << 40, sys.maxsize // 2)
 DISK = sys.argv[1]
 
 def path(name):
@@ -152,7 +153,7 @@ def test_create_that_does_not_fit_leaves_nothing(on_disk):
         "16m",
         """
         before = names(), held(), room()
-        for size in (room() + MiB, 17 * MiB, 100 * MiB, 1 << 40):
+        for size in (room() + MiB, 17 * MiB, 100 * MiB, LARGE):
             error = fails(lambda: file("large", size))
             text = str(error)
             assert error.filename == path("large") and path("large") in text
@@ -232,7 +233,7 @@ def test_grow_that_does_not_fit_changes_nothing(on_disk):
             before = state("mine")
             free = room()
             assert free < 15 * MiB
-            for size in (3 * MiB + free + MiB, 30 * MiB, 1 << 40):
+            for size in (3 * MiB + free + MiB, 30 * MiB, LARGE):
                 error = fails(lambda: memory.grow(size))
                 text = str(error)
                 assert "mine" in text, text

@@ -316,11 +316,12 @@ def test_failed_attach_removes_nothing(both, name):
     """The stdlib unlinks the owner's segment here; this tells when it no
     longer does."""
     with path(name).open("xb") as file:
-        file.truncate(1 << 40)
+        file.truncate(min(1 << 40, sys.maxsize // 2 + 1))
     code = """
         import importlib, resource, sys
         module = importlib.import_module(sys.argv[1])
-        resource.setrlimit(resource.RLIMIT_AS, (1 << 33, 1 << 33))
+        limit = min(1 << 33, sys.maxsize // 4)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         try:
             module.SharedMemory(sys.argv[2])
         except OSError as error:

@@ -12,8 +12,8 @@ from multiprocessing import shared_memory as stdlib
 
 import kinds
 import machine
-import numpy as np
 import pytest
+from arrays import np
 from conftest import DEV_SHM, descriptors, python
 
 from shmemext import SharedMemory

@@ -27,8 +27,8 @@ from contextlib import suppress
 from importlib import import_module
 from unittest import mock
 
-import numpy as np
 import pytest
+from arrays import np
 from conftest import DEV_SHM, descriptors, mappings, python
 
 import shmemext
@@ -332,9 +332,16 @@ class Comparable(Index):
 
 @pytest.mark.parametrize(
     ("size", "bytes_"),
-    [(1, 1), (True, 1), (4096, 4096), (np.int64(7), 7), (Comparable(), 3)],
+    [
+        (lambda: 1, 1),
+        (lambda: True, 1),
+        (lambda: 4096, 4096),
+        (lambda: np.int64(7), 7),
+        (Comparable, 3),
+    ],
 )
 def test_size_is_exact(both, name, size, bytes_):
+    size = size()
     shm = both.SharedMemory(name, create=True, size=size)
     assert shm.size == bytes_
     assert type(shm.size) is int
@@ -357,7 +364,7 @@ def test_size_is_exact(both, name, size, bytes_):
             "'float' object cannot be interpreted as an integer",
         ),
         (
-            2**63,
+            sys.maxsize + 1,
             OverflowError,
             "Python int too large to convert to C long",
         ),
@@ -373,7 +380,8 @@ def test_size_that_is_no_size(both, name, size, error, message):
         both.SharedMemory(name, create=True, size=size)
 
 
-@pytest.mark.parametrize("size", [10.5, 2**63, 2**62])
+@pytest.mark.parametrize("size", [10.5, sys.maxsize + 1, sys.maxsize])
+@pytest.mark.usefixtures("gigabyte")
 def test_size_that_is_no_size_leaves_nothing(name, size):
     before = left_behind(name)
     with pytest.raises((TypeError, OverflowError, OSError)):
@@ -387,9 +395,10 @@ def test_size_is_looked_at_after_the_name(both, name):
         both.SharedMemory(name, create=True, size=10.5)
 
 
+@pytest.mark.usefixtures("gigabyte")
 def test_size_beyond_the_address_space_is_enomem(name):
     with pytest.raises(OSError) as caught:
-        SharedMemory(name, create=True, size=2**62)
+        SharedMemory(name, create=True, size=sys.maxsize)
     assert caught.value.errno == errno.ENOMEM
     assert caught.value.filename is None
 
@@ -475,6 +484,19 @@ def test_attach_that_cannot_map_leaves_the_owners_segment(name):
     assert caught.value.errno == errno.ENOMEM
     assert caught.value.filename is None
     assert left_behind(name) == before
+
+
+def test_attach_to_more_than_an_address_space(both, name):
+    """Where words have 32 bits, the stdlib has no number for it."""
+    size = min(1 << 50, sys.maxsize + 1)
+    with (DEV_SHM / name).open("wb") as file:
+        file.truncate(size)
+    is_ours = both.__name__.startswith("shmemext")
+    fits = is_ours or size <= sys.maxsize
+    with pytest.raises(OSError if fits else OverflowError) as caught:
+        both.SharedMemory(name)
+    assert not fits or caught.value.errno == errno.ENOMEM
+    assert not is_ours or "can map" in caught.value.__notes__[0]
 
 
 def test_attach_read_only_is_refused_and_leaves_the_segment(shm):
@@ -1190,17 +1212,18 @@ def test_close_spares_a_descriptor_that_is_another_file_by_now(shm):
     [
         ({"size": 10}, FileNotFoundError, "create=True creates it"),
         (
-            {"create": True, "size": 1 << 62},
+            {"create": True, "size": sys.maxsize},
             OSError,
-            f"with {1 << 62} bytes is more than this process can map",
+            f"with {sys.maxsize} bytes is more than this process can map",
         ),
         (
-            {"create": True, "size": 1 << 63},
+            {"create": True, "size": sys.maxsize + 1},
             OverflowError,
-            f"size={1 << 63}, for .*: at most ",
+            f"size={sys.maxsize + 1}, for .*: at most ",
         ),
     ],
 )
+@pytest.mark.usefixtures("gigabyte")
 def test_failure_has_a_way_out_beside_the_words(name, arguments, kind, note):
     stdlib = import_module("multiprocessing.shared_memory")
     with pytest.raises(kind) as caught:
@@ -1208,7 +1231,7 @@ def test_failure_has_a_way_out_beside_the_words(name, arguments, kind, note):
     mine = caught.value
     assert re.search(note, "\n".join(mine.__notes__))
     assert name in f"{mine} {mine.__notes__}" or kind is FileNotFoundError
-    if arguments.get("size") != 1 << 62:  # which leaves a segment behind
+    if arguments.get("size") != sys.maxsize:  # which leaves a segment behind
         with pytest.raises(kind) as caught:
             stdlib.SharedMemory(name, **arguments)
         assert str(mine) == str(caught.value)

@@ -7,6 +7,7 @@ import typing
 from pathlib import Path
 
 import pytest
+from arrays import needed_by
 from conftest import python
 
 PROGRAMS = sorted((Path(__file__).parent / "typing").glob("*.py"))
@@ -14,6 +15,7 @@ PROGRAMS = sorted((Path(__file__).parent / "typing").glob("*.py"))
 
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
 def test_program_runs(path):
+    needed_by(path.read_text())
     done = python(
         f"import runpy; runpy.run_path({str(path)!r}, None, '__main__')"
     )

@@ -12,7 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h> /* rmdir */
+#include <sys/resource.h> /* setrlimit */
+#include <unistd.h>       /* rmdir */
 
 #include "core/memory/anonymous_memory.h"
 #include "core/memory/copy.h"
@@ -50,7 +51,8 @@ test_names(void)
     memset(text, 'a', shx_os_name_max);
     CHECK(shx_name_bare(text, &bare) == 0);
     text[shx_os_name_max] = 'a';
-    CHECK(shx_name_bare(text, &bare) == ENAMETOOLONG);
+    shx_err err = shx_name_bare(text, &bare); /* glibc 2.31 has the second */
+    CHECK(err == ENAMETOOLONG || err == EINVAL);
     free(text);
 }
 
@@ -97,8 +99,16 @@ test_segment_errors_leave_everything_as_it_was(void)
     shx_segment_detach(&made);
     CHECK(attach(called.text, &none) == ENOENT);
     CHECK(step == SHX_STEP_OPEN);
-    request.size = (size_t)PTRDIFF_MAX;
-    CHECK(shx_segment_create(&request, &none) > 0);
+    /* Where words have 32 bits, an address space may have room for any size.
+     */
+    struct rlimit before, limit;
+    CHECK(getrlimit(RLIMIT_AS, &before) == 0);
+    limit = before;
+    limit.rlim_cur = 1;
+    CHECK(setrlimit(RLIMIT_AS, &limit) == 0);
+    CHECK(shx_segment_create(&request, &none) == ENOMEM);
+    CHECK(request.step == SHX_STEP_MAP);
+    CHECK(setrlimit(RLIMIT_AS, &before) == 0);
     CHECK(attach(called.text, &none) == ENOENT);
 }
 
@@ -130,15 +140,18 @@ test_segment_grows_and_others_refresh(void)
     memcpy(old.address, "bytes", 6);
     CHECK(attach(called.text, &again) == 0);
     CHECK(shx_segment_open(called.text, &old.identity, O_RDWR, &fd) == 0);
-    CHECK(shx_segment_grow(&old, fd, 50000, SHX_GROW_APART, &space, &longer) == 0);
+    CHECK(shx_segment_grow(&old, fd, 50000, SHX_GROW_APART, &space, &longer) ==
+          0);
     CHECK(longer.size == 50000 && strcmp(longer.address, "bytes") == 0);
     CHECK(shx_os_inspect(fd, &file) == 0);
     CHECK(file.size == 50000 && file.held >= 50000);
     /* Somebody else was faster and wanted more. */
-    CHECK(shx_segment_grow(&again, fd, 6000, SHX_GROW_APART, &space, &same) == 0);
+    CHECK(shx_segment_grow(&again, fd, 6000, SHX_GROW_APART, &space, &same) ==
+          0);
     CHECK(same.size == 50000);
     shx_segment_detach(&same);
-    CHECK(shx_segment_refresh(&again, fd, SHX_GROW_APART, &same) == 0 && same.size == 50000);
+    CHECK(shx_segment_refresh(&again, fd, SHX_GROW_APART, &same) == 0 &&
+          same.size == 50000);
     shx_segment_detach(&same);
     CHECK(shx_segment_refresh(&longer, fd, SHX_GROW_APART, &same) == 0);
     CHECK(same.address == NULL);
@@ -204,7 +217,8 @@ test_what_is_written_at_a_new_end_stays(void)
     for (size_t size = STEP; size <= (STEPS + 1) * STEP; size += STEP) {
         int fd;
         CHECK(shx_mapped_file_open(path, &made.identity, O_RDWR, &fd) == 0);
-        CHECK(shx_segment_grow(&made, fd, size, SHX_GROW_APART, &space, &longer) == 0);
+        CHECK(shx_segment_grow(&made, fd, size, SHX_GROW_APART, &space,
+                               &longer) == 0);
         shx_os_close(fd);
         shx_segment_detach(&longer);
     }

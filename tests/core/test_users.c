@@ -12,6 +12,12 @@
 
 #include "check.h"
 
+#ifdef SYS_fcntl64 /* where words have 32 bits */
+#define FCNTL SYS_fcntl64
+#else
+#define FCNTL SYS_fcntl
+#endif
+
 static void (*before_lock)(void); /* once */
 static short of_type;
 static long of_lease = -1; /* before that lease, not before a lock */
@@ -28,29 +34,29 @@ pass_on(int fd, int command, long argument)
                         : command == F_OFD_SETLK &&
                               ((struct flock *)argument)->l_type == of_type;
     if (now == NULL || !is_meant) {
-        return syscall(SYS_fcntl, fd, command, argument);
+        return syscall(FCNTL, fd, command, argument);
     }
     before_lock = NULL;
     if (of_lease != F_UNLCK) {
         now();
-        return syscall(SYS_fcntl, fd, command, argument);
+        return syscall(FCNTL, fd, command, argument);
     }
-    long result = syscall(SYS_fcntl, fd, command, argument);
+    long result = syscall(FCNTL, fd, command, argument);
     now(); /* while there is a lease nobody can open the file */
     return result;
 }
 
-#define FCNTL(called)                                                         \
-    int called(int fd, int command, ...)                                      \
-    {                                                                         \
-        va_list rest;                                                         \
-        va_start(rest, command);                                              \
-        long argument = va_arg(rest, long);                                   \
-        va_end(rest);                                                         \
-        return (int)pass_on(fd, command, argument);                           \
-    }
-FCNTL(fcntl)
-FCNTL(fcntl64)
+/* By the name that the core calls, too: the C library may have another one for
+ * files of 64 bits. */
+int
+fcntl(int fd, int command, ...)
+{
+    va_list rest;
+    va_start(rest, command);
+    long argument = va_arg(rest, long);
+    va_end(rest);
+    return (int)pass_on(fd, command, argument);
+}
 
 static shx_segment
 create_of_users(void)

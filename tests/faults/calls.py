@@ -14,35 +14,25 @@ import operations
 # Failing costs nothing but a better message, or time: there is another way.
 TOLERATED = {
     "fstatvfs",
-    "fstatvfs64",
     "inotify_add_watch",
     "inotify_init1",
     "lstat",
-    "lstat64",
     "madvise",
     "nanosleep",
     "stat",
-    "stat64",
     "statvfs",
-    "statvfs64",
 }
 
 # POSIX lets a signal interrupt these, and the library goes on.
 RETRIED = {
     "fallocate",
-    "fallocate64",
     "fcntl",
-    "fcntl64",
     "fsync",
     "ftruncate",
-    "ftruncate64",
     "open",
-    "open64",
     "ppoll",
     "pread",
-    "pread64",
     "pwrite",
-    "pwrite64",
 }
 
 # Copies that find one way barred and go another; who cannot know how much

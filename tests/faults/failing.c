@@ -16,17 +16,17 @@
  * counted nor failed. close() and munmap() are counted and never fail: there
  * is nothing that a program could do about it.
  *
- * Each call is passed on with seven longs whatever it takes, pointers and
- * variable arguments included: the calling conventions of x86-64 and AArch64
- * allow that. So no header that declares one of them may be included.
+ * How a call is passed on, and where that works, is in words.h.
  */
 #define _GNU_SOURCE
 
-#include <dlfcn.h> /* dladdr, dlsym, RTLD_NEXT */
+#include <dlfcn.h> /* dladdr, dlsym */
 #include <errno.h>
 #include <stdatomic.h>
 #include <string.h>      /* strstr, strcmp */
 #include <sys/syscall.h> /* SYS_statx */
+
+#include "words.h"
 
 int usleep(unsigned microseconds);
 
@@ -113,84 +113,69 @@ fails(const void *from, const char *name, int may_fail)
     return 1;
 }
 
-typedef long seven(long, long, long, long, long, long, long);
-
-#define CALL(name, result, may_fail)                                          \
-    long name(long a, long b, long c, long d, long e, long f, long g)         \
+#define CALL(name, told, result, may_fail)                                    \
+    long name(WORDS)                                                          \
     {                                                                         \
-        static seven *real;                                                   \
-        stop_in(__builtin_return_address(0), #name);                          \
-        if (fails(__builtin_return_address(0), #name, may_fail)) {            \
+        static words *real;                                                   \
+        stop_in(__builtin_return_address(0), told);                           \
+        if (fails(__builtin_return_address(0), told, may_fail)) {             \
             return result;                                                    \
         }                                                                     \
-        if (real == NULL) {                                                   \
-            real = (seven *)dlsym(RTLD_NEXT, #name);                          \
-        }                                                                     \
-        return real(a, b, c, d, e, f, g);                                     \
+        FIND(real, #name)                                                     \
+        return real(PASSED);                                                  \
     }
 
-#define MINUS_ONE(name) CALL(name, -1, 1)
-#define NOTHING(name) CALL(name, 0, 1)       /* returns a pointer */
-#define THE_ERROR(name) CALL(name, error, 1) /* returns an errno */
-#define NEVER(name) CALL(name, 0, 0)
+#define MINUS_ONE(name) CALL(name, #name, -1, 1)
+#define NOTHING(name) CALL(name, #name, 0, 1)       /* returns a pointer */
+#define THE_ERROR(name) CALL(name, #name, error, 1) /* returns an errno */
+#define NEVER(name) CALL(name, #name, 0, 0)
+
+/* What takes a length or an offset has a second name, for those of 64 bits
+ * where words have 32: it is told by the first. */
+#define BOTH(name) MINUS_ONE(name) CALL(name##64, #name, -1, 1)
 
 /* statx() is made by its number, and goes by the name of the call that it
  * stands for. Others that are made so have another way. */
 long
-syscall(long number, long at, const char *path, long flags, long e, long f,
-        long g)
+syscall(WORDS)
 {
-    static long (*real)(long, long, const char *, long, long, long, long);
-    if (number == SYS_statx) {
-        const char *name = *path == '\0' ? "fstat"
-                           : (flags & 0x100)
-                               ? "lstat" /* no link is followed */
-                               : "stat";
+    static words *real;
+    if (a == SYS_statx) {
+        const char *name = *(const char *)c == '\0' ? "fstat"
+                           : (d & 0x100) ? "lstat" /* no link is followed */
+                                         : "stat";
         stop_in(__builtin_return_address(0), name);
         if (fails(__builtin_return_address(0), name, 1)) {
             return -1;
         }
     }
-    if (real == NULL) {
-        *(void **)&real = dlsym(RTLD_NEXT, "syscall");
-    }
-    return real(number, at, path, flags, e, f, g);
+    FIND(real, "syscall")
+    return real(PASSED);
 }
 
 NEVER(close)
 NEVER(munmap)
 
-MINUS_ONE(open)
-MINUS_ONE(open64)
+BOTH(open)
 MINUS_ONE(__open_2)
-MINUS_ONE(__open64_2)
+CALL(__open64_2, "__open_2", -1, 1)
 MINUS_ONE(access)
 MINUS_ONE(shm_open)
-MINUS_ONE(openat)
-MINUS_ONE(openat64)
-MINUS_ONE(fstat)
-MINUS_ONE(fstat64)
-MINUS_ONE(lstat)
-MINUS_ONE(lstat64)
-MINUS_ONE(stat)
-MINUS_ONE(stat64)
-MINUS_ONE(fstatat)
-MINUS_ONE(fstatat64)
-MINUS_ONE(fstatvfs)
-MINUS_ONE(fstatvfs64)
-MINUS_ONE(statvfs)
-MINUS_ONE(statvfs64)
+BOTH(openat)
+BOTH(fstat)
+BOTH(lstat)
+BOTH(stat)
+BOTH(fstatat)
+BOTH(fstatvfs)
+BOTH(statvfs)
 MINUS_ONE(chmod)
 MINUS_ONE(fchmod)
 MINUS_ONE(fchmodat)
-MINUS_ONE(fallocate)
-MINUS_ONE(fallocate64)
+BOTH(fallocate)
 MINUS_ONE(fsync)
 MINUS_ONE(fdatasync)
-MINUS_ONE(ftruncate)
-MINUS_ONE(ftruncate64)
-MINUS_ONE(mmap)
-MINUS_ONE(mmap64)
+BOTH(ftruncate)
+BOTH(mmap)
 MINUS_ONE(mremap)
 MINUS_ONE(msync)
 MINUS_ONE(madvise)
@@ -208,14 +193,11 @@ MINUS_ONE(mkdir)
 MINUS_ONE(mkdirat)
 MINUS_ONE(rmdir)
 MINUS_ONE(flock)
-MINUS_ONE(fcntl)
-MINUS_ONE(fcntl64)
+BOTH(fcntl)
 MINUS_ONE(read)
 MINUS_ONE(write)
-MINUS_ONE(pread)
-MINUS_ONE(pread64)
-MINUS_ONE(pwrite)
-MINUS_ONE(pwrite64)
+BOTH(pread)
+BOTH(pwrite)
 MINUS_ONE(dup)
 MINUS_ONE(dup2)
 MINUS_ONE(dup3)
@@ -242,7 +224,7 @@ NOTHING(realpath)
 NOTHING(opendir)
 NOTHING(fdopendir)
 NOTHING(readdir)
-NOTHING(readdir64)
+CALL(readdir64, "readdir", 0, 1)
 
 /* A sanitizer's own, where there is one. */
 #ifndef NO_MALLOC

@@ -4,18 +4,16 @@
  *
  *   MISSING="O_TMPFILE=95,fallocate=38"     what, and with which errno
  *
- * Each is passed on with seven longs whatever it takes: see failing.c. So no
- * header that declares one of them may be included.
+ * How each is passed on, and where that works, is in words.h.
  */
 #define _GNU_SOURCE
 
-#include <dlfcn.h> /* dlsym, RTLD_NEXT */
 #include <errno.h>
 #include <stdlib.h> /* getenv, atoi */
 #include <string.h>
 #include <sys/syscall.h> /* SYS_statx */
 
-typedef long seven(long, long, long, long, long, long, long);
+#include "words.h"
 
 /* The errno that a call is to have, or 0. */
 static int
@@ -94,16 +92,14 @@ refuses_number(long number)
 }
 
 #define CALL(name, refused, result)                                           \
-    long name(long a, long b, long c, long d, long e, long f, long g)         \
+    long name(WORDS)                                                          \
     {                                                                         \
-        static seven *real;                                                   \
+        static words *real;                                                   \
         if (refused) {                                                        \
             return result;                                                    \
         }                                                                     \
-        if (real == NULL) {                                                   \
-            real = (seven *)dlsym(RTLD_NEXT, #name);                          \
-        }                                                                     \
-        return real(a, b, c, d, e, f, g);                                     \
+        FIND(real, #name)                                                     \
+        return real(PASSED);                                                  \
     }
 
 CALL(open, refuses_open((const char *)a, (int)b), -1)

@@ -11,6 +11,7 @@ import os
 import pickle
 import shutil
 import struct
+import sys
 from atexit import register
 from contextlib import suppress
 from fractions import Fraction
@@ -31,6 +32,7 @@ NEW = f"{PREFIX}-new"  # may be made by it
 MISSING = f"{PREFIX}-missing"
 LARGE = 40 << 20  # reserved in three pieces
 BIG = 9 << 20  # copied in more than one
+TOO_LARGE = min(1 << 40, sys.maxsize // 2)  # for what is there
 SIZE = 4096  # of what exists before
 DIRECTORY = Path(f"/dev/shm/{PREFIX}-files")
 OLD_FILE = DIRECTORY / "old"
@@ -101,7 +103,7 @@ def attach_file_wrong(shm):
     with suppress(ValueError):
         MappedFile("/dev/null")
     with suppress(ValueError):
-        MappedFile(OLD_PATH, size=1 << 40)
+        MappedFile(OLD_PATH, size=TOO_LARGE)
 
 
 def attach_or_create(shm):
@@ -110,7 +112,7 @@ def attach_or_create(shm):
 
 def exist_ok_smaller(shm):
     with suppress(ValueError):
-        SharedMemory(OLD, create=True, size=1 << 40, exist_ok=True)
+        SharedMemory(OLD, create=True, size=TOO_LARGE, exist_ok=True)
 
 
 def wait_in_vain(shm):

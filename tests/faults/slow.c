@@ -6,15 +6,16 @@
  *   slow_count()              how many wait at this moment
  *   slow_let_go()             how many waited in vain
  *
- * A descriptor, and its link in /proc, is the file that it is of. Each call is
- * passed on with seven longs: see failing.c. */
+ * A descriptor, and its link in /proc, is the file that it is of. How each
+ * call is passed on, and where that works, is in words.h. */
 #define _GNU_SOURCE
 
-#include <dlfcn.h> /* dlsym, RTLD_NEXT */
 #include <stdatomic.h>
 #include <stdio.h>       /* snprintf */
 #include <string.h>      /* strcmp */
 #include <sys/syscall.h> /* SYS_statx */
+
+#include "words.h"
 
 extern int usleep(unsigned);
 extern long readlink(const char *, char *, unsigned long);
@@ -76,17 +77,13 @@ answer_of(long fd)
     answer(path);
 }
 
-typedef long seven(long, long, long, long, long, long, long);
-
 #define CALL(name, wait)                                                      \
-    long name(long a, long b, long c, long d, long e, long f, long g)         \
+    long name(WORDS)                                                          \
     {                                                                         \
-        static seven *real;                                                   \
+        static words *real;                                                   \
         wait;                                                                 \
-        if (real == NULL) {                                                   \
-            real = (seven *)dlsym(RTLD_NEXT, #name);                          \
-        }                                                                     \
-        return real(a, b, c, d, e, f, g);                                     \
+        FIND(real, #name)                                                     \
+        return real(PASSED);                                                  \
     }
 
 #define BY_PATH(name) CALL(name, answer((const char *)a))
@@ -94,20 +91,18 @@ typedef long seven(long, long, long, long, long, long, long);
 
 /* statx() is made by its number. */
 long
-syscall(long number, long at, const char *path, long flags, long e, long f,
-        long g)
+syscall(WORDS)
 {
-    static long (*real)(long, long, const char *, long, long, long, long);
-    if (number == SYS_statx && *path == '\0') {
-        answer_of(at);
+    static words *real;
+    const char *path = (const char *)c;
+    if (a == SYS_statx && *path == '\0') {
+        answer_of(b);
     }
-    else if (number == SYS_statx) {
+    else if (a == SYS_statx) {
         answer(path);
     }
-    if (real == NULL) {
-        *(void **)&real = dlsym(RTLD_NEXT, "syscall");
-    }
-    return real(number, at, path, flags, e, f, g);
+    FIND(real, "syscall")
+    return real(PASSED);
 }
 
 BY_PATH(open)

@@ -65,6 +65,9 @@ typedef struct {
     char name[SHX_RECORD_NAME];
 } shx_record;
 
+/* Processes of both kinds of words read one another's. */
+_Static_assert(sizeof(shx_record) == 16 + SHX_RECORD_NAME, "no gaps");
+
 /* The directory of the names that records are about: the one that a family's
  * directory is in, whatever has been mounted over the path since, and wherever
  * the root is by now. */

@@ -18,9 +18,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <time.h> /* struct timespec */
+#include <sys/types.h> /* off_t */
+#include <time.h>      /* struct timespec */
 
 #include "core/error.h"
+
+/* Where words have 32 bits, a C library has both kinds of calls. */
+_Static_assert(sizeof(off_t) == 8, "compile with -D_FILE_OFFSET_BITS=64");
 
 /* Where named segments live, and the same as a part of a sentence: " in
  * /dev/shm". */

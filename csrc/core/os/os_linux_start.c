@@ -101,9 +101,10 @@ run_between(void *context)
 static void
 await_departure(start *self)
 {
-    const struct timespec moment = {.tv_nsec = 1000000};
+    /* The kernel's timespec for this call, whatever the C library's is. */
+    const long moment[2] = {0, 1000000};
     for (int i = 0; i < 1000 && atomic_load(&self->beside) != 0; i++) {
-        (void)syscall(SYS_futex, &self->beside, FUTEX_WAIT, 1, &moment);
+        (void)syscall(SYS_futex, &self->beside, FUTEX_WAIT, 1, moment);
     }
 }
 
