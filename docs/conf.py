@@ -4,6 +4,7 @@
 import ast
 import doctest
 import inspect
+import sys
 from pathlib import Path
 
 from docutils import nodes
@@ -16,7 +17,13 @@ author = "The shmemext developers"
 copyright = author
 version = release = shmemext.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.doctest"]
+sys.path.insert(0, str(Path(__file__).parent))
+extensions = [
+    "myst_parser",
+    "parsers",  # here
+    "sphinx.ext.autodoc",
+    "sphinx.ext.doctest",
+]
 html_theme = "furo"
 html_title = f"shmemext {version}"
 html_show_sphinx = False

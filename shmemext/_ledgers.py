@@ -20,14 +20,14 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from . import _shmemext
 
-DIRECTORY = Path(_shmemext.DIRECTORY)
+DIRECTORY = _shmemext.DIRECTORY
 FAMILY_PREFIX = ".shmemext-"
 _FAMILY = re.compile(r"\.shmemext-2-([0-9a-f]{32})")  # of this version
 _LEDGER = re.compile(r"l.{16}", re.DOTALL)
+_LOCKS = {".lock", ".reaper", ".users"}
 
 _RECORD = struct.Struct("=QQ256s")  # inode, when it was born, name
 _MOST_BYTES = 512 * _RECORD.size + os.sysconf("SC_PAGE_SIZE")
@@ -147,6 +147,11 @@ class Families:
             own=own,
             reaper=_is_locked(".reaper", directory),
         )
+
+
+def is_of_family(file: str) -> bool:
+    """In a family's directory: is it no memory, but of the library's own?"""
+    return file in _LOCKS or _LEDGER.fullmatch(file) is not None
 
 
 def _is(status: os.stat_result | None, device: int, inode: int) -> bool:

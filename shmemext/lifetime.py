@@ -10,69 +10,24 @@ import errno
 import fcntl
 import os
 import signal
-import stat
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Literal
 
-from ._ledgers import (
-    DIRECTORY,
-    FAMILY_PREFIX,
-    Families,
-    Family,
-    open_to_read,
-    user_name,
-)
-from ._processes import Deleted, Process, Users
+from ._elsewhere import Elsewhere as Elsewhere
+from ._ledgers import DIRECTORY, FAMILY_PREFIX, Family, open_to_read
+from ._processes import Deleted as Deleted
+from ._processes import Process
+from ._segment import Segment
 from ._shmemext import _remove_unused, _sweep
+from ._survey import Room as Room
+from ._survey import Survey as Survey
+from ._survey import survey as survey
 
 __all__ = ["Collected", "Family", "Process", "Segment", "collect", "segments"]
-
-_STDLIB_PREFIX = "psm_"
-_SEMAPHORE_PREFIX = "sem."
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A name in /dev/shm, as it was when it was looked at."""
-
-    name: str
-    """Without a slash; undecodable bytes as os.fsdecode() has them."""
-    size: int
-    """Bytes."""
-    held: int
-    """Bytes of memory and swap that its pages really take."""
-    mode: int
-    """Permission bits, the sticky bit left out: it makes kind "users"."""
-    uid: int
-    owner: str
-    """Whose it is: the user's name, or the uid where it has none."""
-    inode: int
-    changed: float
-    """Unix time of its creation, or of a later resize, chmod or chown: what
-    is written to the memory does not count."""
-    age: float
-    """Seconds from then until it was looked at."""
-    kind: Literal[
-        "tracked", "users", "untracked", "stdlib", "semaphore", "unknown"
-    ]
-    """What it is, and who removes it.
-
-    tracked: its family does. users: the last process that uses it does, its
-    family where that one was killed. untracked: somebody has to call
-    unlink(), or a tracker of the stdlib does. stdlib: the same, under a name
-    that multiprocessing makes up. semaphore: it is one, of sem_open(3).
-    unknown: another user's, and so are the ledgers that would say."""
-    family: Family | None
-    """Who owns it, where kind is "tracked" or "users"."""
-    processes: tuple[Process, ...]
-    """Who has it open, by pid: the processes that we may look into, in this
-    pid namespace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,20 +45,6 @@ class Collected:
     with it."""
     error: OSError | None
     """Why the name is still there; None if it is gone, or would be."""
-
-
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """All that there is to see."""
-
-    segments: list[Segment]
-    deleted: list[Deleted]
-    hidden: int
-    """How many processes, at least, could not be looked into: any may have
-    any segment open that its user may open."""
-    other_versions: list[str]
-    """Directories of this user's families that another version of the library
-    made. What they own cannot be known."""
 
 
 def segments() -> list[Segment]:
@@ -161,91 +102,6 @@ def _seconds(older_than: float | timedelta | None) -> float:
     return seconds
 
 
-# What there is
-
-
-def survey() -> Survey:
-    """Names first, ledgers second, and what no ledger has once more.
-
-    A record is written before its name appears and struck out after it is
-    gone, so the ledgers have every name that was there while they were read.
-    A name that was listed before may have gone, record and all, by then: only
-    what still stands for the same inode afterwards was there all the time,
-    and has no owner. Inodes of tmpfs are counted up, so another file that is
-    given the name has another one. What came and went is left out."""
-    device = DIRECTORY.stat().st_dev
-    names = dict(_names())
-    families = Families(names)
-    names = {
-        name: status
-        for name, status in sorted(names.items())
-        if families.owner_of(name, status) is not None
-        or _stands_for(name, status.st_ino)
-    }
-    users = Users(device, {status.st_ino for status in names.values()})
-    # Who had no name may have been given one since.
-    named = {status.st_ino for _, status in _names()}
-    deleted = users.deleted(named, families.gone)
-    now = time.time()
-    found = [
-        _segment(name, status, families, users, now)
-        for name, status in names.items()
-    ]
-    return Survey(found, deleted, users.hidden, families.other_versions)
-
-
-def _stands_for(name: str, inode: int) -> bool:
-    try:
-        return (DIRECTORY / name).lstat().st_ino == inode
-    except FileNotFoundError:
-        return False
-
-
-def _names() -> Iterator[tuple[str, os.stat_result]]:
-    with os.scandir(DIRECTORY) as entries:
-        for entry in entries:
-            with suppress(FileNotFoundError):
-                status = entry.stat(follow_symlinks=False)
-                if stat.S_ISREG(status.st_mode):
-                    yield entry.name, status
-
-
-def _segment(
-    name: str,
-    status: os.stat_result,
-    families: Families,
-    users: Users,
-    now: float,
-) -> Segment:
-    family = families.owner_of(name, status)
-    return Segment(
-        name=name,
-        size=status.st_size,
-        held=status.st_blocks * 512,
-        mode=stat.S_IMODE(status.st_mode) & ~stat.S_ISVTX,
-        uid=status.st_uid,
-        owner=user_name(status.st_uid),
-        inode=status.st_ino,
-        changed=status.st_ctime,
-        age=max(0.0, now - status.st_ctime),
-        kind=(
-            "users"
-            if family is not None and status.st_mode & stat.S_ISVTX
-            else "tracked"
-            if family is not None
-            else "semaphore"
-            if name.startswith(_SEMAPHORE_PREFIX)
-            else "unknown"
-            if status.st_uid in families.unreadable
-            else "stdlib"
-            if name.startswith(_STDLIB_PREFIX)
-            else "untracked"
-        ),
-        family=family,
-        processes=users.of(status.st_ino),
-    )
-
-
 # What may go
 
 
@@ -299,7 +155,7 @@ def find_unused(found: Survey, older_than: float = 0.0) -> list[Collected]:
     return _offer(
         segment
         for segment in found.segments
-        if segment.kind == "tracked"
+        if segment.kind == "family"
         and _is_of_ours(segment.family)
         and not segment.processes
         and segment.age >= older_than
@@ -358,7 +214,7 @@ def _is_unused(segment: Segment, *, remove: bool) -> bool:
         if remove:
             sys.audit("shmemext.unlink", segment.name, segment.size)
         return _remove_unused(segment.name, segment.inode, not remove)
-    with _lease(DIRECTORY / segment.name, segment.inode) as granted:
+    with _lease(_path(segment), segment.inode) as granted:
         if granted and remove:
             unlink(segment)
         return granted
@@ -367,15 +223,19 @@ def _is_unused(segment: Segment, *, remove: bool) -> bool:
 def unlink(segment: Segment) -> None:
     """The name goes, whosever it is."""
     sys.audit("shmemext.unlink", segment.name, segment.size)
-    (DIRECTORY / segment.name).unlink()
+    os.unlink(_path(segment))  # noqa: PTH108
+
+
+def _path(segment: Segment) -> str:
+    return f"{DIRECTORY}/{segment.name}"
 
 
 @contextmanager
-def _lease(path: Path, inode: int) -> Iterator[bool]:
+def _lease(path: str, inode: int) -> Iterator[bool]:
     """A write lease, which the kernel grants only while no other process has
     the file open or mapped, in whichever namespace."""
     try:
-        file = open_to_read(str(path))
+        file = open_to_read(path)
     except BlockingIOError:  # somebody else has a lease
         yield False
         return
@@ -383,7 +243,7 @@ def _lease(path: Path, inode: int) -> Iterator[bool]:
         # Who opens the file meanwhile has us told by a signal: of all that
         # there are, by one that is ignored unless somebody asks for it.
         fcntl.fcntl(file, fcntl.F_SETSIG, signal.SIGURG)
-        granted = os.fstat(file).st_ino == inode == path.lstat().st_ino
+        granted = os.fstat(file).st_ino == inode == os.lstat(path).st_ino
         if granted:
             try:
                 fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
@@ -392,7 +252,7 @@ def _lease(path: Path, inode: int) -> Iterator[bool]:
                     raise OSError(
                         error.errno,
                         "the system does not tell whether it is open",
-                        str(path),
+                        path,
                     ) from None
                 granted = False
         yield granted

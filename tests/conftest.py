@@ -11,6 +11,7 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
+import machine as machines
 import pytest
 from arrays import needed_by
 
@@ -89,6 +90,31 @@ def name():
     unique = f"shmemext-test-{uuid.uuid4().hex[:12]}"
     yield unique
     (DEV_SHM / unique).unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="module")
+def computer():
+    yield from machines.boot.__wrapped__()
+
+
+@pytest.fixture
+def machine(computer):
+    yield computer
+    computer.clean()
+
+
+@pytest.fixture
+def private(machine):
+    """A machine whose /dev/shm is the test's own."""
+    if not machine.private:
+        pytest.skip("no /dev/shm of our own: no right to make namespaces")
+    return machine
+
+
+@pytest.fixture
+def two_users(machine):
+    machines.need_two_users(machine)
+    return machine
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ Needs the right to make mount namespaces. Without it, it is the machine's
 /dev/shm, and tests that collect orphans are skipped."""
 
 import fcntl
+import json
 import os
 import pty
 import pwd
@@ -69,6 +70,26 @@ class Machine:
 
     def cli(self, *args, **options):
         return self.run("-m", "shmemext", *args, **options)
+
+    def within(self, mount):
+        """The same, but for what such commands of a shell mount, which is
+        there for what runs on this machine alone."""
+        unshare = ["unshare", "--mount", "--propagation", "private"]
+        script = f'{mount} && exec "$@"'
+        enter = [*self.enter, *unshare, "sh", "-c", script, "sh"]
+        return Machine(enter, self.shm, private=True)
+
+    def survey(self, expression):
+        """Of what is found there, as JSON has it."""
+        done = self.run(
+            "-c",
+            "import json\n"
+            "from dataclasses import asdict\n"
+            "from shmemext import lifetime\n"
+            "found = lifetime.survey()\n"
+            f"print(json.dumps({expression}))",
+        )
+        return json.loads(done.stdout)
 
     @contextmanager
     def running(self, code, *args, user=None):

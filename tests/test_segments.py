@@ -18,7 +18,7 @@ from conftest import DEV_SHM, python
 from machine import NOBODY
 
 import shmemext
-from shmemext import SharedMemory, _ledgers, lifetime
+from shmemext import SharedMemory, _ledgers, _survey, lifetime
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def test_segments_are_pickled(name):
 def test_own_segment(name):
     with SharedMemory(name, create=True, size=5000) as shm:
         found = find(name)
-        assert found.kind == "tracked"
+        assert found.kind == "family"
         assert found.family.own
         assert found.family.alive
         assert found.family.uid == found.uid == os.geteuid()
@@ -139,7 +139,7 @@ def test_processes_go_when_they_close(name):
     assert find(name).processes[0].mapped
     shm.close()
     assert find(name).processes == ()
-    assert find(name).kind == "tracked"
+    assert find(name).kind == "family"
     shm.unlink()
     assert name not in [one.name for one in shmemext.segments()]
 
@@ -176,14 +176,14 @@ def before_ledgers(monkeypatch):
     """Gives a list of what to do after the names are read and before the
     ledgers are."""
     actions = []
-    families = lifetime.Families
+    families = _survey.Families
 
     def late(names):
         for act in actions:
             act(names)
         return families(names)
 
-    monkeypatch.setattr(lifetime, "Families", late)
+    monkeypatch.setattr(_survey, "Families", late)
     return actions
 
 
@@ -221,7 +221,7 @@ def test_name_that_is_made_anew_while_we_look_is_no_orphan(
     before_ledgers.append(make_anew)
     assert looked_at(name) == ([], 0)
     before_ledgers.clear()
-    assert looked_at(name) == (["tracked"], 0)
+    assert looked_at(name) == (["family"], 0)
 
 
 def test_name_that_goes_while_we_look_leaves_its_memory(name, before_ledgers):
@@ -288,7 +288,7 @@ def directory(private):
 def test_ledger_owns_what_has_its_inode(private, directory, name):
     inode = private.file(name).stat().st_ino
     directory((0, b""), (inode, name.encode()))
-    assert kind_in(private, name) == ["tracked", False]
+    assert kind_in(private, name) == ["family", False]
 
 
 def test_ledger_out_of_date_owns_nothing(private, directory, name):
@@ -303,13 +303,13 @@ def test_ledger_cut_short_is_read_as_far_as_it_goes(
 ):
     inode = private.file(name).stat().st_ino
     directory((inode, name.encode()), tail=b"\xff" * cut)
-    assert kind_in(private, name)[0] == "tracked"
+    assert kind_in(private, name)[0] == "family"
 
 
 def test_ledger_without_a_lock_is_dead(private, directory, name):
     inode = private.file(name).stat().st_ino
     directory((inode, name.encode()), lock=False)
-    assert kind_in(private, name) == ["tracked", False]
+    assert kind_in(private, name) == ["family", False]
 
 
 def test_ledger_open_to_others_is_nobodys(private, directory, name):
@@ -346,11 +346,11 @@ def test_alive_is_who_shares_the_lock(private, directory, name):
     family = directory((inode, name.encode()))
     with (family / ".lock").open("r+") as lock:
         machines.lock(lock, fcntl.F_RDLCK)
-        assert kind_in(private, name) == ["tracked", True]
+        assert kind_in(private, name) == ["family", True]
         # A sweep, or a test, that has it alone is no member.
         machines.lock(lock, fcntl.F_WRLCK)
-        assert kind_in(private, name) == ["tracked", False]
-    assert kind_in(private, name) == ["tracked", False]
+        assert kind_in(private, name) == ["family", False]
+    assert kind_in(private, name) == ["family", False]
 
 
 @pytest.mark.parametrize("file", [".reaper", "l0123456789abcdef"])
@@ -361,9 +361,9 @@ def test_alive_without_a_lock_is_who_has_a_reaper_or_a_writer(
     family = directory((inode, name.encode()), lock=False)
     with (family / file).open("a+") as held:
         machines.lock(held, fcntl.F_WRLCK)
-        assert kind_in(private, name) == ["tracked", True]
+        assert kind_in(private, name) == ["family", True]
         assert collected(private, "") == []
-    assert kind_in(private, name) == ["tracked", False]
+    assert kind_in(private, name) == ["family", False]
 
 
 def test_looking_locks_nothing(private, directory, name, monkeypatch):

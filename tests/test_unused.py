@@ -390,20 +390,9 @@ def hidden(private, request):
         "empty": "mount -t tmpfs tmpfs /proc",
     }.get(request.param, f"mount -t proc -o {request.param} proc /proc")
 
+    inside = private.within(mount)
+
     def run(*arguments, status=OK):
-        enter = [
-            "unshare",
-            "--mount",
-            "--propagation",
-            "private",
-            "sh",
-            "-c",
-            f'{mount} && exec "$@"',
-            "sh",
-        ]
-        inside = machines.Machine(
-            [*private.enter, *enter], private.shm, private=True
-        )
         return inside.run(*arguments, user=NOBODY, status=status).stdout
 
     return run
@@ -437,7 +426,8 @@ def test_commands_where_proc_hides(private, hidden, name):
 def test_proc_that_hides_nothing():
     if "hidepid=" in Path("/proc/self/mountinfo").read_text():
         pytest.skip("/proc hides processes here")
-    listed = {entry.name for entry in Path("/proc").iterdir()}
+    names = {entry.name for entry in Path("/proc").iterdir()}
+    listed = {int(name) for name in names if name.isdecimal()}
     assert not _processes._hides_some(listed)
-    assert _processes._hides_some(listed - {"1"})
-    assert _processes._hides_some(listed - {str(os.getpid())})
+    assert _processes._hides_some(listed - {1})
+    assert _processes._hides_some(listed - {os.getpid()})

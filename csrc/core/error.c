@@ -49,6 +49,37 @@ shx_error_text(shx_err err)
         return "the orphan would come back to this process, which is PID 1, "
                "a child subreaper, or the program that PID 1 runs, or would "
                "be of another pid namespace";
+    case SHX_NO_LOCKS:
+        return "the system, or a sandbox, lacks locks of open files "
+               "(F_OFD_SETLK of fcntl(2), Linux 3.15), by which families and "
+               "lifetime='users' live: create with track=True, as the "
+               "standard library does, or track=False";
+    case SHX_NO_RANDOM:
+        return "there are no random numbers: the system, or a sandbox, lacks "
+               "getrandom(2), and /dev/urandom is missing: mount /dev, or "
+               "create under a name of your own with track=False";
+    case SHX_NO_MEMFD:
+        return "the system, or a sandbox, lacks memory without a name "
+               "(memfd_create(2), Linux 3.17): SharedMemory and MappedFile "
+               "do without";
+    case SHX_NO_SEALS:
+        return "the system, or a sandbox, lacks seals (F_ADD_SEALS of "
+               "fcntl(2), Linux 3.17), without which a peer could cut the "
+               "memory short: SharedMemory and MappedFile do without";
+    case SHX_NO_READERS:
+        return "the system cannot make memory read-only for others alone "
+               "(F_SEAL_FUTURE_WRITE of fcntl(2), Linux 5.1): seal() makes "
+               "it so for everybody";
+    case SHX_NO_REMAP:
+        return "the system, or a sandbox, cannot map memory a second time "
+               "(mremap(2) from a size of 0), as it has to be where "
+               "readonly_handle() forbids every other way: grow() first";
+    case SHX_NO_POPULATE:
+        return "the system cannot populate a mapping (MADV_POPULATE_WRITE of "
+               "madvise(2), Linux 5.14): touch a byte of each page";
+    case SHX_NO_PROC:
+        return "/proc is not mounted, and in /proc/self/fd alone is an open "
+               "file opened anew, or named: mount -t proc proc /proc";
     default:
         return strerror(err);
     }

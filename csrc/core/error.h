@@ -30,6 +30,18 @@ enum {
     SHX_CROWDED = -13,    /* so many mappings that others would have none */
     SHX_REPLACED = -14,   /* the name is another segment's: not removed */
     SHX_NO_ORPHANS = -15, /* what we start would not become init's child */
+
+    /* Calls that the system or a sandbox lacks, where we cannot do without:
+     * whoever makes the call says so, whichever errno it was. Each sentence
+     * names the call, how old it is, and the way out. */
+    SHX_NO_LOCKS = -16,    /* of open files */
+    SHX_NO_RANDOM = -17,   /* numbers */
+    SHX_NO_MEMFD = -18,    /* memory without a name */
+    SHX_NO_SEALS = -19,    /* on it */
+    SHX_NO_READERS = -20,  /* the seal that lets others only read */
+    SHX_NO_REMAP = -21,    /* the same pages mapped a second time */
+    SHX_NO_POPULATE = -22, /* pages made present in bulk */
+    SHX_NO_PROC = -23,     /* an open file opened anew, or named */
 };
 
 /* The sentence for one of ours, or for any errno. Never NULL. */

@@ -4,40 +4,57 @@
 
 #include <errno.h>
 
+int
+shx_errno(shx_err err)
+{
+    switch (err) {
+    case SHX_GONE:
+    case SHX_REPLACED:
+    case SHX_NO_PROC:
+        return ENOENT;
+    case SHX_CROWDED:
+        return ENOMEM;
+    case SHX_SQUATTED:
+        return EACCES;
+    case SHX_NO_LOCKS:
+    case SHX_NO_RANDOM:
+    case SHX_NO_MEMFD:
+    case SHX_NO_SEALS:
+    case SHX_NO_REMAP:
+        return ENOSYS;
+    case SHX_NO_READERS:
+    case SHX_NO_POPULATE:
+        return EOPNOTSUPP;
+    default:
+        return err > 0 ? err : 0;
+    }
+}
+
 PyObject *
 shx_raise(shx_err err, PyObject *filename)
 {
+    int code = shx_errno(err);
     if (err > 0) {
         errno = err;
-        return PyErr_SetFromErrnoWithFilenameObject(PyExc_OSError, filename);
+        (void)PyErr_SetFromErrnoWithFilenameObject(PyExc_OSError, filename);
+        if (err == ENOSYS) {
+            shx_note("a system call that this takes is missing here, or a "
+                     "sandbox forbids it: strace -f -e status=failed shows "
+                     "which");
+        }
     }
-    switch (err) {
-    case SHX_INTERRUPTED: /* whoever asked to stop has raised already */
-        return NULL;
-    case SHX_EMPTY:
+    else if (code != 0) {
+        shx_raise_unsupported(code, shx_error_text(err), filename);
+    }
+    /* Whoever asked to stop has raised already. */
+    else if (err != SHX_INTERRUPTED && (err == SHX_EMPTY || !filename)) {
         PyErr_SetString(PyExc_ValueError, shx_error_text(err));
-        return NULL;
-    case SHX_GONE:
-    case SHX_REPLACED:
-        errno = ENOENT;
-        break;
-    case SHX_CROWDED:
-        errno = ENOMEM;
-        break;
-    case SHX_SQUATTED:
-        errno = EACCES;
-        break;
-    default:
-        if (filename == NULL) {
-            PyErr_SetString(PyExc_ValueError, shx_error_text(err));
-        }
-        else {
-            PyErr_Format(PyExc_ValueError, "%s: %R", shx_error_text(err),
-                         filename);
-        }
-        return NULL;
     }
-    return shx_raise_unsupported(errno, shx_error_text(err), filename);
+    else if (err != SHX_INTERRUPTED) {
+        PyErr_Format(PyExc_ValueError, "%s: %R", shx_error_text(err),
+                     filename);
+    }
+    return NULL;
 }
 
 PyObject *

@@ -11,6 +11,9 @@
 /* What `err` stands for. `filename` may be NULL. */
 PyObject *shx_raise(shx_err err, PyObject *filename);
 
+/* The errno of the OSError that it stands for; 0: of no OSError. */
+int shx_errno(shx_err err);
+
 /* OSError with a sentence instead of the system's. `text` is stolen; NULL: an
  * exception is set already. */
 PyObject *shx_raise_text(int code, PyObject *text, PyObject *filename);

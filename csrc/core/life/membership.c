@@ -66,6 +66,17 @@ draw(shx_membership *of)
     return err;
 }
 
+/* Of what nobody else has heard yet. No sweep does it where there are no locks
+ * to be had, or descriptors. */
+static void
+discard(const shx_membership *of)
+{
+    char path[SHX_FAMILY_PATH + sizeof SHX_FAMILY_LOCK];
+    (void)snprintf(path, sizeof path, "%s/" SHX_FAMILY_LOCK, of->directory);
+    (void)shx_os_remove_path(path);
+    (void)shx_os_remove_directory(of->directory);
+}
+
 /* Until .lock is shared, a sweep takes the directory for one that the dead
  * have left: then another is made. */
 shx_err
@@ -93,7 +104,7 @@ shx_membership_found(shx_membership *out)
             *out = made;
             return 0;
         }
-        (void)shx_sweep_family(made.directory, false, &shx_sweep_quietly);
+        discard(&made);
         if (err != ENOENT && err != EAGAIN) {
             return err;
         }

@@ -105,9 +105,11 @@ shx_anonymous_memory_attach(int fd, shx_segment *out)
     if (shx_os_seals(fd, &seals) != 0) {
         return SHX_NOT_SEALED; /* not that kind of file at all */
     }
-    if ((seals & SHX_SEAL_SHRINK) == 0 &&
-        shx_os_seal(fd, SHX_SEAL_SHRINK) != 0) {
-        return SHX_NOT_SEALED;
+    if ((seals & SHX_SEAL_SHRINK) == 0) {
+        err = shx_os_seal(fd, SHX_SEAL_SHRINK);
+    }
+    if (err != 0) {
+        return err == SHX_NO_SEALS ? err : SHX_NOT_SEALED;
     }
     err = shx_os_inspect(fd, &file); /* from now on nobody makes it smaller */
     if (err != 0) {

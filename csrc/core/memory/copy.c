@@ -63,7 +63,7 @@ is_present(const shx_copying *copy, size_t offset, size_t size)
     return true;
 }
 
-/* In place, page by page ahead of the copy. EINVAL: the kernel cannot. */
+/* In place, page by page ahead of the copy. SHX_NO_POPULATE. */
 static shx_err
 populate_and_copy(const shx_copying *copy, size_t offset, char *to,
                   const char *from, size_t size, bool writable)
@@ -138,7 +138,7 @@ shx_copy_in(const shx_copying *copy, size_t offset, const void *data,
     if (err == ENOENT || err == EPERM || err == EFAULT || err == EFBIG) {
         err = populate_and_copy(copy, offset, to, data, size, true);
     }
-    if (err == EINVAL) { /* an old kernel */
+    if (err == SHX_NO_POPULATE) {
         err = write_through(copy, offset, data, size);
         if (err == ENOENT || err == EPERM) {
             memmove(to, data, size);
@@ -166,7 +166,7 @@ shx_copy_out(const shx_copying *copy, size_t offset, void *data, size_t size)
         err = shx_os_read(fd, data, size, offset);
         shx_os_close(fd);
     }
-    if (err == EINVAL) {
+    if (err == SHX_NO_POPULATE) {
         memmove(data, from, size);
         err = 0;
     }

@@ -83,7 +83,7 @@ shx_err shx_os_inspect_name(const char *name, shx_file *out);
 void shx_os_close(int fd);
 
 /* Another descriptor of the same file, opened anew: with locks of its own,
- * and for reading only if `flags` is O_RDONLY. */
+ * and for reading only if `flags` is O_RDONLY. SHX_NO_PROC. */
 shx_err shx_os_reopen(int fd, int flags, int *out);
 
 /* Another number for the same open file. */
@@ -117,6 +117,10 @@ uint64_t shx_os_room(int fd);
 uint64_t shx_os_most_room(int fd);
 uint64_t shx_os_free_memory(void);
 
+/* How many more names the place could take, of how many. False: nobody
+ * counts. */
+bool shx_os_room_for_names(uint64_t *left, uint64_t *most);
+
 /* Returns when content and length are on the disk. */
 shx_err shx_os_sync(int fd);
 
@@ -126,7 +130,7 @@ int shx_os_descriptors(void);
 /* The effective user of the process. */
 unsigned shx_os_user(void);
 
-/* Random bytes that nobody can guess: 256 at most. */
+/* Random bytes that nobody can guess: 256 at most. SHX_NO_RANDOM. */
 shx_err shx_os_random(void *bytes, size_t size);
 
 /* Maps [0, size) shared, readable and, if asked, writable. SHX_CROWDED: the
@@ -136,8 +140,8 @@ shx_err shx_os_map(int fd, size_t size, bool writable, void **address);
 void shx_os_unmap(void *address, size_t size);
 
 /* Makes the pages of a mapping present, for writing or for reading, faster
- * than touching them one by one. EFAULT: a touch would be SIGBUS. EINVAL: a
- * kernel before 5.14. EINTR: a signal came. */
+ * than touching them one by one. EFAULT: a touch would be SIGBUS. EINTR: a
+ * signal came. SHX_NO_POPULATE. */
 shx_err shx_os_populate(void *address, size_t size, bool writable);
 
 /* Are these pages in this process's page table, so that a touch costs
@@ -165,7 +169,7 @@ shx_err shx_os_inspect_path(const char *path, shx_file *out);
 shx_err shx_os_sync_directory(const char *directory);
 
 /* Memory without a name, see os_linux_memory.c. A seal forbids something
- * to everybody, for ever. */
+ * to everybody, for ever. SHX_NO_MEMFD; SHX_NO_SEALS, SHX_NO_READERS. */
 typedef enum {
     SHX_SEAL_SHRINK = 1,
     SHX_SEAL_GROW = 2,
@@ -180,7 +184,7 @@ shx_err shx_os_seal(int fd, unsigned seals);
 shx_err shx_os_seals(int fd, unsigned *seals);
 
 /* Maps the pages of a mapping once more, `size` bytes of them, as writable as
- * it is. SHX_CROWDED as above. */
+ * it is. SHX_CROWDED as above. SHX_NO_REMAP. */
 shx_err shx_os_map_again(void *address, size_t size, void **again);
 
 /* Replaces a mapping, at its address, with a private or a shared one of the
@@ -204,7 +208,7 @@ shx_err shx_os_await(int watch, const char *name, const struct timespec *end);
 /* Locks, see os_linux_lock.c: each belongs to the open file, is shared by who
  * inherits that, and is kept by a mapping when the descriptor is closed. Alone
  * wants a descriptor for writing, shared one for reading. EAGAIN: somebody
- * else has it, and we do not wait. */
+ * else has it, and we do not wait. SHX_NO_LOCKS. */
 typedef enum { SHX_LOCK_NONE, SHX_LOCK_SHARED, SHX_LOCK_ALONE } shx_lock;
 
 /* Of the whole file. Who has it, but for this open file, can be asked without
@@ -225,9 +229,9 @@ shx_err shx_os_is_idle(int fd);
 shx_err shx_os_is_unwritten(int fd);
 
 /* Those who lengthen a file share a lock, and who gives back what lies beyond
- * its end has it alone. Nobody waits. EAGAIN: not now. EBUSY: somebody has
- * locked all of the file, see lockf(3), and nobody can have it alone; flock(2)
- * does not meet it. */
+ * its end has it alone. Nobody waits. EAGAIN: not now. EBUSY: nobody can have
+ * it alone, since somebody has locked all of the file, see lockf(3), which
+ * flock(2) does not meet; or since there are no such locks. */
 shx_err shx_os_lock(int fd, bool alone);
 void shx_os_unlock(int fd);
 
@@ -269,6 +273,7 @@ shx_err shx_os_open_directory_in(int parent, const char *file, int *directory);
 shx_err shx_os_open_in(int directory, const char *file, int flags, int *fd);
 shx_err shx_os_inspect_in(int directory, const char *file, shx_file *out);
 shx_err shx_os_remove_in(int directory, const char *file);
+shx_err shx_os_remove_directory(const char *path);
 shx_err shx_os_remove_directory_in(int directory, const char *file);
 
 /* Calls `visit` for each entry, until it returns something else than 0. What

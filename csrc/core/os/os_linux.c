@@ -17,7 +17,7 @@
 #include <sys/random.h>  /* getrandom */
 #include <sys/stat.h>    /* fchmod */
 #include <sys/statvfs.h> /* statvfs, fstatvfs */
-#include <unistd.h>      /* close, ftruncate, geteuid */
+#include <unistd.h>      /* close, read, ftruncate, geteuid */
 
 #define DIRECTORY "/dev/shm"
 
@@ -226,8 +226,17 @@ shx_os_user(void)
     return geteuid();
 }
 
+/* Where it cannot be asked, there is the device that it was made from. */
 shx_err
 shx_os_random(void *bytes, size_t size)
 {
-    return getrandom(bytes, size, 0) == (ssize_t)size ? 0 : errno;
+    if (getrandom(bytes, size, 0) == (ssize_t)size) {
+        return 0;
+    }
+    int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
+    bool got = fd >= 0 && read(fd, bytes, size) == (ssize_t)size;
+    if (fd >= 0) {
+        shx_os_close(fd);
+    }
+    return got ? 0 : SHX_NO_RANDOM;
 }

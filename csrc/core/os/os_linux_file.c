@@ -83,7 +83,9 @@ shx_os_reopen(int fd, int flags, int *out)
 {
     char link[LINK_SIZE];
     link_of(fd, link);
-    return open_retrying(link, flags, 0, out);
+    shx_err err = open_retrying(link, flags, 0, out);
+    return err == ENOENT ? SHX_NO_PROC
+                         : err; /* the file is there: it is open */
 }
 
 shx_err

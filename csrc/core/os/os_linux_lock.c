@@ -38,6 +38,16 @@ set_lock(int fd, int how, short type, range where, struct flock *lock)
     return result;
 }
 
+/* An old kernel does not know the command, some sandboxes no fcntl(2) at all:
+ * what we lock there is nothing else that it could mind. */
+static shx_err
+reason(void)
+{
+    return errno == EACCES                      ? EAGAIN
+           : errno == EINVAL || errno == ENOSYS ? SHX_NO_LOCKS
+                                                : errno;
+}
+
 static shx_err
 take(int fd, range where, shx_lock how, bool wait)
 {
@@ -49,7 +59,7 @@ take(int fd, range where, shx_lock how, bool wait)
         0) {
         return 0;
     }
-    return errno == EACCES ? EAGAIN : errno;
+    return reason();
 }
 
 static shx_lock
@@ -119,13 +129,13 @@ shx_os_lock(int fd, bool alone)
     shx_lock how = alone ? SHX_LOCK_ALONE : SHX_LOCK_SHARED;
     shx_err err = take(fd, last, how, false);
     if (err != EAGAIN) {
-        return err;
+        return err == SHX_NO_LOCKS ? EBUSY : err;
     }
     /* Whose is it? One of ours begins at that byte. */
     struct flock lock;
     short type = alone ? F_WRLCK : F_RDLCK;
     if (set_lock(fd, F_OFD_GETLK, type, last, &lock) != 0) {
-        return errno;
+        return reason();
     }
     return lock.l_type == F_UNLCK || lock.l_start == (off_t)last.start ? EAGAIN
                                                                        : EBUSY;

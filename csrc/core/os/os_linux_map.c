@@ -102,9 +102,11 @@ shx_os_map(int fd, size_t size, bool writable, void **address)
 shx_err
 shx_os_map_again(void *address, size_t size, void **again)
 {
-    return is_crowded()
-               ? SHX_CROWDED
-               : take(mremap(address, 0, size, MREMAP_MAYMOVE), again);
+    if (is_crowded()) {
+        return SHX_CROWDED;
+    }
+    shx_err err = take(mremap(address, 0, size, MREMAP_MAYMOVE), again);
+    return err == EINVAL || err == ENOSYS ? SHX_NO_REMAP : err;
 }
 
 void

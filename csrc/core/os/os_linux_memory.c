@@ -19,18 +19,22 @@ enum {
     POPULATE_WRITE = 23, /* MADV_POPULATE_WRITE */
 };
 
-/* Systems may insist that such memory cannot be executed, and older ones do
- * not know the flag. */
+/* Systems may insist that such memory cannot be executed; older ones do not
+ * know the flag, and sandboxes may not like it. Nobody needs a permission for
+ * this: who is refused one is in a sandbox. */
 shx_err
 shx_os_create_anonymous(int *fd)
 {
     unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
     int created = memfd_create("shmemext", flags | NOEXEC_SEAL);
-    if (created < 0 && errno == EINVAL) {
+    if (created < 0 &&
+        (errno == EINVAL || errno == EACCES || errno == EPERM)) {
         created = memfd_create("shmemext", flags);
     }
     if (created < 0) {
-        return errno;
+        return errno == ENOSYS || errno == EACCES || errno == EPERM
+                   ? SHX_NO_MEMFD
+                   : errno;
     }
     *fd = created;
     return 0;
@@ -71,6 +75,10 @@ shx_os_seal(int fd, unsigned seals)
         return 0;
     }
     shx_err err = errno;
+    if (err == EINVAL || err == ENOSYS) {
+        return (seals & SHX_SEAL_FUTURE_WRITE) != 0 ? SHX_NO_READERS
+                                                    : SHX_NO_SEALS;
+    }
     return err == EBUSY && milliseconds_since(&start) >= 100 ? SHX_HELD : err;
 }
 
@@ -102,10 +110,11 @@ shx_err
 shx_os_populate(void *address, size_t size, bool writable)
 {
     size_t before = (uintptr_t)address % shx_os_page_size();
-    return madvise((char *)address - before, size + before,
-                   writable ? POPULATE_WRITE : POPULATE_READ) == 0
-               ? 0
-               : errno;
+    if (madvise((char *)address - before, size + before,
+                writable ? POPULATE_WRITE : POPULATE_READ) == 0) {
+        return 0;
+    }
+    return errno == EINVAL || errno == ENOSYS ? SHX_NO_POPULATE : errno;
 }
 
 /* One number of 64 bits for each page, of which the highest says whether the

@@ -93,10 +93,6 @@ create_memory(PyObject *op, shx_state *state, size_t size, bool reserve)
             "or raise the limit (ulimit -n)",
             NULL);
     }
-    else if (err == ENOSYS) {
-        shx_raise_unsupported(
-            err, "the kernel has no anonymous memory (memfd_create(2))", NULL);
-    }
     else {
         shx_raise(err, NULL);
     }
@@ -206,13 +202,6 @@ readonly_handle(PyObject *op, PyObject *Py_UNUSED(ignored))
     if (closed) {
         return shx_closed_error(op, "");
     }
-    if (err == EINVAL) {
-        return shx_raise_unsupported(
-            EOPNOTSUPP,
-            "the kernel cannot make memory read-only for others "
-            "(F_SEAL_FUTURE_WRITE, Linux 5.1)",
-            NULL);
-    }
     if (err != 0) {
         return shx_raise(err, NULL);
     }
@@ -292,7 +281,7 @@ PyDoc_STRVAR(
     "pages away. reserve=False reserves none. It holds one descriptor.\n\n"
     "ValueError: of the size. OSError ENOSPC: there is not so much memory.\n"
     "OSError EMFILE: few descriptors are left (ulimit -n). OSError ENOSYS: a\n"
-    "kernel without memfd_create(2).\n"
+    "system without memfd_create(2) or seals.\n"
     "Audit event: shmemext.create with None and size, before.");
 
 static PyType_Slot anonymous_memory_slots[] = {

@@ -170,6 +170,7 @@ static PyObject *
 raise_create(const shx_words *words, const call *with, shx_err err)
 {
     const shx_file_request *request = &with->request;
+    shx_file there;
     if (err == ENOSPC && request->step == SHX_STEP_RESERVE) {
         return shx_raise_full(words, with->path, request->size, request->room);
     }
@@ -179,6 +180,18 @@ raise_create(const shx_words *words, const call *with, shx_err err)
             "the file system cannot create a file whole (O_TMPFILE, see "
             "open(2)): make one of this size by other means, and map that",
             with->path);
+    }
+    if (request->step == SHX_STEP_PUBLISH &&
+        (err == ENOSYS || err == EOPNOTSUPP || err == EPERM)) {
+        return shx_raise_unsupported(
+            err,
+            "the system, or a sandbox, cannot give an open file a name "
+            "(linkat(2)): make one of this size by other means, and map that",
+            with->path);
+    }
+    if (request->step == SHX_STEP_PUBLISH && err == ENOENT &&
+        shx_os_inspect_path(request->directory, &there) == 0) {
+        return shx_raise(SHX_NO_PROC, with->path);
     }
     if (err == EOPNOTSUPP && request->step == SHX_STEP_RESERVE) {
         return shx_raise_unsupported(

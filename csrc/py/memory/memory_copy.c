@@ -77,14 +77,7 @@ memory_populate(PyObject *op, PyObject *Py_UNUSED(ignored))
     from.saved = PyEval_SaveThread();
     shx_err err = shx_copy_populate(&copy, &space);
     PyEval_RestoreThread(from.saved);
-    if (err == EINVAL) {
-        shx_raise_unsupported(
-            EOPNOTSUPP,
-            "the kernel cannot populate a mapping (MADV_POPULATE_WRITE, "
-            "Linux 5.14)",
-            NULL);
-    }
-    else if (err != 0) {
+    if (err != 0) {
         raise_copy(op, err, mapping);
     }
     Py_DECREF(mapping);

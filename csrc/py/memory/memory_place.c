@@ -73,10 +73,12 @@ shx_place_open(const shx_place *place, const shx_identity *identity, int flags,
 {
     PyThreadState *saved = let_others_run(place);
     shx_err err = open_by_descriptor(place, identity, flags, fd);
-    if (err == SHX_GONE) {
-        err = place->err != 0
-                  ? place->err
-                  : place->kind->open(place->path, identity, flags, fd);
+    if (err == SHX_GONE || err == SHX_NO_PROC) {
+        shx_err by_name =
+            place->err != 0
+                ? place->err
+                : place->kind->open(place->path, identity, flags, fd);
+        err = by_name == 0 || err == SHX_GONE ? by_name : err;
     }
     go_on(saved);
     return err;

@@ -57,14 +57,16 @@ with_slash(shx_state *state, PyObject *op, PyObject *name)
 /* track=None: the name is our process family's, unless the program keeps its
  * names from the stdlib's tracker. */
 static int
-find_owner(shx_state *state, const shx_call *call, shx_family **owner)
+find_owner(shx_state *state, const shx_call *call, shx_family **owner,
+           shx_err *err)
 {
     *owner = NULL;
+    *err = 0;
     int nobody = call->track != Py_None ? 1 : shx_tracker_is_replaced(state);
     if (nobody != 0) {
         return nobody < 0 ? -1 : 0;
     }
-    return shx_family_to_own(call->of_users, owner);
+    return shx_family_to_own(call->of_users, owner, err);
 }
 
 /* How a name goes is no permission. But the last user has to open it for
@@ -117,6 +119,22 @@ create_or_replace(shx_create *request, shx_segment *out)
     return err;
 }
 
+/* `err`: there can be no owner. But shm_open() looks at the name before it
+ * finds that the place will not do. */
+static shx_err
+create_owned(shx_create *request, shx_err err, shx_segment *out)
+{
+    shx_file file;
+    if (err == 0) {
+        err = create_or_replace(request, out);
+    }
+    if (err == 0 || err == EEXIST || err == SHX_INTERRUPTED ||
+        request->step != SHX_STEP_OPEN) {
+        return err;
+    }
+    return shx_os_inspect_name(request->name, &file) == 0 ? EEXIST : err;
+}
+
 /* 1: the name is taken, and that is no error. */
 static int
 create_segment(shx_state *state, PyObject *op, const shx_call *call,
@@ -124,12 +142,13 @@ create_segment(shx_state *state, PyObject *op, const shx_call *call,
 {
     shx_create request = {.space.poll = shx_poll_signals};
     shx_ownership owner = {.users = call->of_users};
+    shx_err err;
     int mode = 0, reserve = PyObject_IsTrue(call->reserve);
     if (reserve < 0 || shx_bare_name(name, "shm_open", &request.name) < 0 ||
         mode_of(state, op, call, &mode) < 0 ||
         shx_size_as_number(call->size, request.name, name, &request.size) <
             0 ||
-        find_owner(state, call, &owner.family) < 0) {
+        find_owner(state, call, &owner.family, &err) < 0) {
         return -1;
     }
     request.mode = (unsigned)mode | (call->of_users ? SHX_MODE_USERS : 0u);
@@ -149,7 +168,7 @@ create_segment(shx_state *state, PyObject *op, const shx_call *call,
     }
     PyThreadState *saved = PyEval_SaveThread();
     request.space.context = &saved;
-    shx_err err = create_or_replace(&request, &out->mapping->segment);
+    err = create_owned(&request, err, &out->mapping->segment);
     PyEval_RestoreThread(saved);
     if (err == EEXIST && (call->name == Py_None || call->may_exist)) {
         return 1;
@@ -167,7 +186,7 @@ create_segment(shx_state *state, PyObject *op, const shx_call *call,
     /* One that was out of reach has been replaced by one without a reaper. */
     return owner.family == asked
                ? 0
-               : shx_family_to_own(call->of_users, &owner.family);
+               : shx_family_to_own(call->of_users, &owner.family, &err);
 }
 
 /* 1: the name is taken, and that is no error; or it is gone, if it only might

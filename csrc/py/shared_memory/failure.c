@@ -26,6 +26,97 @@ shx_size_as_number(PyObject *size, const char *bare, PyObject *name,
     return 0;
 }
 
+static void
+note_missing(const char *place)
+{
+    shx_note("there is no %s here: mount -t tmpfs -o mode=1777 tmpfs %s; in a "
+             "chroot, mount --bind it; a container has one with another "
+             "--ipc= than none. AnonymousMemory and MappedFile do without",
+             place, place);
+}
+
+static void
+note_denied(const char *place, const shx_file *found)
+{
+    char mode[8]; /* PyUnicode_FromFormat() has no %o before 3.12 */
+    (void)PyOS_snprintf(mode, sizeof mode, "0o%03o", found->mode & 07777u);
+    shx_note("%s is of user %u, with mode %s, and denies it to user %u: chmod "
+             "1777 %s",
+             place, found->user, mode, shx_os_user(), place);
+}
+
+/* Each name takes an inode, a family four more. */
+static void
+note_full(const char *place)
+{
+    uint64_t left, most;
+    bool counted = shx_os_room_for_names(&left, &most);
+    if (counted && left < 8) {
+        shx_note("%llu of %llu inodes are free in %s, and each name takes "
+                 "one, a program's first up to five: see df -i %s, and mount "
+                 "-o remount,nr_inodes=",
+                 (unsigned long long)left, (unsigned long long)most, place,
+                 place);
+        return;
+    }
+    shx_note("%llu bytes are free in %s, and a family's list of its names "
+             "takes a page: see df %s, and docker --shm-size",
+             (unsigned long long)shx_os_room(-1), place, place);
+}
+
+void
+shx_note_place(shx_err err)
+{
+    const char *place = shx_os_directory;
+    shx_file found;
+    shx_err looked = shx_os_inspect_path(place, &found);
+    if (looked != 0) {
+        if (looked == ENOENT && err == ENOENT) {
+            note_missing(place);
+        }
+    }
+    else if (err == ENOTDIR && !found.directory) {
+        shx_note("%s is %s: put a directory there, and mount a tmpfs on it",
+                 place, found.kind);
+    }
+    else if (err == EACCES && found.directory) {
+        note_denied(place, &found);
+    }
+    else if (err == EROFS) {
+        shx_note("%s is mounted read-only: mount -o remount,rw %s, or give "
+                 "the container one of its own: --tmpfs %s",
+                 place, place, place);
+    }
+    else if (err == ENOSPC) {
+        note_full(place);
+    }
+    else if (err == EDQUOT) {
+        shx_note("what user %u may have in %s is used up: see "
+                 "usrquota_block_hardlimit in tmpfs(5)",
+                 shx_os_user(), place);
+    }
+    else if (err == EMFILE) {
+        shx_note("this process has as many files open as it may, and this "
+                 "takes three for a moment: see ulimit -n");
+    }
+    else if (err == ENFILE) {
+        shx_note("the machine has as many files open as it may: see sysctl "
+                 "fs.file-max");
+    }
+}
+
+PyObject *
+shx_raise_place(shx_err err)
+{
+    PyObject *place = PyUnicode_FromString(shx_os_directory);
+    if (place != NULL) {
+        shx_raise(err, place);
+        shx_note_place(err);
+        Py_DECREF(place);
+    }
+    return NULL;
+}
+
 int
 shx_raise_create(PyObject *op, const shx_create *request, shx_err err,
                  PyObject *name)
@@ -39,6 +130,7 @@ shx_raise_create(PyObject *op, const shx_create *request, shx_err err,
     }
     else {
         shx_raise(err, name);
+        shx_note_place(err);
     }
     if (err == ENOMEM) {
         shx_note("%R with %zu bytes is more than this process can map: ask "
@@ -68,6 +160,19 @@ note_whose(const shx_attach *request, PyObject *name)
              mode, way_out);
 }
 
+/* Is it the directory that is missing, or denies it? Then the name cannot even
+ * be looked at. */
+static bool
+is_of_the_place(const char *name, shx_err err)
+{
+    shx_file file;
+    shx_err looked = shx_os_inspect_name(name, &file);
+    if (looked == ENOENT) {
+        looked = shx_os_inspect_path(shx_os_directory, &file);
+    }
+    return err == looked || err == EMFILE || err == ENFILE;
+}
+
 int
 shx_raise_attach(const shx_call *call, const shx_attach *request, shx_err err,
                  PyObject *name)
@@ -78,7 +183,10 @@ shx_raise_attach(const shx_call *call, const shx_attach *request, shx_err err,
         PyErr_Clear();
     }
     shx_raise(err, mapping ? NULL : name);
-    if (err == ENOENT && sized > 0) {
+    if (is_of_the_place(request->name, err)) {
+        shx_note_place(err);
+    }
+    else if (err == ENOENT && sized > 0) {
         shx_note("a size is given, and nothing has that name: create=True "
                  "creates it");
     }
@@ -95,7 +203,8 @@ shx_raise_attach(const shx_call *call, const shx_attach *request, shx_err err,
     else if (err == EACCES && call->may_exist) {
         note_whose(request, name);
     }
-    else if (err == EACCES && !request->readonly) {
+    else if ((err == EACCES || err == EROFS) && !request->readonly) {
+        shx_note_place(err == EROFS ? err : 0);
         shx_note("readonly=True attaches for reading, if its mode permits "
                  "that");
     }

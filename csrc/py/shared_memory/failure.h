@@ -14,6 +14,14 @@
 int shx_size_as_number(PyObject *size, const char *bare, PyObject *name,
                        size_t *out);
 
+/* Adds to the exception of such an error what ails /dev/shm itself, if
+ * anything does, and the way out: it is missing, read-only, somebody else's,
+ * full; or there are no more descriptors. Else there is no note. */
+void shx_note_place(shx_err err);
+
+/* OSError of what is done to /dev/shm, not to a name in it. Returns NULL. */
+PyObject *shx_raise_place(shx_err err);
+
 /* Both return -1. */
 int shx_raise_create(PyObject *op, const shx_create *request, shx_err err,
                      PyObject *name);

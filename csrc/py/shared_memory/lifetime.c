@@ -8,6 +8,7 @@
 #include "core/memory/guard.h"
 #include "py/errors.h"
 #include "py/shared_memory/attributes.h"
+#include "py/shared_memory/failure.h"
 
 /* Python's part of it, which knows where the reaper is. */
 static PyObject *
@@ -37,15 +38,15 @@ is_development_mode(void)
 
 /* That it cannot be given fails no create. */
 static void
-warn_of_no_reaper(shx_err err)
+warn_of_no_reaper(shx_err err, PyObject *path)
 {
     if (is_development_mode() &&
         PyErr_WarnFormat(PyExc_ResourceWarning, 1,
-                         "no reaper waits for the end of this program: %s. "
-                         "Where all of its processes are killed, their "
-                         "shared memory stays until the next sweep, "
+                         "no reaper waits for the end of this program: %s "
+                         "(it is %R). Where all of its processes are killed, "
+                         "their shared memory stays until the next sweep, "
                          "see python -m shmemext gc",
-                         shx_error_text(err)) < 0) {
+                         shx_error_text(err), path) < 0) {
         PyErr_WriteUnraisable(NULL);
     }
 }
@@ -68,7 +69,7 @@ prepare(shx_family *family, bool users)
         }
         Py_END_ALLOW_THREADS
         if (err != 0) {
-            warn_of_no_reaper(err);
+            warn_of_no_reaper(err, path);
         }
     }
     Py_XDECREF(path);
@@ -76,20 +77,16 @@ prepare(shx_family *family, bool users)
 }
 
 int
-shx_family_to_own(bool users, shx_family **out)
+shx_family_to_own(bool users, shx_family **out, shx_err *err)
 {
+    *err = 0;
     *out = shx_family_now();
     if (*out == NULL) {
-        shx_err err;
         Py_BEGIN_ALLOW_THREADS
-        err = shx_family_own(out);
+        *err = shx_family_own(out);
         Py_END_ALLOW_THREADS
-        if (err != 0) {
-            shx_raise(err, NULL);
-            return -1;
-        }
     }
-    return prepare(*out, users);
+    return *err != 0 ? 0 : prepare(*out, users);
 }
 
 PyDoc_STRVAR(share_doc,
@@ -108,7 +105,7 @@ lifetime_share(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
     err = shx_family_share(id, &fd);
     Py_END_ALLOW_THREADS
     if (err != 0) {
-        return shx_raise(err, NULL);
+        return shx_raise_place(err);
     }
     PyObject *pair = Py_BuildValue("(si)", id, fd);
     if (pair == NULL) {
@@ -198,7 +195,7 @@ lifetime_found(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
     err = shx_family_found(&family);
     Py_END_ALLOW_THREADS
     if (err != 0) {
-        return shx_raise(err, NULL);
+        return shx_raise_place(err);
     }
     return PyUnicode_FromString(shx_family_id(family));
 }
@@ -231,7 +228,9 @@ lifetime_adopt(PyObject *Py_UNUSED(module), PyObject *args)
     err = shx_family_adopt(family, bare);
     Py_END_ALLOW_THREADS
     if (err != 0) {
-        return shx_raise(err, name);
+        shx_raise(err, name);
+        shx_note_place(err);
+        return NULL;
     }
     Py_RETURN_NONE;
 }

@@ -9,6 +9,7 @@
 #include "core/life/users.h"
 #include "py/errors.h"
 #include "py/shared_memory/attributes.h"
+#include "py/shared_memory/failure.h"
 
 /* Collects what a sweep tells, without the GIL: in the system's memory. */
 typedef struct telling {
@@ -48,7 +49,8 @@ as_list(tellings *heard)
             list == NULL
                 ? NULL
                 : Py_BuildValue("(NKi)", PyUnicode_DecodeFSDefault(one->name),
-                                (unsigned long long)one->bytes, one->err);
+                                (unsigned long long)one->bytes,
+                                shx_errno(one->err));
         if (item == NULL || PyList_Append(list, item) < 0) {
             Py_CLEAR(list);
         }
@@ -83,7 +85,7 @@ lifetime_sweep(PyObject *Py_UNUSED(module), PyObject *dry_run)
     }
     if (list != NULL && err != 0) {
         Py_DECREF(list);
-        return shx_raise(err, NULL);
+        return shx_raise_place(err);
     }
     return list;
 }

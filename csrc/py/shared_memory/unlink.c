@@ -2,9 +2,10 @@
 /* How an object removes its name. */
 #include "py/shared_memory/unlink.h"
 
-#include <errno.h> /* ENOENT */
+#include <errno.h> /* ENOENT, EROFS */
 
 #include "py/shared_memory/attributes.h"
+#include "py/shared_memory/failure.h"
 #include "py/shared_memory/object.h"
 #include "py/shared_memory/tracker.h"
 
@@ -87,6 +88,9 @@ shx_unlink_name(shx_state *state, PyObject *op, PyObject *name, int missing_ok)
             return 0;
         }
         shx_raise(err, name);
+        if (err == EROFS) {
+            shx_note_place(err);
+        }
         return -1;
     }
     int tracked = shx_attribute_is_true(op, state->str._track);

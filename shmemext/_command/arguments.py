@@ -1,0 +1,391 @@
+# SPDX-License-Identifier: MIT
+"""What the command takes. --help, the page in docs/ and the completion are
+made of this, and of nothing else."""
+
+import argparse
+import re
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TypeAlias
+
+from . import completion, gc, info, ls, rm
+from .entries import KINDS, ORDERS
+from .output import Output
+from .status import MEANING, USAGE
+from .text import duration, either, meant, printable
+
+Run: TypeAlias = Callable[[argparse.Namespace, Output], int]
+
+_STATUS = "exit status:\n" + "".join(
+    f"  {status}\t{meaning}\n" for status, meaning in MEANING.items()
+)
+_NULL = "as --quiet, but each ends with a NUL: there may be newlines in names"
+
+
+class _Form(argparse.HelpFormatter):
+    """Texts have paragraphs, and lists: a word, a tabulator, what it is."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        filled = []
+        for line in text.splitlines():
+            word, tabulator, meaning = line.partition("\t")
+            filled.append(
+                textwrap.fill(
+                    meaning if tabulator else line,
+                    width,
+                    initial_indent=f"{word:<15}" if tabulator else indent,
+                    subsequent_indent=" " * 15 if tabulator else indent,
+                )
+            )
+        return "\n".join(filled)
+
+
+class Parser(argparse.ArgumentParser):
+    """It writes by way of an Output, and says in one line what is wrong."""
+
+    output: Output | None = None
+    name = ""  # of the command, none for all of them
+
+    def print_help(self, file: Any = None) -> None:
+        if self.output is None or file is not None:
+            super().print_help(file)
+        else:
+            self.output.put(self.format_help().rstrip("\n"))
+            self.output.flush()
+
+    def error(self, message: str) -> NoReturn:
+        output = self.output or Output()
+        where = f"{self.name}: " if self.name else ""
+        said = printable(f"{where}{message}")
+        output.complain(f"{said} (see {self.prog} --help)")
+        self.exit(USAGE)
+
+
+def read(
+    arguments: Sequence[str], output: Output
+) -> tuple[Run, argparse.Namespace]:
+    """Raises SystemExit after --help, and where they are wrong."""
+    parser, commands = build(_called())
+    for one in (parser, *commands.values()):
+        one.output = output
+    # Before argparse finds it, which has other words for it.
+    first = next((one for one in arguments if one[:1] != "-"), None)
+    if first is not None and first not in commands:
+        names = either(commands)
+        what = f"{first!r} is no command: {names}{meant(first, commands)}"
+        parser.error(what)
+    options, rest = parser.parse_known_args(arguments)
+    if rest:
+        used = commands.get(first or "", parser)
+        used.error(_too_much(rest[0], used))
+    if getattr(options, "null", False) and options.run is not rm.run:
+        if options.json:
+            commands[first or ""].error("--null is not for --json")
+        options.quiet = True
+    if options.version:
+        output.put(version())
+    elif options.run is None:
+        parser.print_help()
+    if options.run is None or options.version:
+        output.flush()
+        parser.exit()
+    run: Run = options.run
+    return run, options
+
+
+def _too_much(word: str, parser: argparse.ArgumentParser) -> str:
+    if not word.startswith("-"):
+        return f"{word!r} is more than it takes"
+    option, _, _ = word.partition("=")
+    return f"there is no {option}{meant(option, options_of(parser))}"
+
+
+def _called() -> str:
+    """How its user called it."""
+    if Path(sys.argv[0]).name == "__main__.py":
+        return "python -m shmemext"
+    return "shmemext"
+
+
+def version() -> str:
+    import shmemext
+
+    python = f"{sys.implementation.name} {sys.version.split()[0]}"
+    python = python.replace("cpython", "CPython")
+    where = Path(shmemext.__file__).parent
+    return f"shmemext {shmemext.__version__} ({python}, {where})"
+
+
+def options_of(parser: argparse.ArgumentParser) -> list[str]:
+    return [
+        option
+        for action in parser._actions
+        for option in action.option_strings
+    ]
+
+
+def _beginning_of_id(word: str) -> str:
+    if re.fullmatch("[0-9a-f]{1,32}", word) is None:
+        raise argparse.ArgumentTypeError(
+            f"{word!r} does not begin an id, which is of hexadecimal digits"
+        )
+    return word
+
+
+def _one_of(what: str, words: Sequence[str]) -> Callable[[str], str]:
+    def check(word: str) -> str:
+        if word not in words:
+            raise argparse.ArgumentTypeError(
+                f"{word!r} is no {what}: {either(words)}{meant(word, words)}"
+            )
+        return word
+
+    return check
+
+
+def build(prog: str = "shmemext") -> tuple[Parser, dict[str, Parser]]:
+    """All of it, and the commands by name."""
+    parser = Parser(
+        prog=prog,
+        description="What is in /dev/shm, whose it is, who has it open, and "
+        "what of it may go.",
+        epilog=_STATUS,
+        formatter_class=_Form,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=None)
+    parser.add_argument(
+        "--version",
+        action="store_true",
+        help="print its version, the interpreter's, and where it is",
+    )
+    added = parser.add_subparsers(
+        title="commands", metavar="COMMAND", parser_class=Parser
+    )
+    commands: dict[str, Parser] = {}
+    for name, run, text, add in _COMMANDS:
+        first, _, more = text.partition("\n")
+        one = added.add_parser(
+            name,
+            help=first,
+            description=f"{first[:1].upper()}{first[1:]}. {more}".strip(),
+            epilog=_STATUS,
+            formatter_class=_Form,
+            allow_abbrev=False,
+        )
+        one.name = name
+        one.set_defaults(run=run)
+        add(one)
+        commands[name] = one
+    return parser, commands
+
+
+def _add_ls(parser: Parser) -> None:
+    parser.add_argument(
+        "names",
+        metavar="NAME",
+        nargs="*",
+        help="only what is called so; *, ? and [...] stand for other letters, "
+        "as in a shell, which wants them quoted",
+    )
+    parser.add_argument(
+        "-a",
+        "--all",
+        action="store_true",
+        help="also what processes have open elsewhere: file, a MappedFile, "
+        "and anonymous, an AnonymousMemory",
+    )
+    parser.add_argument(
+        "--kind",
+        metavar="KIND",
+        action="append",
+        type=_one_of("kind", KINDS),
+        choices=KINDS,
+        help=f"only that kind: {either(KINDS)}; may be given several times",
+    )
+    _add_family(
+        parser, "only what belongs to a family whose id begins with ID"
+    )
+    parser.add_argument(
+        "--sort",
+        metavar="KEY",
+        type=_one_of("key to sort by", [*ORDERS]),
+        choices=[*ORDERS],
+        help=f"by {either(ORDERS)}: the largest, oldest and those that most "
+        "have open come first",
+    )
+    parser.add_argument(
+        "-r", "--reverse", action="store_true", help="the other way round"
+    )
+    _add_form(parser, "of what has one in /dev/shm, unless --kind or --all")
+    _add_null(parser, _NULL)
+    parser.add_argument(
+        "--color",
+        metavar="WHEN",
+        choices=["auto", "always", "never"],
+        type=_one_of("time for colours", ["auto", "always", "never"]),
+        default="auto",
+        help="auto, always or never. auto, the default: on a terminal, unless "
+        "NO_COLOR is set or TERM is dumb",
+    )
+
+
+def _add_info(parser: Parser) -> None:
+    parser.add_argument("names", metavar="NAME", nargs="+")
+    _add_form(parser, "of those that there are")
+    _add_null(parser, _NULL)
+
+
+def _add_rm(parser: Parser) -> None:
+    parser.add_argument(
+        "names",
+        metavar="NAME",
+        nargs="+",
+        help="exactly as it is; - reads names from standard input",
+    )
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="even those of a living family, or of another user",
+    )
+    _add_dry_run(parser)
+    _add_form(parser, "of what was removed")
+    _add_null(
+        parser,
+        "names that - reads, and those of --quiet, end with a NUL instead of "
+        "a newline",
+    )
+
+
+def _add_gc(parser: Parser) -> None:
+    _add_dry_run(parser)
+    parser.add_argument(
+        "--orphans",
+        action="store_true",
+        help="offer also segments of this user that no family owns and no "
+        "process on the machine has open, the stdlib's included",
+    )
+    parser.add_argument(
+        "--unused",
+        action="store_true",
+        help="offer also segments of living families of this user that no "
+        "process on the machine has open: what killed workers of a server "
+        "left, but also what a program means to come back to",
+    )
+    _add_family(
+        parser,
+        "of --unused, only what belongs to a family whose id begins with ID",
+    )
+    parser.add_argument(
+        "--older-than",
+        type=duration,
+        metavar="AGE",
+        help="of what is offered, only what is as old: 30s, 10m, 2h, 7d",
+    )
+    parser.add_argument(
+        "-y",
+        "--yes",
+        action="store_true",
+        help="remove what would be offered without asking",
+    )
+    _add_form(parser, "of what was removed")
+    _add_null(parser, _NULL)
+
+
+def _add_completion(parser: Parser) -> None:
+    parser.add_argument(
+        "what",
+        metavar="WHAT",
+        choices=completion.WHAT,
+        type=_one_of("completion", [*completion.WHAT]),
+        help="bash: the script; families: the ids that it offers",
+    )
+
+
+def _add_form(parser: Parser, of_what: str) -> None:
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument(
+        "--json", action="store_true", help="exact and whole, for programs"
+    )
+    form.add_argument(
+        "-q",
+        "--quiet",
+        action="store_true",
+        help=f"print names alone, one to a line: {of_what}",
+    )
+
+
+def _add_null(parser: Parser, text: str) -> None:
+    parser.add_argument("-0", "--null", action="store_true", help=text)
+
+
+def _add_family(parser: Parser, text: str) -> None:
+    parser.add_argument(
+        "--family", metavar="ID", type=_beginning_of_id, help=text
+    )
+
+
+def _add_dry_run(parser: Parser) -> None:
+    parser.add_argument(
+        "-n",
+        "--dry-run",
+        action="store_true",
+        help="say what, and remove nothing",
+    )
+
+
+_COMMANDS: tuple[tuple[str, Run, str, Callable[[Parser], None]], ...] = (
+    (
+        "ls",
+        ls.run,
+        "list segments, whose they are and who has them open\n"
+        "On a terminal, what is too long is written shorter; in a pipe, "
+        "nothing is.\n"
+        "\n"
+        "columns:\n"
+        "  SIZE\twhat was asked for\n"
+        "  HELD\twhat its pages take\n"
+        "  AGE\tsince it was created, resized, or its mode or owner changed\n"
+        "  FAMILY\twhose it is: alive or dead and the first digits of the "
+        "family's id, and users, if it goes with the last process that uses "
+        "it; or what else it is:\n"
+        "    untracked\tnobody's: it stays until somebody unlinks it\n"
+        "    stdlib\tthe same, under a name that multiprocessing makes up\n"
+        "    semaphore\tone of sem_open(3)\n"
+        "    unknown\tanother user's, who alone can tell\n"
+        "    deleted\tmemory that lost its name\n"
+        "  OPEN IN\tby how many processes, and which. Behind a + there may "
+        "be more: some may not be looked into",
+        _add_ls,
+    ),
+    (
+        "info",
+        info.run,
+        "show all that is known of segments",
+        _add_info,
+    ),
+    (
+        "rm",
+        rm.run,
+        "remove segments by name\n"
+        "Processes that have one open keep its memory until they close it.",
+        _add_rm,
+    ),
+    (
+        "gc",
+        gc.run,
+        "remove what dead families of this user left\n"
+        "And its segments that were to go with their last user, who was "
+        "killed. Never what is in use or somebody else's.",
+        _add_gc,
+    ),
+    (
+        "completion",
+        completion.run,
+        "print what a shell needs to complete words\n"
+        'For bash, put eval "$(shmemext completion bash)" into ~/.bashrc.',
+        _add_completion,
+    ),
+)

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: MIT
+"""shmemext completion: a script for bash, made of what the parser has."""
+
+import argparse
+from collections.abc import Iterator
+
+from .._survey import survey
+from .output import Output
+from .status import OK
+
+WHAT = ("bash", "families")
+
+# bash breaks words at = and : too, and replaces what comes after the last of
+# them, its second argument. What of a name comes before stays where it is;
+# COMP_LINE has all of it.
+_SCRIPT = r"""# bash completion for shmemext
+_shmemext() {
+    local word=$2 before=${COMP_WORDS[COMP_CWORD - 1]}
+    local command= words= line kept name quoted i
+    if [[ $before == = ]]; then
+        before=${COMP_WORDS[COMP_CWORD - 2]}
+    fi
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        if [[ ${COMP_WORDS[i]} != -* ]]; then
+            command=${COMP_WORDS[i]}
+            break
+        fi
+    done
+    COMPREPLY=()
+    case "$before $command $word" in
+@CASES@
+    *) return ;;
+    esac
+    if [[ -n $words ]]; then
+        COMPREPLY=($(compgen -W "$words" -- "$word"))
+        return
+    fi
+    line=${COMP_LINE:0:COMP_POINT}
+    [[ $line =~ ([^[:blank:]\\]|\\.)*$ ]]
+    line=${BASH_REMATCH[0]}
+    kept=${line%"$word"}
+    while IFS= read -r -d '' name; do
+        printf -v quoted %q "$name"
+        if [[ $quoted == "$line"* || $name == "$line"* ]]; then
+            COMPREPLY+=("${quoted#"$kept"}")
+        fi
+    done < <("$1" ls --quiet --null 2> /dev/null)
+}
+complete -F _shmemext shmemext
+"""
+
+
+def run(options: argparse.Namespace, output: Output) -> int:
+    if options.what == "bash":
+        output.put(script().rstrip("\n"))
+    else:
+        found = survey(processes=False)
+        ids = {one.family.id for one in found.segments if one.family}
+        for id in sorted(ids):
+            output.put(id[:8])
+    return OK
+
+
+def script() -> str:
+    cases = "\n".join(f"    {pattern}) {do} ;;" for pattern, do in _cases())
+    return _SCRIPT.replace("@CASES@", cases)
+
+
+def _cases() -> Iterator[tuple[str, str]]:
+    """Of the word before, the command and the word; and what to do then."""
+    from .arguments import build, options_of
+
+    parser, commands = build()
+    for option, words in _values([*commands.values()]).items():
+        yield f'"{option} "*', words
+    # of a command that is not there yet
+    for name, one in {"": parser, **commands}.items():
+        words = " ".join(options_of(one))
+        yield f'*" {name} -"*', f'words="{words}"'
+    yield '*"  "*', f'words="{" ".join(commands)}"'
+    for name, one in commands.items():
+        for action in one._actions:
+            if action.metavar == "NAME":
+                yield f'*" {name} "*', ":"
+            elif not action.option_strings and action.choices:
+                words = " ".join(map(str, action.choices))
+                yield f'*" {name} "*', f'words="{words}"'
+
+
+def _values(parsers: list[argparse.ArgumentParser]) -> dict[str, str]:
+    """Of options: they mean the same wherever they are."""
+    found = {}
+    for parser in parsers:
+        for action in parser._actions:
+            for option in action.option_strings:
+                if action.choices:
+                    words = " ".join(map(str, action.choices))
+                    found[option] = f'words="{words}"'
+                elif action.metavar == "ID":
+                    asked = '$("$1" completion families 2> /dev/null)'
+                    found[option] = f"words={asked}; [[ $words ]] || return"
+                elif action.metavar == "AGE":
+                    found[option] = 'words="10m 1h 1d"'
+    return found
