@@ -5,7 +5,6 @@ import argparse
 import os
 import textwrap
 from collections.abc import Iterator
-from pathlib import Path
 
 from .._ledgers import Family
 from .._survey import Room, Survey, survey
@@ -105,8 +104,12 @@ def _notes(entries: list[Entry], found: Survey) -> Iterator[str]:
 
 def of_hidden(found: Survey) -> str | None:
     """Why nobody seems to have it open, and somebody may."""
-    if not Path("/proc/self").exists():
+    try:
+        os.lstat("/proc/self")
+    except FileNotFoundError:
         return "/proc is not mounted: who has what open is not known"
+    except OSError:
+        return "/proc may not be read: who has what open is not known"
     if found.hidden:
         processes = "process" if found.hidden == 1 else "processes"
         return f"at least {found.hidden} {processes} may not be looked into"
