@@ -7,6 +7,7 @@ Everything is said of segments as on any other system: they appear whole, one
 of several creates, no byte is lost, and who is killed leaves nothing.
 """
 
+import errno
 import fcntl
 import os
 import struct
@@ -36,6 +37,7 @@ SYSTEMS = {
     "flags that make no sense": "O_TMPFILE=22",
     "no such call": "O_TMPFILE=38,fallocate=38",
     "a policy": "linkat_empty=1,linkat_proc=1",
+    "another policy": "O_TMPFILE=1",
     "no /proc, not root": "linkat_empty=2,procfd=2,linkat_proc=2",
     "no second names": "O_TMPFILE=95,linkat=1",
     "no fallocate": "fallocate=95",
@@ -135,9 +137,12 @@ def test_ramfs(name):
     mount = command.index("--propagation") + 4
     assert "tmpfs" in command[mount]
     command[mount] = command[mount].replace("tmpfs", "ramfs")
-    if not has_private_shm() or subprocess.run(
-        [*command[: mount + 1], "mode=1777", "true"], capture_output=True
-    ).returncode:
+    if (
+        not has_private_shm()
+        or subprocess.run(
+            [*command[: mount + 1], "mode=1777", "true"], capture_output=True
+        ).returncode
+    ):
         pytest.skip("a ramfs cannot be mounted here")
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("done\n", "")
@@ -351,6 +356,46 @@ def test_who_is_gone_in_the_middle_of_a_grow(kind, how, lacking, tmp_path):
     python(STOPPED, kind, tmp_path, how, env=lacking("fallocate=95"))
 
 
+CUT = """
+import errno, os, signal
+from shmemext import SharedMemory
+shm = SharedMemory(create=True, size=5000)
+path = "/dev/shm/" + shm.name
+peer = SharedMemory(shm.name)
+pid = os.fork()
+if pid == 0:
+    try:
+        SharedMemory(shm.name).grow(40 << 20)
+    except OSError as error:
+        os._exit(error.errno)
+    os._exit(0)
+while os.stat(path).st_size == 5000:
+    pass
+os.kill(pid, signal.SIGSTOP)
+peer.grow(30 << 20)
+peer.buf[-1] = 7
+with open("/dev/shm/eater", "wb") as file:
+    file.write(bytes(15 << 20))
+os.kill(pid, signal.SIGCONT)
+assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == errno.ENOSPC
+assert peer.buf[-1] == 7
+shm.unlink()
+"""
+
+
+def test_who_was_stopped_and_fails_takes_nothing_from_others(lacking):
+    """They have not waited for him, and are longer by now."""
+    if not has_private_shm():
+        pytest.skip("no right to mount a small /dev/shm")
+    done = subprocess.run(
+        with_private_shm([sys.executable, "-c", CUT], "mode=1777,size=50m"),
+        env={**os.environ, **lacking("fallocate=95")},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_signal_handler_grows_what_is_being_grown(lacking):
     """It does not wait for what it interrupts."""
     code = """
@@ -509,6 +554,27 @@ with SharedMemory(sys.argv[1], create=True, size=1) as shm:
     shm.unlink()
 """
     python(code, name, env=lacking("O_TMPFILE=95"))
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [(errno.EEXIST, errno.EEXIST), (errno.ENOENT, errno.ESTALE)],
+)
+def test_the_second_way_to_publish_says_why_it_fails(
+    code, said, lacking, name
+):
+    """And not what the first one said: the name was taken, for a moment, or
+    the hidden file is gone."""
+    source = """
+import sys
+from shmemext import SharedMemory
+try:
+    SharedMemory(sys.argv[1], create=True, size=1)
+except OSError as error:
+    print(error.errno)
+"""
+    missing = f"O_TMPFILE=95,linkat=1,renameat2={code}"
+    assert python(source, name, env=lacking(missing)).stdout == f"{said}\n"
 
 
 def test_another_dev_shm(lacking, name):

@@ -131,15 +131,38 @@ grow_shared(const shx_space *space, int fd, patience *with, uint64_t wanted)
     return err;
 }
 
+/* How long a piece has taken at most: who waits gives up after two seconds
+ * without one. */
+typedef struct {
+    struct timespec last;
+    bool slow;
+} pace;
+
+/* A poll that asks nobody. */
+static int
+note_pace(void *context)
+{
+    pace *of = context;
+    struct timespec now;
+    shx_os_now(&now);
+    of->slow = of->slow || now.tv_sec - of->last.tv_sec > 1;
+    of->last = now;
+    return 0;
+}
+
 /* The length goes up with what is there: alone, so that it can be set back,
  * for nobody else has lengthened the file meanwhile. Nobody is asked whether
  * to go on: what he does then might be to grow the same file, and to wait for
- * us. Not alone, nothing is set back. */
+ * us. Not alone, or after others may have given up waiting, for we were
+ * stopped, nothing is set back. */
 static shx_err
 grow_openly(const shx_space *space, int fd, uint64_t wanted, bool alone)
 {
-    const shx_space deaf = {.reserve = true};
+    pace our = {.slow = false};
+    const shx_space deaf = {
+        .reserve = true, .poll = note_pace, .context = &our};
     shx_file file;
+    shx_os_now(&our.last);
     shx_err err = shx_os_inspect(fd, &file);
     if (err != 0 || file.size >= wanted) {
         return err;
@@ -150,7 +173,10 @@ grow_openly(const shx_space *space, int fd, uint64_t wanted, bool alone)
     err =
         reserve(alone ? &deaf : space, shx_os_reserve, fd, file.size, wanted);
     if (err != 0 && alone) {
-        (void)shx_os_resize(fd, file.size);
+        (void)note_pace(&our);
+        if (!our.slow) {
+            (void)shx_os_resize(fd, file.size);
+        }
     }
     return err;
 }
