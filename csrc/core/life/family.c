@@ -84,9 +84,8 @@ shx_family_own(shx_family **out)
                : shx_family_replace(atomic_load(&shx_process.own), out);
 }
 
-/* May what we create here go to it? */
-static bool
-is_in_reach(const shx_family *family)
+bool
+shx_family_is_in_reach(const shx_family *family)
 {
     shx_file file;
     return family->member.user == shx_os_user() &&
@@ -100,7 +99,7 @@ before_fork(void)
 {
     shx_family *own = atomic_load(&shx_process.own);
     if (!atomic_load(&shx_process.serves) &&
-        (own == NULL || !is_in_reach(own))) {
+        (own == NULL || !shx_family_is_in_reach(own))) {
         (void)shx_family_replace(own, &own);
     }
     shx_family_lock();

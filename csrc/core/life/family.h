@@ -10,6 +10,7 @@
  *     +-- .users                 locked by the attendant (attendant.h)
  *     +-- l0123456789abcdef      a ledger: which names (ledger.h)
  *     +-- l...                   one for each process that creates, or more
+ *     +-- d0123456789abcdef      a segment to be, on some systems (draft.h)
  *
  * Membership is inherited, never derived. A process founds a family when it
  * has a use for one: at its first create, its first fork, or when it starts
@@ -115,11 +116,15 @@ typedef struct {
     shx_record *record; /* out */
 } shx_ownership;
 
-/* Writes the record, then gives the unnamed file its name. On error neither
+/* Writes the record, then gives the draft its name. On error neither
  * is there. `owner` is a shx_ownership: see shx_publisher in segment.h.
  * ECANCELED: the process is at its end. */
-shx_err shx_family_publish(void *owner, int fd, const char *name,
+shx_err shx_family_publish(void *owner, shx_draft *draft, const char *name,
                            const shx_identity *identity);
+
+/* Finds a draft its place: in the directory of the ownership's family, which
+ * is our own one if it has none. See shx_drafter in segment.h. */
+shx_err shx_family_draft(void *owner, shx_draft *out);
 
 /* Makes a name that is there the family's, whoever else's it is. */
 shx_err shx_family_adopt(shx_family *family, const char *name);

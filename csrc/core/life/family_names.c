@@ -2,6 +2,7 @@
 /* The names of a family: how one becomes its own, and stops being that. */
 #include <errno.h>
 
+#include "core/life/draft.h"
 #include "core/life/family_state.h"
 
 /* Writes a record, pending. On error nothing is written. What room there is
@@ -67,7 +68,7 @@ write_own_record(shx_ownership *of, const char *name,
 }
 
 shx_err
-shx_family_publish(void *owner, int fd, const char *name,
+shx_family_publish(void *owner, shx_draft *draft, const char *name,
                    const shx_identity *identity)
 {
     shx_ownership *of = owner;
@@ -76,7 +77,7 @@ shx_family_publish(void *owner, int fd, const char *name,
     if (err != 0) {
         return err;
     }
-    err = shx_os_publish(fd, name);
+    err = shx_os_publish(draft, name);
     bool listed = settle(of->family, record, identity->inode, err);
     if (err == 0 && listed) {
         of->record = record;
@@ -89,6 +90,43 @@ shx_family_publish(void *owner, int fd, const char *name,
     }
     if (of->users) {
         shx_ledger_look(&of->family->ledgers);
+    }
+    return err;
+}
+
+/* ENOENT: it is out of reach. */
+static shx_err
+place_draft(const shx_family *family, shx_draft *out)
+{
+    if (atomic_load(&family->over) || !shx_family_is_in_reach(family)) {
+        return ENOENT;
+    }
+    int directory;
+    shx_err err = shx_sweep_open(family->member.directory, &directory);
+    if (err != 0) {
+        return err == SHX_SQUATTED ? ENOENT : err;
+    }
+    err = shx_draft_place(directory, out);
+    if (err != 0) {
+        shx_os_close(directory);
+    }
+    return err;
+}
+
+shx_err
+shx_family_draft(void *owner, shx_draft *out)
+{
+    shx_ownership *of = owner;
+    shx_err err = of->family == NULL ? shx_family_own(&of->family) : 0;
+    if (err != 0) {
+        return err;
+    }
+    err = place_draft(of->family, out);
+    if (err == ENOENT) {
+        err = shx_family_replace(of->family, &of->family);
+        if (err == 0) {
+            err = place_draft(of->family, out);
+        }
     }
     return err;
 }

@@ -61,4 +61,7 @@ shx_family_first(void)
  * ends. ECANCELED: the process is at its end. */
 shx_err shx_family_replace(shx_family *old, shx_family **out);
 
+/* May what we create here go to it? */
+bool shx_family_is_in_reach(const shx_family *family);
+
 #endif

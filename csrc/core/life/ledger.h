@@ -203,7 +203,7 @@ typedef struct {
 typedef struct {
     size_t failed; /* names that could not be removed */
     size_t used;   /* segments of users who are still there: see users.h */
-    size_t ended;  /* ledgers that are gone */
+    size_t ended;  /* ledgers, and drafts, that are gone */
 } shx_outcome;
 
 /* Removes every name in the ledger that still stands for its record's file,

@@ -50,7 +50,7 @@ take(int fd, const char *name, size_t size_wanted, shx_ledger *out)
     if (err != 0) {
         return err;
     }
-    if (!file.named) {
+    if (file.names == 0) {
         return EAGAIN;
     }
     if (file.size > most_bytes()) {

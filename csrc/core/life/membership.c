@@ -39,7 +39,7 @@ open_lock(const char *path, int flags, int *fd, shx_file *file)
     if (err == 0) {
         err = shx_os_inspect(opened, file);
     }
-    if (err == 0 && !file->named) {
+    if (err == 0 && file->names == 0) {
         err = ENOENT;
     }
     if (err != 0) {

@@ -6,6 +6,7 @@
 #include <stdio.h>  /* snprintf */
 #include <string.h> /* strncmp, strspn, strrchr */
 
+#include "core/life/draft.h"
 #include "core/os/os.h"
 
 const shx_sweep_options shx_sweep_quietly = {.dry_run = false};
@@ -163,6 +164,9 @@ execute(void *context, int directory, const char *file)
         shx_err err = shx_ledger_execute(directory, now->names, file,
                                          now->options, &now->outcome);
         now->first = now->first == 0 ? err : now->first;
+    }
+    else if (shx_draft_is(file) && !now->options->dry_run) {
+        now->outcome.ended += shx_draft_remove(directory, file) == 0;
     }
     return 0;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The sweep removes what a dead family left: for every record of its ledgers
- * the name, if it still stands for the record's file; then the ledgers; then
- * the directory. family.h draws all of it.
+ * the name, if it still stands for the record's file; then the ledgers, and
+ * what has not come to have a name (draft.h); then the directory. family.h
+ * draws all of it.
  *
  * A family is dead when no member shares its .lock. The sweep has that lock
  * alone until the directory is gone. Killed anywhere, it leaves a directory

@@ -14,6 +14,16 @@
  *   reserve          every page exists           nothing
  *   publish          the name, with its size     the whole segment
  *
+ * Where the system makes no such inode, or gives it no name later:
+ *
+ *   create_hidden    a hidden name elsewhere     that, used by nobody
+ *   map, reserve     as above                    that
+ *   publish          the name, with its size     the segment, with both names
+ *   drop             the hidden name goes        the whole segment
+ *
+ * Who makes it uses it, see shx_os_use(), until it is published: so those who
+ * come later know what the killed have left.
+ *
  * A segment of its users is shared as one before it is published, and when it
  * is attached, by the open file that the mapping keeps: see shx_os_use(). What
  * becomes of its name is for the caller to see to, when it is unmapped.
@@ -63,11 +73,16 @@ typedef enum {
     SHX_STEP_USE,
 } shx_step;
 
-/* Gives an unnamed file its name, in one step, and makes the name somebody's
- * who removes it in the end. EEXIST if it is taken; on error there is neither
- * name nor owner. */
-typedef shx_err (*shx_publisher)(void *owner, int fd, const char *name,
+/* Gives a draft its name, in one step, and makes the name somebody's who
+ * removes it in the end. EEXIST if it is taken; on error there is neither name
+ * nor owner. ESTALE: the draft was lost, or cannot have one; another may. */
+typedef shx_err (*shx_publisher)(void *owner, shx_draft *draft,
+                                 const char *name,
                                  const shx_identity *identity);
+
+/* Finds a draft its directory, where somebody will remove what a SIGKILL
+ * leaves of it, and a hidden name there, which nobody has. */
+typedef shx_err (*shx_drafter)(void *owner, shx_draft *out);
 
 typedef struct {
     const char *name;      /* bare, from shx_name_bare() */
@@ -78,7 +93,8 @@ typedef struct {
     bool is_random;        /* it was made up, and hardly is */
     shx_space space;       /* unreserved: a touch is a page, or SIGBUS */
     shx_publisher publish; /* NULL: the name is nobody's */
-    void *owner;           /* whose it is: what `publish` is called with */
+    shx_drafter draft;     /* NULL: EOPNOTSUPP where one is needed */
+    void *owner;           /* whose it is: what these are called with */
     shx_step step;         /* out: where it failed */
 } shx_create;
 

@@ -70,28 +70,47 @@ lengthen(int fd, uint64_t size)
     return err;
 }
 
-/* Not shared: somebody has locked all of the file, who knows nothing of us. So
- * has nobody of us the lock alone. */
+/* Does who has the lock alone go on? After some seconds without a change of
+ * the length, he does not: he is stopped, or dead, and what he forked keeps
+ * it. */
+typedef struct {
+    uint64_t seen;
+    int moments;
+} patience;
+
+static bool
+is_at_work(patience *with, int fd)
+{
+    enum { MOST = 20000 };
+    shx_file file;
+    if (shx_os_inspect(fd, &file) == 0 && file.size != with->seen) {
+        *with = (patience){.seen = file.size};
+    }
+    return ++with->moments < MOST;
+}
+
+/* Not shared: somebody has locked all of the file, who knows nothing of us, so
+ * nobody of us has the lock alone; or who has it will not give it up. */
 static shx_err
-share(const shx_space *space, int fd, bool *shared)
+share(const shx_space *space, int fd, patience *with, bool *shared)
 {
     shx_err err;
-    while ((err = shx_os_lock(fd, false)) == EAGAIN) {
+    while ((err = shx_os_lock(fd, false)) == EAGAIN && is_at_work(with, fd)) {
         if (shx_space_ask(space) != 0) {
             return SHX_INTERRUPTED;
         }
         (void)shx_os_pause(&moment);
     }
     *shared = err == 0;
-    return err == EBUSY ? 0 : err;
+    return err == EBUSY || err == EAGAIN ? 0 : err;
 }
 
 static shx_err
-grow_shared(const shx_space *space, int fd, uint64_t wanted)
+grow_shared(const shx_space *space, int fd, patience *with, uint64_t wanted)
 {
     bool shared;
     shx_file file;
-    shx_err err = share(space, fd, &shared);
+    shx_err err = share(space, fd, with, &shared);
     if (err != 0) {
         return err;
     }
@@ -103,7 +122,7 @@ grow_shared(const shx_space *space, int fd, uint64_t wanted)
         if (err == 0 && !shared) {
             /* Who looked at the length before and works alone has done so by
              * the time that this returns, and may have taken ours. */
-            err = share(space, fd, &shared);
+            err = share(space, fd, with, &shared);
             err = err != 0 ? err
                            : reserve(space, shx_os_reserve, fd, from, wanted);
         }
@@ -112,18 +131,45 @@ grow_shared(const shx_space *space, int fd, uint64_t wanted)
     return err;
 }
 
+/* The length goes up with what is there: alone, so that it can be set back,
+ * for nobody else has lengthened the file meanwhile. Nobody is asked whether
+ * to go on: what he does then might be to grow the same file, and to wait for
+ * us. Not alone, nothing is set back. */
+static shx_err
+grow_openly(const shx_space *space, int fd, uint64_t wanted, bool alone)
+{
+    const shx_space deaf = {.reserve = true};
+    shx_file file;
+    shx_err err = shx_os_inspect(fd, &file);
+    if (err != 0 || file.size >= wanted) {
+        return err;
+    }
+    if (alone && !space->reserve) {
+        return shx_os_resize(fd, wanted);
+    }
+    err =
+        reserve(alone ? &deaf : space, shx_os_reserve, fd, file.size, wanted);
+    if (err != 0 && alone) {
+        (void)shx_os_resize(fd, file.size);
+    }
+    return err;
+}
+
 /* To set a length without reserving could set it back, if somebody else came
  * between the look and that: so it is done alone. Who is not alone reserves
- * the last byte; where that cannot be done, nobody has the lock for long. */
+ * the last byte. Where nothing can be reserved beyond the end, he waits; but
+ * not for a stranger, who has locked all of the file, and not for ever. */
 static shx_err
-grow_sparse(const shx_space *space, int fd, uint64_t wanted)
+grow_alone(const shx_space *space, int fd, patience *with, uint64_t wanted)
 {
-    shx_file file;
     shx_err busy, err;
     while ((busy = shx_os_lock(fd, true)) == EAGAIN || busy == EBUSY) {
-        err = grow_shared(space, fd, wanted);
-        if (err != EOPNOTSUPP || busy == EBUSY) {
+        err = grow_shared(space, fd, with, wanted);
+        if (err != EOPNOTSUPP) {
             return err;
+        }
+        if (busy == EBUSY || !is_at_work(with, fd)) {
+            return grow_openly(space, fd, wanted, false);
         }
         if (shx_space_ask(space) != 0) {
             return SHX_INTERRUPTED;
@@ -133,10 +179,7 @@ grow_sparse(const shx_space *space, int fd, uint64_t wanted)
     if (busy != 0) {
         return busy;
     }
-    err = shx_os_inspect(fd, &file);
-    if (err == 0 && file.size < wanted) {
-        err = shx_os_resize(fd, wanted);
-    }
+    err = grow_openly(space, fd, wanted, true);
     shx_os_unlock(fd);
     return err;
 }
@@ -153,8 +196,12 @@ is_anything_beyond(int fd)
 shx_err
 shx_space_grow(const shx_space *space, int fd, uint64_t wanted)
 {
-    shx_err err = space->reserve ? grow_shared(space, fd, wanted)
-                                 : grow_sparse(space, fd, wanted);
+    patience with = {.seen = 0};
+    shx_err err =
+        space->reserve ? grow_shared(space, fd, &with, wanted) : EOPNOTSUPP;
+    if (err == EOPNOTSUPP) {
+        err = grow_alone(space, fd, &with, wanted);
+    }
     if ((err != 0 || is_anything_beyond(fd)) && shx_os_lock(fd, true) == 0) {
         shx_os_release_beyond(fd);
         shx_os_unlock(fd);

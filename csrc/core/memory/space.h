@@ -10,6 +10,16 @@
  * A file grows in that order, so whoever looks at its length sees the old or
  * the new one, and a process that is killed half way leaves the old; what it
  * had reserved, the next one uses or gives back.
+ *
+ * Where the system reserves nothing beyond the end of a file, the length goes
+ * up with what is there, and one process at a time does that:
+ *
+ *   0              size                  wanted
+ *   |   reserved   | ##### >            |       zeros, from the end on
+ *
+ * Whoever looks meanwhile sees a length in between, and a process that is
+ * killed leaves one, with all of its bytes. Nothing is ever written where
+ * somebody else may have: zeros are appended, wherever the end is by then.
  */
 #ifndef SHX_SPACE_H
 #define SHX_SPACE_H
@@ -46,7 +56,11 @@ shx_err shx_space_fill(const shx_space *space, int fd, uint64_t size);
  * lock, and never wait for each other. The last of them gives back what
  * others had reserved there and did not come to use, because they failed or
  * were killed. It has the lock alone, so that nobody gets that space while it
- * is given back; the next one waits for that moment, and for nothing else. */
+ * is given back; the next one waits for that moment, and for nothing else.
+ *
+ * Where nothing can be reserved beyond the end, who lengthens the file has the
+ * lock alone, and the others wait for him, as long as he gets on with it. He
+ * does not ask whether to stop. */
 shx_err shx_space_grow(const shx_space *space, int fd, uint64_t wanted);
 
 #endif

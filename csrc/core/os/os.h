@@ -53,7 +53,7 @@ typedef struct {
     unsigned mode; /* permission bits only */
     bool regular;
     bool directory;
-    bool named;       /* a name is left somewhere */
+    unsigned names;   /* how many are left, anywhere */
     unsigned user;    /* whose it is */
     const char *kind; /* for people: "a FIFO" */
 } shx_file;
@@ -63,13 +63,37 @@ typedef struct {
  * the system on a file. */
 enum { SHX_MODE_USERS = 01000 };
 
-/* A new file of size 0 that has no name yet and vanishes with its descriptor
- * unless published. Its permission bits are `mode` less the umask. */
-shx_err shx_os_create_unnamed(unsigned mode, int *fd);
-shx_err shx_os_set_mode(int fd, unsigned mode);
+/* A new file of size 0 that is to get a name, and has none yet: it vanishes
+ * with its descriptor unless published. Where the system makes no such file,
+ * or will not name it later, it lies under a hidden name until then. */
+enum { SHX_DRAFT_FILE = 18 };
+typedef struct {
+    int fd;                    /* -1: there is none yet */
+    int directory;             /* of the hidden name; -1: it is without */
+    char file[SHX_DRAFT_FILE]; /* the hidden name */
+} shx_draft;
+#define SHX_NO_DRAFT                                                          \
+    {                                                                         \
+        .fd = -1, .directory = -1                                             \
+    }
 
-/* Gives the file its name, in one step. EEXIST if the name is taken. */
-shx_err shx_os_publish(int fd, const char *name);
+/* Without any name. Its permission bits are `mode` less the umask. EOPNOTSUPP:
+ * this system has no such thing. */
+shx_err shx_os_create_unnamed(unsigned mode, shx_draft *out);
+
+/* The same under the hidden name that the draft has. Its permission bits are
+ * 0600 exactly. ESTALE: not under this one, or not in this directory. */
+shx_err shx_os_create_hidden(shx_draft *draft);
+
+/* Gives the file its name, in one step. EEXIST if the name is taken. ESTALE:
+ * this draft gets none, whatever it is; another one may, which is made anew. A
+ * hidden name goes after that: a SIGKILL between leaves both. */
+shx_err shx_os_publish(shx_draft *draft, const char *name);
+
+/* Closes what is open, and removes the hidden name if it is still there. */
+void shx_os_drop(shx_draft *draft);
+
+shx_err shx_os_set_mode(int fd, unsigned mode);
 
 /* Opens what the name stands for: never follows a link, never blocks, never
  * creates. `flags` is O_RDONLY or O_RDWR. */
@@ -96,11 +120,14 @@ bool shx_os_is_writable(int fd);
 shx_err shx_os_resize(int fd, uint64_t size);
 
 /* Makes the pages of [offset, offset + length) exist, and the file at least
- * as long as that. EINTR is returned, not retried: the caller decides. */
+ * as long as that. EINTR is returned, not retried: the caller decides. Where
+ * the system cannot, zeros are appended, on an open file that is nobody
+ * else's: so nothing is done to what is there, and the file may get longer
+ * than that if others lengthen it at the same time. */
 shx_err shx_os_reserve(int fd, uint64_t offset, uint64_t length);
 
 /* The same beyond the end of the file, whose length stays; and all that is
- * there given back. */
+ * there given back. EOPNOTSUPP: it cannot be done without a new length. */
 shx_err shx_os_reserve_beyond(int fd, uint64_t offset, uint64_t length);
 void shx_os_release_beyond(int fd);
 
@@ -163,6 +190,10 @@ size_t shx_os_page_size(void);
 shx_err shx_os_create_unnamed_in(const char *directory, unsigned mode,
                                  int *fd);
 shx_err shx_os_publish_at(int fd, const char *path);
+
+/* Does the error say that a way is barred, and nothing of the name, the room
+ * or the process's means? Then another way may be open. */
+bool shx_os_is_refusal(shx_err err);
 shx_err shx_os_open_path(const char *path, int flags, int *fd);
 shx_err shx_os_remove_path(const char *path);
 shx_err shx_os_inspect_path(const char *path, shx_file *out);

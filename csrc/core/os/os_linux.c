@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Linux: segments are files of the tmpfs at /dev/shm, as in glibc's and
  * musl's shm_open(), so both sides of a segment may use either.
- *
- * O_TMPFILE plus linkat() is what lets a name appear with its full size in
- * one step; see open(2) and tmpfs(5).
  */
 #define _GNU_SOURCE
 
@@ -51,23 +48,9 @@ shx_os_refuse_long(const char *name)
 }
 
 shx_err
-shx_os_create_unnamed(unsigned mode, int *fd)
-{
-    return shx_os_create_unnamed_in(DIRECTORY, mode, fd);
-}
-
-shx_err
 shx_os_set_mode(int fd, unsigned mode)
 {
     return fchmod(fd, (mode_t)mode) == 0 ? 0 : errno;
-}
-
-shx_err
-shx_os_publish(int fd, const char *name)
-{
-    char path[PATH_SIZE];
-    path_of(name, path);
-    return shx_os_publish_at(fd, path);
 }
 
 /* shm_open() turns EISDIR into EINVAL, and so does this. Somebody who asks
@@ -130,19 +113,60 @@ shx_os_resize(int fd, uint64_t size)
     return result == 0 ? 0 : errno;
 }
 
+/* ramfs, an embedded system's /dev/shm, has no fallocate(), and gVisor only
+ * the simplest kind. */
+static shx_err
+allocate(int fd, int mode, uint64_t offset, uint64_t length)
+{
+    if (fallocate(fd, mode, (off_t)offset, (off_t)length) == 0) {
+        return 0;
+    }
+    return errno == ENOSYS ? EOPNOTSUPP : errno;
+}
+
+/* Zeros up to there, each piece of them at what is the end of the file at that
+ * very moment, whoever else lengthens it: the system sees to that. */
+static shx_err
+append_zeros(int fd, uint64_t end)
+{
+    static const char zeros[64 << 10];
+    for (;;) {
+        shx_file file;
+        shx_err err = shx_os_inspect(fd, &file);
+        if (err != 0 || file.size >= end) {
+            return err;
+        }
+        uint64_t left = end - file.size;
+        if (write(fd, zeros, left < sizeof zeros ? left : sizeof zeros) < 0) {
+            return errno;
+        }
+    }
+}
+
+/* What posix_fallocate(3) does, but never where somebody may have written. */
+static shx_err
+reserve_by_writing(int fd, uint64_t end)
+{
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_APPEND) != 0) {
+        return errno;
+    }
+    shx_err err = append_zeros(fd, end);
+    (void)fcntl(fd, F_SETFL, flags);
+    return err;
+}
+
 shx_err
 shx_os_reserve(int fd, uint64_t offset, uint64_t length)
 {
-    return fallocate(fd, 0, (off_t)offset, (off_t)length) == 0 ? 0 : errno;
+    shx_err err = allocate(fd, 0, offset, length);
+    return err == EOPNOTSUPP ? reserve_by_writing(fd, offset + length) : err;
 }
 
 shx_err
 shx_os_reserve_beyond(int fd, uint64_t offset, uint64_t length)
 {
-    return fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)length) ==
-                   0
-               ? 0
-               : errno;
+    return allocate(fd, FALLOC_FL_KEEP_SIZE, offset, length);
 }
 
 /* From the next page on: the one that the file ends in is in use. What was

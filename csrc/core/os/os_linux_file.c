@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Linux: files by path, on whichever file system, and by descriptor.
  *
- * O_TMPFILE is missing on NFS, and on overlayfs before Linux 6.10: there a
- * file cannot be created whole, which is an error.
+ * O_TMPFILE is missing on NFS, on overlayfs before Linux 6.10, and in gVisor.
+ * Of a path, that is an error; a name in /dev/shm has another way, see
+ * os_linux_draft.c.
  */
 #define _GNU_SOURCE
 
@@ -38,31 +39,48 @@ open_retrying(const char *path, int flags, unsigned mode, int *fd)
 }
 
 /* A kernel, or a file system, that does not know the flag sees an attempt to
- * write a directory. */
+ * write a directory, or flags that make no sense. */
 shx_err
 shx_os_create_unnamed_in(const char *directory, unsigned mode, int *fd)
 {
     shx_err err = open_retrying(directory, O_TMPFILE | O_RDWR, mode, fd);
-    return err == EISDIR ? EOPNOTSUPP : err;
+    return err == EISDIR || err == EINVAL || err == ENOSYS ? EOPNOTSUPP : err;
 }
 
 /* AT_EMPTY_PATH is the shorter way, open to everybody since Linux 6.10 and to
- * root before; /proc is the way for the others. */
+ * root before; /proc is the way for the others, and where a policy or an
+ * emulation does not let it pass. */
 shx_err
 shx_os_publish_at(int fd, const char *path)
 {
     if (linkat(fd, "", AT_FDCWD, path, AT_EMPTY_PATH) == 0) {
         return 0;
     }
-    if (errno != ENOENT) {
-        return errno;
+    shx_err err = errno;
+    if (!shx_os_is_refusal(err)) {
+        return err;
     }
     char link[LINK_SIZE];
     link_of(fd, link);
     if (linkat(AT_FDCWD, link, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0) {
         return 0;
     }
-    return errno;
+    return err == ENOENT || !shx_os_is_refusal(errno) ? errno : err;
+}
+
+bool
+shx_os_is_refusal(shx_err err)
+{
+    static const int others[] = {
+        EEXIST, ENAMETOOLONG, ENOSPC, EDQUOT, EROFS,
+        ENOMEM, EMFILE,       ENFILE, EIO,    EINTR,
+    };
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        if (err == others[i]) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* Without O_NONBLOCK, a FIFO would wait for its other end. */

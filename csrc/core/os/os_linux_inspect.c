@@ -75,7 +75,7 @@ describe(const struct stat *status, shx_file *out)
         .mode = status->st_mode & 07777u,
         .regular = S_ISREG(status->st_mode),
         .directory = S_ISDIR(status->st_mode),
-        .named = status->st_nlink > 0,
+        .names = (unsigned)status->st_nlink,
         .user = status->st_uid,
         .kind = kind_of(status->st_mode),
     };
@@ -96,7 +96,7 @@ describe_more(const status_x *status, shx_file *out)
         .mode = status->mode & 07777u,
         .regular = S_ISREG(status->mode),
         .directory = S_ISDIR(status->mode),
-        .named = status->links > 0,
+        .names = status->links,
         .user = status->user,
         .kind = kind_of(status->mode),
     };

@@ -119,6 +119,26 @@ create_or_replace(shx_create *request, shx_segment *out)
     return err;
 }
 
+/* Takes back a create whose last step failed. An exception is set and stays;
+ * the name was encoded before, so encoding it again cannot fail. */
+static void
+undo_create(PyObject *name, const opened *segment)
+{
+    const shx_identity *identity = &segment->mapping->segment.identity;
+    const char *bare;
+    if (shx_name_bare(PyUnicode_AsUTF8(name), &bare) != 0) {
+        return;
+    }
+    shx_err gone;
+    Py_BEGIN_ALLOW_THREADS
+    gone = shx_segment_unlink(bare, identity);
+    (void)gone; /* or another's by now */
+    if (segment->record != NULL) {
+        shx_family_strike(segment->record, identity->inode);
+    }
+    Py_END_ALLOW_THREADS
+}
+
 /* `err`: there can be no owner. But shm_open() looks at the name before it
  * finds that the place will not do. */
 static shx_err
@@ -157,10 +177,9 @@ create_segment(shx_state *state, PyObject *op, const shx_call *call,
     request.may_exist = call->may_exist;
     request.is_random = call->name == Py_None;
     const shx_family *asked = owner.family;
-    if (asked != NULL) {
-        request.publish = shx_family_publish;
-        request.owner = &owner;
-    }
+    request.publish = asked != NULL ? shx_family_publish : NULL;
+    request.draft = shx_family_draft;
+    request.owner = &owner;
     if (PySys_Audit("shmemext.create", "sn", request.name,
                     (Py_ssize_t)request.size) < 0 ||
         (call->of_users && shx_users_expect(out->mapping, request.name) < 0)) {
@@ -183,10 +202,15 @@ create_segment(shx_state *state, PyObject *op, const shx_call *call,
     if (shx_users_begin(out->mapping, request.name, owner.record) < 0) {
         return -1;
     }
-    /* One that was out of reach has been replaced by one without a reaper. */
-    return owner.family == asked
-               ? 0
-               : shx_family_to_own(call->of_users, &owner.family, &err);
+    /* One that was out of reach has been replaced by one without a reaper; and
+     * where a segment needs a place until it has its name, there is one though
+     * that is to be nobody's. */
+    if (owner.family == asked ||
+        shx_family_to_own(call->of_users, &owner.family, &err) == 0) {
+        return 0;
+    }
+    undo_create(name, out);
+    return -1;
 }
 
 /* 1: the name is taken, and that is no error; or it is gone, if it only might
@@ -308,27 +332,7 @@ track(const shx_call *call, PyObject *name)
     return tracked > 0 ? shx_tracker_call("register", name) : tracked;
 }
 
-/* Takes back a create whose last step failed. An exception is set and stays;
- * the name was encoded before, so encoding it again cannot fail. */
-static void
-undo_create(PyObject *name, const opened *segment)
-{
-    const shx_identity *identity = &segment->mapping->segment.identity;
-    const char *bare;
-    if (shx_name_bare(PyUnicode_AsUTF8(name), &bare) != 0) {
-        return;
-    }
-    shx_err gone;
-    Py_BEGIN_ALLOW_THREADS
-    gone = shx_segment_unlink(bare, identity);
-    (void)gone; /* or another's by now */
-    if (segment->record != NULL) {
-        shx_family_strike(segment->record, identity->inode);
-    }
-    Py_END_ALLOW_THREADS
-}
-
-/* The same when the object has it already. */
+/* Takes back a create when the object has it already. */
 static void
 undo(shx_state *state, PyObject *op, PyObject *name, bool created)
 {
