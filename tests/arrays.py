@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""numpy, where it is there: a test that uses it is skipped where it is not,
+"""numpy, where it is there: a test that uses `np` is skipped where it is not,
 as where words have 32 bits. There are no wheels for those."""
 
 import re
@@ -14,6 +14,8 @@ class _Missing:
         return False
 
     def __getattr__(self, name):
+        if name.startswith("_"):  # pytest looks at everything in a module
+            raise AttributeError(name)
         pytest.skip("there is no numpy")
 
 

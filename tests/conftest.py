@@ -10,10 +10,11 @@ import time
 import uuid
 from contextlib import suppress
 from pathlib import Path
+from types import CodeType
 
 import machine as machines
 import pytest
-from arrays import needed_by
+from arrays import needed_by, np
 
 from shmemext import _shmemext  # joins before /dev/shm is looked at
 
@@ -72,6 +73,18 @@ def left(before):
         for name in segments() - before
         if not name.startswith(".shmemext-")
     }
+
+
+def names_of(code):
+    """All that a function uses, and what is defined in it."""
+    inner = [part for part in code.co_consts if isinstance(part, CodeType)]
+    return set(code.co_names).union(*map(names_of, inner))
+
+
+def pytest_runtest_setup(item):
+    """Without numpy, a test that uses it is not begun: nothing is left."""
+    if not np and "np" in names_of(item.function.__code__):
+        pytest.skip("there is no numpy")
 
 
 @pytest.fixture(autouse=True)

@@ -153,6 +153,44 @@ def test_interrupt_while_it_looks(monkeypatch, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+def test_interrupt_while_it_is_imported(machine):
+    code = (
+        "import sys\n"
+        "from shmemext.__main__ import main\n"
+        "class Finder:\n"
+        "    def find_spec(name, *_):\n"
+        "        if name == 'shmemext._command': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Finder)\n"
+        "sys.exit(main(['ls']))"
+    )
+    done = machine.run("-c", code, status=INTERRUPTED)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_input_that_does_not_block_is_waited_for(machine, name):
+    machine.file(name)
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    with subprocess.Popen(
+        machine.command("-m", "shmemext", "rm", "-"),
+        stdin=reader,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as child:
+        os.close(reader)
+        os.write(writer, b"\n")
+        wait_until(lambda: waiting(writer) == 0)
+        os.write(writer, name.encode())
+        os.close(writer)
+        assert child.communicate()[0] == f"removed {name}, 8 KiB\n"
+
+
+def test_input_that_cannot_be_read(machine):
+    done = in_shell(machine, "0>/dev/null", "rm", "-", status=FAILED)
+    only_stderr_line(done, "standard input: Bad file descriptor")
+
+
 def test_closed_input(machine, name):
     machine.file(name)
     done = in_shell(machine, "<&-", "rm", "-", status=FAILED)
@@ -189,6 +227,10 @@ def bare(private):
     return run
 
 
+@pytest.mark.skipif(
+    "SHMEMEXT_SANITIZER" in os.environ,
+    reason="a sanitizer reads its own map in /proc",
+)
 def test_without_proc_nobody_is_said_not_to_have_it_open(bare, private, name):
     private.file(name)
     told = bare("/proc", "ls").stdout

@@ -51,6 +51,12 @@ class Raised(NamedTuple):
     filename: object = None
 
 
+# What the stdlib says of a size where words have 32 bits, and files have 64.
+NO_NUMBER = re.compile(
+    r"(Python )?int too (large to convert to C ssize_t|big .*)"
+)
+
+
 def outcome(call):
     """What the call returns, or a Raised. The argument of shm_open() has a
     name in 3.11 and 3.12 and a number later: that is all one here."""
@@ -59,7 +65,10 @@ def outcome(call):
     except Exception as error:
         return Raised(
             type(error),
-            str(error).replace("argument 1 must", "argument 'path' must"),
+            NO_NUMBER.sub(
+                "Python int too large to convert to C long",
+                str(error).replace("argument 1 must", "argument 'path' must"),
+            ),
             getattr(error, "errno", None),
             getattr(error, "filename", None),
         )

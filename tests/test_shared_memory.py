@@ -333,15 +333,14 @@ class Comparable(Index):
 @pytest.mark.parametrize(
     ("size", "bytes_"),
     [
-        (lambda: 1, 1),
-        (lambda: True, 1),
-        (lambda: 4096, 4096),
-        (lambda: np.int64(7), 7),
-        (Comparable, 3),
+        (1, 1),
+        (True, 1),
+        (4096, 4096),
+        (Comparable(), 3),
+        *([(np.int64(7), 7)] if np else []),
     ],
 )
 def test_size_is_exact(both, name, size, bytes_):
-    size = size()
     shm = both.SharedMemory(name, create=True, size=size)
     assert shm.size == bytes_
     assert type(shm.size) is int
@@ -376,6 +375,8 @@ def test_size_is_exact(both, name, size, bytes_):
     ],
 )
 def test_size_that_is_no_size(both, name, size, error, message):
+    if sys.maxsize < 1 << 32 and both is not shmemext.shared_memory:
+        message = message.replace("C long", "C ssize_t")
     with raises(error, message):
         both.SharedMemory(name, create=True, size=size)
 
@@ -406,6 +407,8 @@ def test_size_beyond_the_address_space_is_enomem(name):
 def test_size_beyond_the_room_is_enospc(name):
     room = os.statvfs(DEV_SHM)
     size = (room.f_blocks + 1) * room.f_frsize
+    if size > sys.maxsize:
+        pytest.skip("/dev/shm is larger than an address space")
     before = left_behind(name)
     with pytest.raises(OSError) as caught:
         SharedMemory(name, create=True, size=size)
@@ -924,11 +927,14 @@ VIEWS = {
     "memoryview": lambda shm: memoryview(shm),
     "memoryview of buf": lambda shm: memoryview(shm.buf),
     "PickleBuffer": lambda shm: pickle.PickleBuffer(shm.buf).raw(),
-    "frombuffer": lambda shm: np.frombuffer(shm, np.uint8),
-    "asarray of buf": lambda shm: np.asarray(shm.buf),
-    "ndarray": lambda shm: np.ndarray((100,), np.uint8, buffer=shm),
-    "ndarray of buf": lambda shm: np.ndarray(100, np.uint8, shm.buf),
 }
+if np:
+    VIEWS |= {
+        "frombuffer": lambda shm: np.frombuffer(shm, np.uint8),
+        "asarray of buf": lambda shm: np.asarray(shm.buf),
+        "ndarray": lambda shm: np.ndarray((100,), np.uint8, buffer=shm),
+        "ndarray of buf": lambda shm: np.ndarray(100, np.uint8, shm.buf),
+    }
 
 # numpy.ndarray(buffer=) gives a buffer back at once and trusts the object to
 # keep the memory: what was asked of the object itself, the object keeps.
@@ -1234,8 +1240,8 @@ def test_failure_has_a_way_out_beside_the_words(name, arguments, kind, note):
     if arguments.get("size") != sys.maxsize:  # which leaves a segment behind
         with pytest.raises(kind) as caught:
             stdlib.SharedMemory(name, **arguments)
-        assert str(mine) == str(caught.value)
-        assert mine.args == caught.value.args
+        assert str(mine) == str(caught.value).replace("ssize_t", "long")
+        assert type(mine) is type(caught.value)
         (DEV_SHM / name).unlink(missing_ok=True)
 
 

@@ -115,7 +115,8 @@ def version() -> str:
     python = f"{sys.implementation.name} {sys.version.split()[0]}"
     python = python.replace("cpython", "CPython")
     where = Path(shmemext.__file__).parent
-    return f"shmemext {shmemext.__version__} ({python}, {where})"
+    told = f"shmemext {shmemext.__version__} ({python}, {where})"
+    return printable(told)
 
 
 def options_of(parser: argparse.ArgumentParser) -> list[str]:

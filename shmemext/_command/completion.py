@@ -67,13 +67,13 @@ def script() -> str:
 
 
 def _cases() -> Iterator[tuple[str, str]]:
-    """Of the word before, the command and the word; and what to do then."""
+    """What fits the word before, the command, which may be none yet, and the
+    word; and what to do then. The first that fits counts."""
     from .arguments import build, options_of
 
     parser, commands = build()
     for option, words in _values([*commands.values()]).items():
         yield f'"{option} "*', words
-    # of a command that is not there yet
     for name, one in {"": parser, **commands}.items():
         words = " ".join(options_of(one))
         yield f'*" {name} -"*', f'words="{words}"'

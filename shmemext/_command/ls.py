@@ -104,9 +104,12 @@ def _notes(entries: list[Entry], found: Survey) -> Iterator[str]:
 
 def of_hidden(found: Survey) -> str | None:
     """Why nobody seems to have it open, and somebody may."""
-    # Nor is there one for us where it may not be looked into.
-    if not os.path.exists("/proc/self"):  # noqa: PTH110
+    try:
+        os.lstat("/proc/self")
+    except FileNotFoundError:
         return "/proc is not mounted: who has what open is not known"
+    except OSError:
+        return "/proc may not be read: who has what open is not known"
     if found.hidden:
         processes = "process" if found.hidden == 1 else "processes"
         return f"at least {found.hidden} {processes} may not be looked into"

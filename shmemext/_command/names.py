@@ -4,9 +4,10 @@
 import argparse
 import errno
 import os
+import select
 import sys
 
-from .output import Output
+from .output import Output, wait_for
 from .status import FAILED, OK
 from .text import printable, some
 
@@ -30,9 +31,25 @@ def put_names(
 
 def read_names(options: argparse.Namespace) -> list[str]:
     """From standard input."""
-    if sys.stdin is None:
-        reason = os.strerror(errno.EBADF)
-        raise OSError(errno.EBADF, reason, "standard input")
-    end = b"\0" if options.null else b"\n"
-    names = sys.stdin.buffer.read().split(end)
+    try:
+        names = _read().split(b"\0" if options.null else b"\n")
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "standard input") from None
     return [os.fsdecode(name) for name in names if name]
+
+
+def _read() -> bytes:
+    """All of it, of what does not block, too."""
+    if sys.stdin is None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    descriptor = sys.stdin.fileno()
+    read = bytearray()
+    while True:
+        try:
+            some_bytes = os.read(descriptor, 1 << 16)
+        except BlockingIOError:
+            wait_for(descriptor, select.POLLIN)
+            continue
+        if not some_bytes:
+            return bytes(read)
+        read += some_bytes

@@ -125,6 +125,10 @@ def _write(file: TextIO, data: bytes, encoding: str) -> None:
         try:
             rest = rest[os.write(descriptor, rest) :]
         except BlockingIOError:
-            room = select.poll()
-            room.register(descriptor, select.POLLOUT)
-            room.poll()
+            wait_for(descriptor, select.POLLOUT)
+
+
+def wait_for(descriptor: int, event: int) -> None:
+    waiting = select.poll()
+    waiting.register(descriptor, event)
+    waiting.poll()

@@ -157,12 +157,24 @@ def open_in(
         return f"{number}: {', '.join(names)}" if names else number
     pids = [str(process.pid) for process in one.processes]
     for words in (names, pids):
-        for shown in range(len(words), 0, -1):
-            rest = [f"+{len(words) - shown}"] * (shown < len(words))
-            text = f"{number}: {', '.join([*words[:shown], *rest])}"
-            if cells(text) <= width:
-                return text
+        text = _as_many_as_fit(words, width - cells(f"{number}: "))
+        if text:
+            return f"{number}: {text}"
     return number
+
+
+def _as_many_as_fit(words: list[str], width: int) -> str:
+    whole = ", ".join(words)
+    if cells(whole) <= width:
+        return whole
+    fits, text = "", ""
+    for shown, word in enumerate(words[:-1], 1):
+        text += f"{word}, "
+        rest = f"+{len(words) - shown}"
+        if cells(text) + len(rest) > width:
+            break
+        fits = text + rest
+    return fits
 
 
 def _line(
