@@ -135,9 +135,12 @@ def test_ramfs(name):
     mount = command.index("--propagation") + 4
     assert "tmpfs" in command[mount]
     command[mount] = command[mount].replace("tmpfs", "ramfs")
-    if not has_private_shm() or subprocess.run(
-        [*command[: mount + 1], "mode=1777", "true"], capture_output=True
-    ).returncode:
+    if (
+        not has_private_shm()
+        or subprocess.run(
+            [*command[: mount + 1], "mode=1777", "true"], capture_output=True
+        ).returncode
+    ):
         pytest.skip("a ramfs cannot be mounted here")
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("done\n", "")
@@ -655,9 +658,9 @@ def test_killed_before_each_call_of_a_create(action, system, lacking):
 def test_killed_while_zeros_are_written(write, lacking, name):
     (DEV_SHM / name).write_bytes(b"x" * 5000)
     code = f"import shmemext; shmemext.SharedMemory({name!r}).grow(600_000)"
+    command = ["strace", "-o", "/dev/null", *inject("write", write)]
     done = subprocess.run(
-        ["strace", "-o", "/dev/null", *inject("write", write)]
-        + [sys.executable, "-c", code],
+        [*command, sys.executable, "-c", code],
         env={**os.environ, **lacking("fallocate=95")},
     )
     assert done.returncode == -9
