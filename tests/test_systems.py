@@ -160,6 +160,43 @@ shm.unlink()
     assert python(code, name, env=lacking("O_TMPFILE=95")).stdout == "True\n"
 
 
+WITHOUT_LOCKS = """
+import os, sys
+from shmemext import SharedMemory
+before = set(os.listdir("/dev/shm"))
+for track in False, True:
+    for reserve in True, False:
+        shm = SharedMemory(
+            sys.argv[1], create=True, size=5000, track=track, reserve=reserve
+        )
+        shm.buf[4999] = 7
+        peer = SharedMemory(sys.argv[1], track=False)
+        peer.grow(200_000)
+        assert shm.refresh() and shm.buf[4999] == 7 and not any(shm.buf[5000:])
+        assert set(os.listdir("/dev/shm")) - before == {sys.argv[1]}
+        shm.unlink()
+"""
+
+
+@pytest.mark.parametrize("missing", ["", ",O_TMPFILE=95", ",linkat_empty=1"])
+@pytest.mark.parametrize("space", ["", ",fallocate_keep=95", ",fallocate=38"])
+def test_nobodys_needs_no_locks(missing, space, lacking, name):
+    """And so no family: gVisor has neither O_TMPFILE nor these."""
+    command = [sys.executable, "-c", WITHOUT_LOCKS, name]
+    if has_private_shm():
+        command = with_private_shm(command)
+    done = subprocess.run(
+        command,
+        env={
+            **os.environ,
+            **lacking("ofd=22,linkat_proc=1" + missing + space),
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 FULL = """
 import os, sys
 from pathlib import Path
@@ -519,8 +556,8 @@ def test_create_leaves_alone_what_is_no_draft(living):
     planted = plant_strangers(living.where)
     living.create()
     made = set(living.where.iterdir()) - before
-    assert {file.name for file in made} == set(planted)
     remove_strangers(made)
+    assert {file.name for file in made} == set(planted)
 
 
 def test_sweep_removes_drafts_and_the_directory():
@@ -535,9 +572,10 @@ def test_sweep_leaves_alone_what_is_no_draft():
     where = bury(some_directory())
     planted = plant_strangers(where)
     sweep()
-    assert {file.name for file in where.iterdir()} == set(planted)
-    remove_strangers(where.iterdir())
+    found = list(where.iterdir())
+    remove_strangers(found)
     where.rmdir()
+    assert {file.name for file in found} == set(planted)
 
 
 def test_directory_that_goes_while_a_draft_is_in_it(lacking, name):
@@ -683,9 +721,9 @@ def test_killed_before_each_call_of_a_create(action, system, lacking):
 def test_killed_while_zeros_are_written(write, lacking, name):
     (DEV_SHM / name).write_bytes(b"x" * 5000)
     code = f"import shmemext; shmemext.SharedMemory({name!r}).grow(600_000)"
+    command = ["strace", "-o", "/dev/null", *inject("write", write)]
     done = subprocess.run(
-        ["strace", "-o", "/dev/null", *inject("write", write)]
-        + [sys.executable, "-c", code],
+        [*command, sys.executable, "-c", code],
         env={**os.environ, **lacking("fallocate=95")},
     )
     assert done.returncode == -9

@@ -66,7 +66,7 @@ enum { SHX_MODE_USERS = 01000 };
 /* A new file of size 0 that is to get a name, and has none yet: it vanishes
  * with its descriptor unless published. Where the system makes no such file,
  * or will not name it later, it lies under a hidden name until then. */
-enum { SHX_DRAFT_FILE = 18 };
+enum { SHX_DRAFT_FILE = 32 };
 typedef struct {
     int fd;                    /* -1: there is none yet */
     int directory;             /* of the hidden name; -1: it is without */

@@ -137,7 +137,8 @@ append_zeros(int fd, uint64_t end)
             return err;
         }
         uint64_t left = end - file.size;
-        if (write(fd, zeros, left < sizeof zeros ? left : sizeof zeros) < 0) {
+        size_t length = left < sizeof zeros ? (size_t)left : sizeof zeros;
+        if (write(fd, zeros, length) < 0) {
             return errno;
         }
     }
