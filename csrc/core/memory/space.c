@@ -89,13 +89,25 @@ is_at_work(patience *with, int fd)
     return ++with->moments < MOST;
 }
 
+/* Where it can, who has the lock alone is at one call, which might set back
+ * what is made longer meanwhile. */
+static bool
+can_reserve_beyond(int fd)
+{
+    shx_file file;
+    return shx_os_inspect(fd, &file) == 0 &&
+           shx_os_reserve_beyond(fd, file.size, 1) != EOPNOTSUPP;
+}
+
 /* Not shared: somebody has locked all of the file, who knows nothing of us, so
- * nobody of us has the lock alone; or who has it will not give it up. */
+ * nobody of us has the lock alone; or who has it to write zeros will not give
+ * it up. */
 static shx_err
 share(const shx_space *space, int fd, patience *with, bool *shared)
 {
     shx_err err;
-    while ((err = shx_os_lock(fd, false)) == EAGAIN && is_at_work(with, fd)) {
+    while ((err = shx_os_lock(fd, false)) == EAGAIN &&
+           (is_at_work(with, fd) || can_reserve_beyond(fd))) {
         if (shx_space_ask(space) != 0) {
             return SHX_INTERRUPTED;
         }
