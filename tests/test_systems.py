@@ -62,6 +62,8 @@ def live(name=None, **options):
     if options.get("reserve", True):
         assert status.st_blocks * 512 >= 9999
     shm.buf[:5] = b"hello"
+    if os.geteuid() != 0 and status.st_mode & 0o600 != 0o600:
+        return shm.unlink()  # root alone may open it
     peer = SharedMemory(shm.name, readonly=not status.st_mode & 0o200)
     assert bytes(peer.buf[:5]) == b"hello" and not any(peer.buf[5:])
     if not peer.readonly:
@@ -377,11 +379,15 @@ with kinds.kind_of(sys.argv[1], sys.argv[2]) as kind:
     if sys.argv[3] != "killed":
         os.kill(pid, signal.SIGCONT)
         assert os.waitpid(pid, 0)[1] == 0
-    assert kind.stat(memory).st_size == END + 5000
     assert memory.refresh()
     assert bytes(memory.buf[:SIZE]) == b"x" * SIZE
     assert not any(memory.buf[SIZE:between])
-    assert bytes(memory.buf[between:]) == b"y" * (END + 5000 - between)
+    written = bytes(memory.buf[between : END + 5000])
+    assert written == b"y" * (END + 5000 - between)
+    # He may have been just about to append some.
+    most = 0 if sys.argv[3] == "killed" else 64 << 10
+    assert END + 5000 <= memory.size <= END + 5000 + most
+    assert not any(memory.buf[END + 5000 :])
 """
 
 
@@ -670,7 +676,11 @@ assert not list(where.glob("d*"))
 """
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.skipif(
+    "SHMEMEXT_SANITIZER" in os.environ,
+    reason="a sanitizer's malloc() may be locked for ever in a fork() beside "
+    "threads",
+)
 def test_threads_that_create_and_fork(lacking):
     env = {**lacking("O_TMPFILE=95"), "PYTHONWARNINGS": "ignore"}
     assert python(THREADS, env=env).stderr == ""

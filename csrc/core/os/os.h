@@ -123,7 +123,8 @@ shx_err shx_os_resize(int fd, uint64_t size);
  * as long as that. EINTR is returned, not retried: the caller decides. Where
  * the system cannot, zeros are appended, on an open file that is nobody
  * else's: so nothing is done to what is there, and the file may get longer
- * than that if others lengthen it at the same time. */
+ * than that if others lengthen it at the same time. SHX_NO_RESERVE: a seal
+ * forbids to write. */
 shx_err shx_os_reserve(int fd, uint64_t offset, uint64_t length);
 
 /* The same beyond the end of the file, whose length stays; and all that is
