@@ -530,12 +530,11 @@ with kinds.kind_of(sys.argv[1], sys.argv[2]) as kind:
 """
 
 
-@pytest.mark.parametrize("name_of_kind", kinds.KINDS)
 @pytest.mark.parametrize("reserve", [True, False])
-def test_who_is_at_work_alone_is_waited_for(name_of_kind, reserve, tmp_path):
+def test_who_is_at_work_alone_is_waited_for(reserve, tmp_path):
     """However long: he may be about to set the length that he wants, and cut
     off what others make longer meanwhile."""
-    python(WAITING, name_of_kind, tmp_path, reserve, env=kinds.HERE)
+    python(WAITING, "SharedMemory", tmp_path, reserve, env=kinds.HERE)
 
 
 @pytest.mark.parametrize("how", [fcntl.LOCK_EX, fcntl.LOCK_SH])
