@@ -218,6 +218,10 @@ for call in (
     assert (set(os.listdir("/dev/shm")), path.stat().st_blocks) == before
     assert path.stat().st_size == shm.size == 5000
 assert bytes(shm.buf) == b"x" * 5000
+with open("/dev/shm/eater", "wb", buffering=0) as file:
+    while os.statvfs("/dev/shm").f_bavail:
+        file.write(bytes(4096))
+shm.grow(8192)  # of the page that it has
 shm.unlink()
 """
 
@@ -349,6 +353,42 @@ with kinds.kind_of(sys.argv[1], sys.argv[2]) as kind:
 @pytest.mark.parametrize("missing", ["fallocate=38", "fallocate_keep=95"])
 def test_grow_at_once_keeps_every_byte(kind, how, missing, lacking, tmp_path):
     python(GROW, kind, tmp_path, how, env=lacking(missing), timeout=120)
+
+
+LOOKING = """
+import os
+from pathlib import Path
+from shmemext import SharedMemory
+shm = SharedMemory(create=True, size=5000)
+path = Path("/dev/shm", shm.name)
+pid = os.fork()
+if pid == 0:
+    for attempt in range(50):
+        try:
+            SharedMemory(shm.name).grow(12 << 20)
+        except OSError as error:
+            print(error.errno, flush=True)
+    os._exit(0)
+while not os.waitpid(pid, os.WNOHANG)[0]:
+    assert path.stat().st_size == 5000
+shm.unlink()
+"""
+
+
+@pytest.mark.parametrize("system", ["gVisor", "no fallocate"])
+def test_nobody_sees_a_length_come_and_go(system, lacking):
+    """Who looks would use what is there, and lose it."""
+    if not has_private_shm():
+        pytest.skip("no right to mount a small /dev/shm")
+    done = subprocess.run(
+        with_private_shm(
+            [sys.executable, "-c", LOOKING], "mode=1777,size=10m"
+        ),
+        env={**os.environ, **lacking(SYSTEMS[system])},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stdout, done.stderr) == ("28\n" * 50, "")
 
 
 STOPPED = """

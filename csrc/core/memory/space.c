@@ -162,6 +162,16 @@ note_pace(void *context)
     return 0;
 }
 
+/* Before a length goes up that others see: they would use what is there, and
+ * lose it when it is set back. */
+static bool
+fits(int fd, uint64_t from, uint64_t to)
+{
+    uint64_t page = shx_os_page_size();
+    uint64_t held = (from + page - 1) / page * page;
+    return to <= held || to - held <= shx_os_room(fd);
+}
+
 /* The length goes up with what is there: alone, so that it can be set back,
  * for nobody else has lengthened the file meanwhile. Nobody is asked whether
  * to go on: what he does then might be to grow the same file, and to wait for
@@ -181,6 +191,9 @@ grow_openly(const shx_space *space, int fd, uint64_t wanted, bool alone)
     }
     if (alone && !space->reserve) {
         return shx_os_resize(fd, wanted);
+    }
+    if (!fits(fd, file.size, wanted)) {
+        return ENOSPC;
     }
     err =
         reserve(alone ? &deaf : space, shx_os_reserve, fd, file.size, wanted);
