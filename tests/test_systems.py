@@ -640,6 +640,43 @@ with SharedMemory(sys.argv[1], create=True, size=1) as shm:
     python(code, name, env=lacking("O_TMPFILE=95"))
 
 
+REMOVED = """
+import errno, os
+from pathlib import Path
+from shmemext import SharedMemory
+pid = os.fork()
+if pid == 0:
+    while True:
+        for directory in Path("/dev/shm").glob(".shmemext-2-*"):
+            try:
+                for file in directory.iterdir():
+                    file.unlink()
+                directory.rmdir()
+            except OSError:
+                pass
+for attempt in range(1000):
+    for track in None, False:
+        try:
+            SharedMemory(create=True, size=1, track=track).unlink()
+        except OSError as error:
+            assert error.errno == errno.ESTALE, error
+os.kill(pid, 9)
+"""
+
+
+def test_directories_that_somebody_removes_all_the_time(lacking):
+    """A create does not say that its name is missing, or /dev/shm."""
+    if not has_private_shm():
+        pytest.skip("no right to mount a /dev/shm of our own")
+    done = subprocess.run(
+        with_private_shm([sys.executable, "-c", REMOVED]),
+        env={**os.environ, **lacking("O_TMPFILE=95")},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize(
     ("code", "said"),
     [(errno.EEXIST, errno.EEXIST), (errno.ENOENT, errno.ESTALE)],

@@ -48,7 +48,7 @@ settle(shx_family *family, shx_record *record, uint64_t inode, shx_err err)
 
 /* The same for our own family: one that is out of reach, because somebody has
  * removed its directory or because /dev/shm is another one by now, is
- * replaced.
+ * replaced. ESTALE: and that one too, at once.
  */
 static shx_err
 write_own_record(shx_ownership *of, const char *name,
@@ -62,6 +62,7 @@ write_own_record(shx_ownership *of, const char *name,
         err = shx_family_replace(of->family, &of->family);
         if (err == 0) {
             err = write_record(of->family, name, identity, out);
+            err = err == ENOENT ? ESTALE : err;
         }
     }
     return err;
@@ -129,6 +130,7 @@ shx_family_draft(void *owner, shx_draft *out)
         err = shx_family_replace(of->family, &of->family);
         if (err == 0) {
             err = place_draft(of->family, out);
+            err = err == ENOENT ? ESTALE : err;
         }
     }
     return err;

@@ -81,7 +81,7 @@ typedef shx_err (*shx_publisher)(void *owner, shx_draft *draft,
                                  const shx_identity *identity);
 
 /* Finds a draft its directory, where somebody will remove what a SIGKILL
- * leaves of it, and a hidden name there, which nobody has. */
+ * leaves of it, and a hidden name there, which nobody has. ESTALE as above. */
 typedef shx_err (*shx_drafter)(void *owner, shx_draft *out);
 
 typedef struct {
