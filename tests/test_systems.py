@@ -654,13 +654,15 @@ if pid == 0:
                 directory.rmdir()
             except OSError:
                 pass
+said = set()
 for attempt in range(1000):
     for track in None, False:
         try:
             SharedMemory(create=True, size=1, track=track).unlink()
         except OSError as error:
-            assert error.errno == errno.ESTALE, error
+            said.add(error.errno)
 os.kill(pid, 9)
+assert said <= {errno.ESTALE}, said
 """
 
 
