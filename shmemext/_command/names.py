@@ -12,7 +12,6 @@ from .output import Output, wait_for
 from .status import FAILED, OK
 from .text import printable, some
 
-
 _FOLDER = f"{DIRECTORY}/"
 
 
