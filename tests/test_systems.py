@@ -7,6 +7,7 @@ Everything is said of segments as on any other system: they appear whole, one
 of several creates, no byte is lost, and who is killed leaves nothing.
 """
 
+import errno
 import fcntl
 import os
 import struct
@@ -36,6 +37,7 @@ SYSTEMS = {
     "flags that make no sense": "O_TMPFILE=22",
     "no such call": "O_TMPFILE=38,fallocate=38",
     "a policy": "linkat_empty=1,linkat_proc=1",
+    "another policy": "O_TMPFILE=1",
     "no /proc, not root": "linkat_empty=2,procfd=2,linkat_proc=2",
     "no second names": "O_TMPFILE=95,linkat=1",
     "no fallocate": "fallocate=95",
@@ -216,6 +218,10 @@ for call in (
     assert (set(os.listdir("/dev/shm")), path.stat().st_blocks) == before
     assert path.stat().st_size == shm.size == 5000
 assert bytes(shm.buf) == b"x" * 5000
+with open("/dev/shm/eater", "wb", buffering=0) as file:
+    while os.statvfs("/dev/shm").f_bavail:
+        file.write(bytes(4096))
+shm.grow(8192)  # of the page that it has
 shm.unlink()
 """
 
@@ -349,6 +355,42 @@ def test_grow_at_once_keeps_every_byte(kind, how, missing, lacking, tmp_path):
     python(GROW, kind, tmp_path, how, env=lacking(missing), timeout=120)
 
 
+LOOKING = """
+import os
+from pathlib import Path
+from shmemext import SharedMemory
+shm = SharedMemory(create=True, size=5000)
+path = Path("/dev/shm", shm.name)
+pid = os.fork()
+if pid == 0:
+    for attempt in range(50):
+        try:
+            SharedMemory(shm.name).grow(12 << 20)
+        except OSError as error:
+            print(error.errno, flush=True)
+    os._exit(0)
+while not os.waitpid(pid, os.WNOHANG)[0]:
+    assert path.stat().st_size == 5000
+shm.unlink()
+"""
+
+
+@pytest.mark.parametrize("system", ["gVisor", "no fallocate"])
+def test_nobody_sees_a_length_come_and_go(system, lacking):
+    """Who looks would use what is there, and lose it."""
+    if not has_private_shm():
+        pytest.skip("no right to mount a small /dev/shm")
+    done = subprocess.run(
+        with_private_shm(
+            [sys.executable, "-c", LOOKING], "mode=1777,size=10m"
+        ),
+        env={**os.environ, **lacking(SYSTEMS[system])},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stdout, done.stderr) == ("28\n" * 50, "")
+
+
 STOPPED = """
 import os, signal, subprocess, sys, time
 import kinds
@@ -395,6 +437,46 @@ def test_who_is_gone_in_the_middle_of_a_grow(kind, how, lacking, tmp_path):
     """He leaves a length in between, with its bytes, and nobody waits for him
     for ever."""
     python(STOPPED, kind, tmp_path, how, env=lacking("fallocate=95"))
+
+
+CUT = """
+import errno, os, signal
+from shmemext import SharedMemory
+shm = SharedMemory(create=True, size=5000)
+path = "/dev/shm/" + shm.name
+peer = SharedMemory(shm.name)
+pid = os.fork()
+if pid == 0:
+    try:
+        SharedMemory(shm.name).grow(40 << 20)
+    except OSError as error:
+        os._exit(error.errno)
+    os._exit(0)
+while os.stat(path).st_size == 5000:
+    pass
+os.kill(pid, signal.SIGSTOP)
+peer.grow(30 << 20)
+peer.buf[-1] = 7
+with open("/dev/shm/eater", "wb") as file:
+    file.write(bytes(15 << 20))
+os.kill(pid, signal.SIGCONT)
+assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == errno.ENOSPC
+assert peer.buf[-1] == 7
+shm.unlink()
+"""
+
+
+def test_who_was_stopped_and_fails_takes_nothing_from_others(lacking):
+    """They have not waited for him, and are longer by now."""
+    if not has_private_shm():
+        pytest.skip("no right to mount a small /dev/shm")
+    done = subprocess.run(
+        with_private_shm([sys.executable, "-c", CUT], "mode=1777,size=50m"),
+        env={**os.environ, **lacking("fallocate=95")},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_signal_handler_grows_what_is_being_grown(lacking):
@@ -519,7 +601,7 @@ def test_create_leaves_alone_what_is_no_draft(living):
     before = set(living.where.iterdir())
     planted = plant_strangers(living.where)
     living.create()
-    made = set(living.where.iterdir()) - before
+    made = set(living.where.iterdir()) - before - {living.where / ".reaper"}
     remove_strangers(made)
     assert {file.name for file in made} == set(planted)
 
@@ -556,6 +638,27 @@ with SharedMemory(sys.argv[1], create=True, size=1) as shm:
     shm.unlink()
 """
     python(code, name, env=lacking("O_TMPFILE=95"))
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [(errno.EEXIST, errno.EEXIST), (errno.ENOENT, errno.ESTALE)],
+)
+def test_the_second_way_to_publish_says_why_it_fails(
+    code, said, lacking, name
+):
+    """And not what the first one said: the name was taken, for a moment, or
+    the hidden file is gone."""
+    source = """
+import sys
+from shmemext import SharedMemory
+try:
+    SharedMemory(sys.argv[1], create=True, size=1)
+except OSError as error:
+    print(error.errno)
+"""
+    missing = f"O_TMPFILE=95,linkat=1,renameat2={code}"
+    assert python(source, name, env=lacking(missing)).stdout == f"{said}\n"
 
 
 def test_another_dev_shm(lacking, name):
