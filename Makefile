@@ -31,7 +31,7 @@ stop = { echo "$1" >&2; exit 1; }
 
 SPHINX := $(BIN)/python -m sphinx -q -W -n -d build/doctrees
 
-.PHONY: help build demo test test-quick core musl portable clang lint format docs docs-test bench bench-quick bench-plots storm storm-users sanitize tsan fuzz wheel sdist-test release-test clean
+.PHONY: help build demo test test-quick core musl portable missing clang lint format docs docs-test bench bench-quick bench-plots storm storm-users sanitize tsan fuzz wheel sdist-test release-test clean
 
 help:  ## print this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -83,6 +83,9 @@ musl: core  ## the same with musl, see musl-gcc(1)
 
 portable: $(VENV)/.portable  ## compile the core for macOS, FreeBSD and the oldest glibc, by zig
 	$(BIN)/python -m pytest --noconftest tests/portable.py $(ARGS)
+
+missing: build $(VENV)/.test  ## tests on systems that lack a call, each in turn, or forbid it
+	$(BIN)/python -m pytest tests/missing.py $(ARGS)
 
 clang:
 	@for tool in $(CLANG) clang-format; do command -v $$tool >/dev/null || $(call stop,$(TOOL_IS_MISSING)); done

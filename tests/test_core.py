@@ -58,7 +58,7 @@ def sanitizers(*words):
     return SANITIZERS if works else []
 
 
-def link(source, directory):
+def link(source, directory, sanitized=True):
     """A C program and the core: nothing else is in it."""
     words = compiler()
     path = directory / source.stem
@@ -71,7 +71,7 @@ def link(source, directory):
         [
             *words,
             *FLAGS,
-            *sanitizers(*words),
+            *(sanitizers(*words) if sanitized else []),
             source,
             *sources,
             "-pthread",
@@ -83,8 +83,9 @@ def link(source, directory):
     return path
 
 
-def link_test(noun, directory):
-    return link(ROOT / "tests" / "core" / f"test_{noun}.c", directory)
+def link_test(noun, directory, sanitized=True):
+    source = ROOT / "tests" / "core" / f"test_{noun}.c"
+    return link(source, directory, sanitized)
 
 
 def run(*words):

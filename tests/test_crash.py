@@ -34,9 +34,10 @@ def new(cls=SharedMemory):
 
 def check(view):
     "Every byte is still there, and can still be written."
+    # nothing large is allocated: it could come to lie where the memory was
     flat = memoryview(view).cast("B")
-    assert bytes(flat) == b"\\7" * len(flat) != b""
-    flat[:] = bytes(flat)
+    assert sum(flat) == 7 * len(flat) > 0
+    flat[:] = flat
 """
 
 

@@ -494,6 +494,49 @@ def test_lock_of_a_reader_keeps_nobody_from_growing(kind, memory):
     assert memory.size == kind.stat(memory).st_size == 10_000
 
 
+WAITING = """
+import fcntl, os, struct, sys
+from pathlib import Path
+import kinds
+LAST, F_OFD_SETLK = (1 << 63) - 2, 37
+
+def lock(how):
+    fcntl.fcntl(fd, F_OFD_SETLK, struct.pack("hhqqi4x", how, 0, LAST, 1, 0))
+
+def has_waited_or_is_gone():
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return True
+    return "Z (zombie)" in status or int(
+        status.split("\\nvoluntary_ctxt_switches:")[1].split()[0]
+    ) > 21_000
+
+with kinds.kind_of(sys.argv[1], sys.argv[2]) as kind:
+    memory = kind.create(5000, reserve=sys.argv[3] == "True")
+    fd = os.open(f"/proc/self/fd/{memory.fileno()}", os.O_RDWR)
+    lock(fcntl.F_WRLCK)
+    pid = os.fork()
+    if pid == 0:
+        os.close(fd)
+        memory.grow(10_000)
+        os._exit(0)
+    kinds.wait_until(has_waited_or_is_gone)
+    assert os.waitpid(pid, os.WNOHANG) == (0, 0)
+    assert kind.stat(memory).st_size == 5000
+    lock(fcntl.F_UNLCK)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert kind.stat(memory).st_size == 10_000
+"""
+
+
+@pytest.mark.parametrize("reserve", [True, False])
+def test_who_is_at_work_alone_is_waited_for(reserve, tmp_path):
+    """However long: he may be about to set the length that he wants, and cut
+    off what others make longer meanwhile."""
+    python(WAITING, "SharedMemory", tmp_path, reserve, env=kinds.HERE)
+
+
 @pytest.mark.parametrize("how", [fcntl.LOCK_EX, fcntl.LOCK_SH])
 @pytest.mark.parametrize("reserve", [True, False])
 def test_grow_under_ones_own_lockf(kind, how, reserve):

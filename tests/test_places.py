@@ -474,6 +474,22 @@ def test_no_second_mapping(missing, code):
     assert "grow() first" in said
 
 
+def test_nothing_reserved_for_what_nobody_may_write(missing):
+    """By fallocate(), a seal that forbids to write forbids no growing."""
+    said = run_without(
+        missing,
+        f"fallocate={errno.ENOSYS}",
+        "memory = AnonymousMemory(100)\nhandle = memory.readonly_handle()\n"
+        "fails(memory.grow, 100000)\nassert memory.size == 100\n"
+        "memory = AnonymousMemory(100, reserve=False)\n"
+        "handle = memory.readonly_handle()\nmemory.grow(100000)\n"
+        "assert memory.size == 100000",
+    )
+    assert said.startswith("ENOSYS")
+    assert "fallocate(2)" in said
+    assert "grow() first" in said
+
+
 @pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOSYS])
 def test_no_populate(missing, code):
     said = run_without(

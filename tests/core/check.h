@@ -9,7 +9,9 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h> /* rmdir */
 
+#include "core/life/draft.h"
 #include "core/memory/segment.h"
 
 #define CHECK(condition)                                                      \
@@ -35,12 +37,40 @@ name_of(const char *suffix)
     return made;
 }
 
+/* Where the system needs it: a directory on the file system of the names,
+ * which is gone when the program ends. */
+static char drafts[160];
+
+static inline void
+remove_drafts(void)
+{
+    (void)rmdir(drafts);
+}
+
+static inline shx_err
+find_draft(void *owner, shx_draft *out)
+{
+    (void)owner;
+    int fd;
+    if (drafts[0] == '\0') {
+        (void)snprintf(drafts, sizeof drafts, "%s/%s-drafts", shx_os_directory,
+                       prefix);
+        CHECK(shx_os_make_directory(drafts) == 0);
+        (void)atexit(remove_drafts);
+    }
+    CHECK(shx_os_open_directory(drafts, &fd) == 0);
+    return shx_draft_place(fd, out);
+}
+
 static inline shx_segment
 create(const char *called, size_t size, bool reserve)
 {
     shx_segment made;
-    shx_create request = {
-        .name = called, .size = size, .mode = 0600, .space.reserve = reserve};
+    shx_create request = {.name = called,
+                          .size = size,
+                          .mode = 0600,
+                          .space.reserve = reserve,
+                          .draft = find_draft};
     CHECK(shx_segment_create(&request, &made) == 0);
     CHECK(made.size == size && made.address != NULL);
     return made;

@@ -89,7 +89,8 @@ test_segment_errors_leave_everything_as_it_was(void)
     name called = name_of("taken");
     shx_segment made = create(called.text, 64, true);
     shx_segment none = {.address = NULL};
-    shx_create request = {.name = called.text, .size = 64, .mode = 0600};
+    shx_create request = {
+        .name = called.text, .size = 64, .mode = 0600, .draft = find_draft};
     CHECK(shx_segment_create(&request, &none) == EEXIST);
     CHECK(none.address == NULL && request.step == SHX_STEP_PUBLISH);
     CHECK(attach(called.text, &none) == 0);

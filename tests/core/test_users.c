@@ -65,6 +65,7 @@ create_of_users(void)
     shx_create request = {.name = shared.text,
                           .size = 100,
                           .mode = 0600 | SHX_MODE_USERS,
+                          .draft = find_draft,
                           .space.reserve = true};
     CHECK(shx_segment_create(&request, &made) == 0 && made.users);
     return made;

@@ -11,7 +11,7 @@
 #include <errno.h>
 #include <stdlib.h> /* getenv, atoi */
 #include <string.h>
-#include <sys/syscall.h> /* SYS_statx */
+#include <sys/syscall.h> /* SYS_statx, SYS_renameat2 */
 
 #include "words.h"
 
@@ -88,6 +88,7 @@ static int
 refuses_number(long number)
 {
     return (number == SYS_statx && refuses("statx")) ||
+           (number == SYS_renameat2 && refuses("renameat2")) ||
            (number == 436 && refuses("close_range"));
 }
 

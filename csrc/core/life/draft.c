@@ -6,13 +6,16 @@
 #include <stdio.h>  /* snprintf */
 #include <string.h> /* strspn */
 
+#include "core/name.h"
+
 /* The letter, 16 hexadecimal digits. */
-enum { FILE_LETTER = 'd', DIGITS = SHX_DRAFT_FILE - 2 };
+#define FILE_LETTER "d"
+enum { DIGITS = 16 };
 
 bool
 shx_draft_is(const char *file)
 {
-    return file[0] == FILE_LETTER &&
+    return file[0] == FILE_LETTER[0] &&
            strspn(file + 1, "0123456789abcdef") == DIGITS &&
            file[1 + DIGITS] == '\0';
 }
@@ -67,16 +70,39 @@ remove_if_left(void *context, int directory, const char *file)
     return 0;
 }
 
-shx_err
-shx_draft_place(int directory, shx_draft *out)
+static shx_err
+draw(const char *prefix, int directory, shx_draft *out)
 {
     uint64_t number;
     shx_err err = shx_os_random(&number, sizeof number);
     if (err == 0) {
-        (void)shx_os_visit(directory, remove_if_left, NULL);
         *out = (shx_draft){.fd = -1, .directory = directory};
-        (void)snprintf(out->file, sizeof out->file, "%c%016llx", FILE_LETTER,
+        (void)snprintf(out->file, sizeof out->file, "%s%016llx", prefix,
                        (unsigned long long)number);
+    }
+    return err;
+}
+
+shx_err
+shx_draft_place(int directory, shx_draft *out)
+{
+    shx_err err = draw(FILE_LETTER, directory, out);
+    if (err == 0) {
+        (void)shx_os_visit(directory, remove_if_left, NULL);
+    }
+    return err;
+}
+
+shx_err
+shx_draft_place_beside(shx_draft *out)
+{
+    int directory;
+    shx_err err = shx_os_open_directory(shx_os_directory, &directory);
+    if (err == 0) {
+        err = draw(SHX_NAME_OWN FILE_LETTER, directory, out);
+        if (err != 0) {
+            shx_os_close(directory);
+        }
     }
     return err;
 }

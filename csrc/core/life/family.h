@@ -123,7 +123,8 @@ shx_err shx_family_publish(void *owner, shx_draft *draft, const char *name,
                            const shx_identity *identity);
 
 /* Finds a draft its place: in the directory of the ownership's family, which
- * is our own one if it has none. See shx_drafter in segment.h. */
+ * is our own one if it has none, or where none can be. See shx_drafter in
+ * segment.h. */
 shx_err shx_family_draft(void *owner, shx_draft *out);
 
 /* Makes a name that is there the family's, whoever else's it is. */

@@ -118,6 +118,9 @@ shx_family_draft(void *owner, shx_draft *out)
 {
     shx_ownership *of = owner;
     shx_err err = of->family == NULL ? shx_family_own(&of->family) : 0;
+    if (err == SHX_NO_LOCKS) {
+        return shx_draft_place_beside(out);
+    }
     if (err != 0) {
         return err;
     }

@@ -35,8 +35,7 @@ typedef struct {
 } shx_file_request;
 
 /* EEXIST if the path is taken. ENOSPC if the space is not to be had.
- * EOPNOTSUPP if the file system cannot do it: without O_TMPFILE at the step
- * OPEN, without fallocate() at RESERVE. */
+ * EOPNOTSUPP at the step OPEN: the file system has no O_TMPFILE. */
 shx_err shx_mapped_file_create(shx_file_request *request, shx_segment *out);
 
 /* SHX_NOT_MEMORY, SHX_EMPTY, SHX_TOO_SMALL: found says what is there. */

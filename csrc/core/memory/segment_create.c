@@ -43,14 +43,15 @@ is_hidden(const shx_draft *draft)
 }
 
 /* Somebody may take it for one that a killed process has left, until it is in
- * use: then another one is made. */
+ * use: then another one is made. Without locks nobody takes it for anything.
+ */
 static shx_err
 make_hidden(shx_draft *draft, shx_file *file)
 {
     shx_err err = shx_os_create_hidden(draft);
     if (err == 0) {
         err = shx_os_use(draft->fd, SHX_LOCK_SHARED, false);
-        err = err == EAGAIN ? ESTALE : err;
+        err = err == EAGAIN ? ESTALE : err == SHX_NO_LOCKS ? 0 : err;
     }
     if (err == 0) {
         err = shx_os_inspect(draft->fd, file);

@@ -89,13 +89,25 @@ is_at_work(patience *with, int fd)
     return ++with->moments < MOST;
 }
 
+/* Where it can, who has the lock alone is at one call, which might set back
+ * what is made longer meanwhile. */
+static bool
+can_reserve_beyond(int fd)
+{
+    shx_file file;
+    return shx_os_inspect(fd, &file) == 0 &&
+           shx_os_reserve_beyond(fd, file.size, 1) != EOPNOTSUPP;
+}
+
 /* Not shared: somebody has locked all of the file, who knows nothing of us, so
- * nobody of us has the lock alone; or who has it will not give it up. */
+ * nobody of us has the lock alone; or who has it to write zeros will not give
+ * it up. */
 static shx_err
 share(const shx_space *space, int fd, patience *with, bool *shared)
 {
     shx_err err;
-    while ((err = shx_os_lock(fd, false)) == EAGAIN && is_at_work(with, fd)) {
+    while ((err = shx_os_lock(fd, false)) == EAGAIN &&
+           (is_at_work(with, fd) || can_reserve_beyond(fd))) {
         if (shx_space_ask(space) != 0) {
             return SHX_INTERRUPTED;
         }
@@ -131,15 +143,48 @@ grow_shared(const shx_space *space, int fd, patience *with, uint64_t wanted)
     return err;
 }
 
+/* How long a piece has taken at most: who waits gives up after two seconds
+ * without one. */
+typedef struct {
+    struct timespec last;
+    bool slow;
+} pace;
+
+/* A poll that asks nobody. */
+static int
+note_pace(void *context)
+{
+    pace *of = context;
+    struct timespec now;
+    shx_os_now(&now);
+    of->slow = of->slow || now.tv_sec - of->last.tv_sec > 1;
+    of->last = now;
+    return 0;
+}
+
+/* Before a length goes up that others see: they would use what is there, and
+ * lose it when it is set back. */
+static bool
+fits(int fd, uint64_t from, uint64_t to)
+{
+    uint64_t page = shx_os_page_size();
+    uint64_t held = (from + page - 1) / page * page;
+    return to <= held || to - held <= shx_os_room(fd);
+}
+
 /* The length goes up with what is there: alone, so that it can be set back,
  * for nobody else has lengthened the file meanwhile. Nobody is asked whether
  * to go on: what he does then might be to grow the same file, and to wait for
- * us. Not alone, nothing is set back. */
+ * us. Not alone, or after others may have given up waiting, for we were
+ * stopped, nothing is set back. */
 static shx_err
 grow_openly(const shx_space *space, int fd, uint64_t wanted, bool alone)
 {
-    const shx_space deaf = {.reserve = true};
+    pace our = {.slow = false};
+    const shx_space deaf = {
+        .reserve = true, .poll = note_pace, .context = &our};
     shx_file file;
+    shx_os_now(&our.last);
     shx_err err = shx_os_inspect(fd, &file);
     if (err != 0 || file.size >= wanted) {
         return err;
@@ -147,10 +192,16 @@ grow_openly(const shx_space *space, int fd, uint64_t wanted, bool alone)
     if (alone && !space->reserve) {
         return shx_os_resize(fd, wanted);
     }
+    if (!fits(fd, file.size, wanted)) {
+        return ENOSPC;
+    }
     err =
         reserve(alone ? &deaf : space, shx_os_reserve, fd, file.size, wanted);
     if (err != 0 && alone) {
-        (void)shx_os_resize(fd, file.size);
+        (void)note_pace(&our);
+        if (!our.slow) {
+            (void)shx_os_resize(fd, file.size);
+        }
     }
     return err;
 }

@@ -60,7 +60,9 @@ shx_err shx_space_fill(const shx_space *space, int fd, uint64_t size);
  *
  * Where nothing can be reserved beyond the end, who lengthens the file has the
  * lock alone, and the others wait for him, as long as he gets on with it. He
- * does not ask whether to stop. */
+ * does not ask whether to stop. He is not waited for when he is stopped in
+ * the middle. The file may be longer after an error then, and where somebody
+ * else has locked all of it, for nobody is alone. */
 shx_err shx_space_grow(const shx_space *space, int fd, uint64_t wanted);
 
 #endif

@@ -66,7 +66,7 @@ enum { SHX_MODE_USERS = 01000 };
 /* A new file of size 0 that is to get a name, and has none yet: it vanishes
  * with its descriptor unless published. Where the system makes no such file,
  * or will not name it later, it lies under a hidden name until then. */
-enum { SHX_DRAFT_FILE = 18 };
+enum { SHX_DRAFT_FILE = 32 };
 typedef struct {
     int fd;                    /* -1: there is none yet */
     int directory;             /* of the hidden name; -1: it is without */
@@ -123,7 +123,8 @@ shx_err shx_os_resize(int fd, uint64_t size);
  * as long as that. EINTR is returned, not retried: the caller decides. Where
  * the system cannot, zeros are appended, on an open file that is nobody
  * else's: so nothing is done to what is there, and the file may get longer
- * than that if others lengthen it at the same time. */
+ * than that if others lengthen it at the same time. SHX_NO_RESERVE: a seal
+ * forbids to write. */
 shx_err shx_os_reserve(int fd, uint64_t offset, uint64_t length);
 
 /* The same beyond the end of the file, whose length stays; and all that is
@@ -252,7 +253,7 @@ shx_err shx_os_use(int fd, shx_lock how, bool wait);
 shx_lock shx_os_used(int fd);
 
 /* Has nobody else the file open or mapped, in whichever way? EAGAIN: somebody
- * has. Anything else: the system does not tell. */
+ * has. SHX_NO_LEASES, or anything else: the system does not tell. */
 shx_err shx_os_is_idle(int fd);
 
 /* The same of those who may write; `fd` is for reading only. So those who ask

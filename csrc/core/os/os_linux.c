@@ -124,6 +124,14 @@ allocate(int fd, int mode, uint64_t offset, uint64_t length)
     return errno == ENOSYS ? EOPNOTSUPP : errno;
 }
 
+/* Is it another seal than that against growing that forbids to write? */
+static bool
+may_grow(int fd)
+{
+    unsigned seals;
+    return shx_os_seals(fd, &seals) == 0 && (seals & SHX_SEAL_GROW) == 0;
+}
+
 /* Zeros up to there, each piece of them at what is the end of the file at that
  * very moment, whoever else lengthens it: the system sees to that. */
 static shx_err
@@ -137,8 +145,9 @@ append_zeros(int fd, uint64_t end)
             return err;
         }
         uint64_t left = end - file.size;
-        if (write(fd, zeros, left < sizeof zeros ? left : sizeof zeros) < 0) {
-            return errno;
+        size_t length = left < sizeof zeros ? (size_t)left : sizeof zeros;
+        if (write(fd, zeros, length) < 0) {
+            return errno == EPERM && may_grow(fd) ? SHX_NO_RESERVE : errno;
         }
     }
 }

@@ -36,7 +36,8 @@ shx_os_create_unnamed(unsigned mode, shx_draft *out)
     if (err == 0) {
         *out = (shx_draft){.fd = fd, .directory = -1};
     }
-    return err;
+    /* Who is permitted nothing at all hears so of the other way. */
+    return err == EPERM ? EOPNOTSUPP : err;
 }
 
 shx_err
@@ -65,22 +66,34 @@ publish_unnamed(int fd, const char *path)
     return ESTALE;
 }
 
+/* What that says of the name, or of the draft, is the answer; that there is no
+ * such call is not. */
+static shx_err
+rename_hidden(const shx_draft *draft, const char *path, shx_err refusal)
+{
+    if (syscall(SYS_renameat2, draft->directory, draft->file, AT_FDCWD, path,
+                KEEP_WHAT_IS_THERE) == 0) {
+        return 0;
+    }
+    return errno == ENOENT || errno == EXDEV || !shx_os_is_refusal(errno)
+               ? errno
+               : refusal;
+}
+
 /* Where there are no second names, the first one is changed. ESTALE: somebody
  * has removed that, or has put another /dev/shm in the place of this one. */
 static shx_err
 publish_hidden(shx_draft *draft, const char *path)
 {
     shx_err err = 0;
-    if (linkat(draft->directory, draft->file, AT_FDCWD, path, 0) != 0) {
-        err = errno;
-    }
-    if (err != 0 && shx_os_is_refusal(err) &&
-        syscall(SYS_renameat2, draft->directory, draft->file, AT_FDCWD, path,
-                KEEP_WHAT_IS_THERE) == 0) {
-        err = 0;
-    }
-    else if (err == 0) {
+    if (linkat(draft->directory, draft->file, AT_FDCWD, path, 0) == 0) {
         (void)shx_os_remove_in(draft->directory, draft->file);
+    }
+    else {
+        err = errno;
+        if (shx_os_is_refusal(err)) {
+            err = rename_hidden(draft, path, err);
+        }
     }
     if (err == 0) {
         draft->file[0] = '\0';

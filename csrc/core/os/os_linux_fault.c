@@ -238,7 +238,7 @@ shx_os_probe(void *page)
 {
     char byte;
     shx_err err = shx_os_populate(page, 1, false);
-    return err == EINVAL ? read_from(page, &byte, 1) : err;
+    return err == SHX_NO_POPULATE ? read_from(page, &byte, 1) : err;
 }
 
 shx_err

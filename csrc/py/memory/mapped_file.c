@@ -149,7 +149,7 @@ PyDoc_STRVAR(
     "FileExistsError, FileNotFoundError, IsADirectoryError, PermissionError:\n"
     "of the path. ValueError: of the size, an empty file, or no regular\n"
     "file. OSError ENOSPC: the disk is full. OSError EOPNOTSUPP: the file\n"
-    "system cannot create a file whole, or reserve.\n"
+    "system cannot create a file whole.\n"
     "Audit events: shmemext.create before, shmemext.attach after, each with\n"
     "path and size. See mmap(2), open(2): O_TMPFILE.");
 

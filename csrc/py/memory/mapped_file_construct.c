@@ -193,13 +193,6 @@ raise_create(const shx_words *words, const call *with, shx_err err)
         shx_os_inspect_path(request->directory, &there) == 0) {
         return shx_raise(SHX_NO_PROC, with->path);
     }
-    if (err == EOPNOTSUPP && request->step == SHX_STEP_RESERVE) {
-        return shx_raise_unsupported(
-            err,
-            "the file system cannot reserve space (fallocate(2)): "
-            "reserve=False creates without",
-            with->path);
-    }
     shx_raise(err, with->path);
     note(with, err);
     return NULL;

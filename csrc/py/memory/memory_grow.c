@@ -159,13 +159,6 @@ raise_grow(PyObject *op, shx_err err, const held *use, Py_ssize_t wanted)
         shx_raise_cannot_grow(&MEMORY(op)->kind->words, use->label,
                               (size_t)wanted, shx_os_room(use->fd));
     }
-    else if (err == EOPNOTSUPP) {
-        shx_raise_unsupported(
-            err,
-            "the file system cannot reserve space (fallocate(2)): an object "
-            "made with reserve=False grows without",
-            use->label);
-    }
     else if (err == EPERM) {
         shx_raise_unsupported(
             err, "cannot grow: somebody has sealed the memory against it",

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: MIT
+"""Systems that lack a call, or a sandbox that forbids it: `make missing`.
+
+For each of them the tests of SharedMemory, and the core's C tests, run in
+processes that have not got it. Where there is another way all pass. Where
+there is none, each that fails does so by an error that names the call.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import preload
+import pytest
+import test_core
+
+TESTS = Path(__file__).parent
+
+# Other ways take another number of descriptors for a moment.
+BY_THE_WAY = "not descriptor_to_spare"
+# What needs no process that waits for what cannot come.
+SOME = "there_are_views or every_use or handle_of or array or closed"
+SOME = f"({SOME}) and not sending and not from_fd"
+
+DISPENSABLE = [
+    "O_TMPFILE=95",
+    "linkat=1",
+    "linkat_empty=2,linkat_proc=2",
+    "fallocate=95",
+    "getrandom=38",
+    "memfd=38",
+    "seals=22",
+    "statx=38",
+    "inotify=38",
+    "populate=22",
+    "mremap=22",
+    "clone=1",
+    "close_range=38",
+    "process_vm_readv=38",
+    "lease=22",
+    "pagemap=1",
+    "procfd=2",
+]
+
+# Whose tests fail without, which of them are run, and what each failure says.
+INDISPENSABLE = {
+    "ofd=38": (
+        "shared_memory",
+        f"{BY_THE_WAY} and not way_out",
+        "F_OFD_SETLK of fcntl(2)",
+    ),
+    "memfd=38": ("anonymous_memory", SOME, "memfd_create(2)"),
+    "seals=22": ("anonymous_memory", SOME, "F_ADD_SEALS of fcntl(2)"),
+}
+
+# What one of the C programs is about: files elsewhere, memory without a name,
+# the faster way of a copy.
+KINDS = re.compile("O_TMPFILE|linkat|memfd|seals|populate|procfd")
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    return preload.build("missing", tmp_path_factory.mktemp("missing"))
+
+
+def without(calls, library):
+    return {**os.environ, **preload.environment(library), "MISSING": calls}
+
+
+def ran(noun, which, calls, library, report):
+    """The failures of these tests: of each its name and all that it says."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-q", "-k", which),
+            *(TESTS / f"test_{noun}.py", f"--junitxml={report}"),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+        env=without(calls, library),
+    )
+    assert done.returncode in (0, 1), done.stdout
+    cases = list(ElementTree.parse(report).iter("testcase"))
+    assert len(cases) > 10
+    return {
+        case.get("name"): " ".join(case.itertext())
+        for case in cases
+        if case.find("failure") is not None or case.find("error") is not None
+    }
+
+
+@pytest.mark.parametrize("calls", DISPENSABLE)
+def test_what_has_another_way(calls, library, tmp_path):
+    failed = ran("shared_memory", BY_THE_WAY, calls, library, tmp_path / "xml")
+    assert failed == {}, "\n".join([calls, *failed.values()])
+
+
+@pytest.mark.parametrize("noun", ["users", "corpse"])
+def test_who_cannot_be_asked_keeps_no_name(noun, library, tmp_path):
+    """Leases tell of those who know nothing of our locks. Without, all else
+    holds."""
+    which = "not descriptor_is and not standard_library and not what_somebody"
+    failed = ran(noun, which, "lease=22", library, tmp_path / "xml")
+    assert failed == {}, "\n".join(failed.values())
+
+
+@pytest.mark.parametrize("calls", INDISPENSABLE)
+def test_what_has_none_is_named(calls, library, tmp_path):
+    noun, which, words = INDISPENSABLE[calls]
+    failed = ran(noun, which, calls, library, tmp_path / "xml")
+    assert failed
+    others = {name: said for name, said in failed.items() if words not in said}
+    assert others == {}, "\n".join([calls, *others.values()])
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory):
+    """Without sanitizers, which would come after the library."""
+    where = tmp_path_factory.mktemp("core")
+    nouns = "core", "contest", "ledger", "users"
+    return [test_core.link_test(noun, where, False) for noun in nouns]
+
+
+@pytest.mark.parametrize("calls", DISPENSABLE)
+def test_core_has_another_way(calls, programs, library, name, tmp_path):
+    kinds, *others = programs
+    for program in others if KINDS.match(calls) else [kinds, *others]:
+        directory = tmp_path / program.name
+        directory.mkdir(mode=0o700)
+        done = subprocess.run(
+            [program, directory, name],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env=without(calls, library),
+        )
+        assert (done.returncode, done.stdout) == (0, "all passed\n"), (
+            program.name,
+            done.stderr,
+        )
