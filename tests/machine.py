@@ -291,10 +291,10 @@ def on_terminal(command, answer="", env=None, columns=200):
                 if select.select([ours], [], [], 1)[0]:
                     printed += os.read(ours, 65536)
                 if answer and b"[y/N] " in printed:
-                    os.write(ours, answer.encode())
+                    os.write(ours, os.fsencode(answer))
                     answer = ""
         except OSError:  # EIO: everybody has closed the terminal
             pass
         finally:
             os.close(ours)
-    return child.returncode, printed.decode().replace("\r\n", "\n")
+    return child.returncode, os.fsdecode(printed).replace("\r\n", "\n")

@@ -99,6 +99,15 @@ def test_what_has_another_way(calls, library, tmp_path):
     assert failed == {}, "\n".join([calls, *failed.values()])
 
 
+@pytest.mark.parametrize("noun", ["users", "corpse"])
+def test_who_cannot_be_asked_keeps_no_name(noun, library, tmp_path):
+    """Leases tell of those who know nothing of our locks. Without, all else
+    holds."""
+    which = "not descriptor_is and not standard_library and not what_somebody"
+    failed = ran(noun, which, "lease=22", library, tmp_path / "xml")
+    assert failed == {}, "\n".join(failed.values())
+
+
 @pytest.mark.parametrize("calls", INDISPENSABLE)
 def test_what_has_none_is_named(calls, library, tmp_path):
     noun, which, words = INDISPENSABLE[calls]

@@ -33,14 +33,14 @@ printf '%s\0' "${COMPREPLY[@]}"
 """
 
 
-def completed(machine, line, *words):
+def completed(machine, line, *words, ask=ASK, **environment):
     words = words or line.split(" ")
     done = subprocess.run(
         [
             *machine.enter,
             "bash",
             "-c",
-            ASK,
+            ask,
             "bash",
             *(words or line.split(" ")),
         ],
@@ -52,6 +52,7 @@ def completed(machine, line, *words):
             "PYTHON": sys.executable,
             "COMP_LINE": line,
             "LC_ALL": "C.UTF-8",
+            **environment,
         },
     )
     assert (done.returncode, done.stderr) == (0, "")
@@ -140,8 +141,20 @@ def test_names_that_bash_breaks_at(private, mark):
     )
 
 
-@pytest.mark.parametrize("one", ["cam:only-one", "cam=only one", "camera"])
-def test_bash_itself_completes(private, tmp_path, one):
+@pytest.mark.parametrize(
+    ("one", "typed"),
+    [
+        ("cam:only-one", "cam:"),
+        ("cam=only one", "cam="),
+        ("camera", "came"),
+        ("camera", "/came"),
+        ("camera", "/dev/shm/came"),
+        ("cam only *", "'cam"),
+        ("cam:only one", '"cam:on'),
+        ("--camera", "-- --c"),
+    ],
+)
+def test_bash_itself_completes(private, tmp_path, one, typed):
     """Typed, with tabulators, into a shell that listens."""
     private.file(one)
     rc = tmp_path / "rc"
@@ -158,7 +171,32 @@ def test_bash_itself_completes(private, tmp_path, one):
         env={**os.environ, "TERM": "dumb"},
     ) as shell:
         os.close(theirs)
-        os.write(ours, f"shmemext r\t{one[:4]}\t\nexit\n".encode())
+        os.write(ours, f"shmemext r\t{typed}\t\nexit\n".encode())
         assert shell.wait(timeout=120) == 0
     os.close(ours)
     assert not private.has(one)
+
+
+@pytest.mark.parametrize("quote", ["'", '"'])
+def test_open_quotes_leave_out_what_they_would_change(private, quote):
+    for one in ("in a $(reboot)", "in a `reboot`", "in a 'b", 'in a "b'):
+        private.file(one)
+    private.file("in a \n")
+    private.file("in a word")
+    line = f"shmemext rm {quote}in a"
+    words = ["shmemext", "rm", "in a"]  # its second argument has no quote
+    assert completed(private, line, *words) == ["in a word"]
+
+
+def test_command_by_its_path_from_home(machine, tmp_path):
+    """The shell's word for it is as it was typed."""
+    asked = ASK.replace("_shmemext shmemext ", "_shmemext '~/its/shmemext' ")
+    program = tmp_path / "its" / "shmemext"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\nprintf 'camera\\0'\n")
+    program.chmod(0o755)
+    line = "shmemext rm cam"
+    found = completed(
+        machine, line, ask=asked, HOME=str(program.parent.parent)
+    )
+    assert found == ["camera"]

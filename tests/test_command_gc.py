@@ -142,6 +142,25 @@ def test_orphans_asks_on_a_terminal(private, name, answer, removed):
     assert private.has(name) is not removed
 
 
+@pytest.mark.parametrize("elsewhere", ["&-", "/dev/null", "/dev/full"])
+def test_orphans_asks_where_errors_are_not_heard(private, name, elsewhere):
+    private.file(name, size=4096)
+    command = private.command("-m", "shmemext", "gc", "--orphans")
+    shell = ["sh", "-c", f'exec "$@" 2>{elsewhere}', "sh", *command]
+    status, printed = on_terminal(shell, "y\n")
+    assert (status, "[y/N] " in printed) == (OK, True)
+    assert not private.has(name)
+
+
+def test_orphans_takes_bytes_that_are_no_letters_for_no(private, name):
+    private.file(name)
+    command = private.command("-m", "shmemext", "gc", "--orphans")
+    strict = {"PYTHONIOENCODING": "utf-8:strict"}
+    status, printed = on_terminal(command, "\udcff\n", strict)
+    assert (status, "Traceback" in printed) == (OK, False)
+    assert private.has(name)
+
+
 def test_orphans_takes_end_of_input_for_no(private, name):
     private.file(name)
     command = private.command("-m", "shmemext", "gc", "--orphans")

@@ -27,6 +27,17 @@ def test_rm_goes_on_after_a_failure(machine, name):
     assert not machine.has(name)
 
 
+@pytest.mark.parametrize("place", ["/", "/dev/shm/"])
+def test_name_by_its_path(machine, name, place):
+    machine.file(name)
+    assert machine.cli("ls", "-q", place + name).stdout == f"{name}\n"
+    assert machine.cli("ls", "-q", f"{place}{name}*").stdout == f"{name}\n"
+    assert machine.cli("info", "-q", place + name).stdout == f"{name}\n"
+    assert machine.cli("rm", "-q", place + name).stdout == f"{name}\n"
+    done = machine.cli("info", place + name, status=FAILED)
+    only_stderr_line(done, f"{place}{name}: no such segment")
+
+
 def test_rm_of_the_same_twice(machine, name):
     machine.file(name)
     done = machine.cli("rm", "--dry-run", name, name, status=FAILED)

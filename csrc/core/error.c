@@ -84,6 +84,9 @@ shx_error_text(shx_err err)
         return "the system, or a sandbox, lacks fallocate(2), and a seal "
                "forbids zeros to be written in its place: grow() first, or "
                "create with reserve=False";
+    case SHX_NO_LEASES:
+        return "the system, or a sandbox, lacks leases (F_SETLEASE of "
+               "fcntl(2)), which say whether anybody has a file open";
     default:
         return strerror(err);
     }

@@ -43,6 +43,7 @@ enum {
     SHX_NO_POPULATE = -22, /* pages made present in bulk */
     SHX_NO_PROC = -23,     /* an open file opened anew, or named */
     SHX_NO_RESERVE = -24,  /* pages of what nobody may write */
+    SHX_NO_LEASES = -25,   /* which say who else has a file open */
 };
 
 /* The sentence for one of ours, or for any errno. Never NULL. */

@@ -22,6 +22,7 @@ shx_errno(shx_err err)
     case SHX_NO_SEALS:
     case SHX_NO_REMAP:
     case SHX_NO_RESERVE:
+    case SHX_NO_LEASES:
         return ENOSYS;
     case SHX_NO_READERS:
     case SHX_NO_POPULATE:

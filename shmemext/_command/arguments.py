@@ -3,10 +3,10 @@
 made of this, and of nothing else."""
 
 import argparse
-import re
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
@@ -14,7 +14,14 @@ from . import completion, gc, info, ls, rm
 from .entries import KINDS, ORDERS
 from .output import Output
 from .status import MEANING, USAGE
-from .text import duration, either, meant, printable
+from .text import (
+    beginning_of_id,
+    duration,
+    either,
+    meant,
+    one_of,
+    printable,
+)
 
 Run: TypeAlias = Callable[[argparse.Namespace, Output], int]
 
@@ -70,7 +77,10 @@ def read(
     parser, commands = build(_called())
     for one in (parser, *commands.values()):
         one.output = output
-    # Before argparse finds it, which has other words for it.
+    # Before argparse finds them, which has other words for them.
+    for word in takewhile(lambda one: one[:1] == "-", arguments):
+        if word not in options_of(parser):
+            parser.error(_too_early(word, parser, commands))
     first = next((one for one in arguments if one[:1] != "-"), None)
     if first is not None and first not in commands:
         names = either(commands)
@@ -93,6 +103,18 @@ def read(
         parser.exit()
     run: Run = options.run
     return run, options
+
+
+def _too_early(
+    word: str, parser: argparse.ArgumentParser, commands: dict[str, Parser]
+) -> str:
+    option, _, _ = word.partition("=")
+    takers = [
+        name for name, one in commands.items() if option in options_of(one)
+    ]
+    if takers:
+        return f"{option} goes after its command, {either(takers)}"
+    return _too_much(word, parser)
 
 
 def _too_much(word: str, parser: argparse.ArgumentParser) -> str:
@@ -125,25 +147,6 @@ def options_of(parser: argparse.ArgumentParser) -> list[str]:
         for action in parser._actions
         for option in action.option_strings
     ]
-
-
-def _beginning_of_id(word: str) -> str:
-    if re.fullmatch("[0-9a-f]{1,32}", word) is None:
-        raise argparse.ArgumentTypeError(
-            f"{word!r} does not begin an id, which is of hexadecimal digits"
-        )
-    return word
-
-
-def _one_of(what: str, words: Sequence[str]) -> Callable[[str], str]:
-    def check(word: str) -> str:
-        if word not in words:
-            raise argparse.ArgumentTypeError(
-                f"{word!r} is no {what}: {either(words)}{meant(word, words)}"
-            )
-        return word
-
-    return check
 
 
 def build(prog: str = "shmemext") -> tuple[Parser, dict[str, Parser]]:
@@ -202,7 +205,7 @@ def _add_ls(parser: Parser) -> None:
         "--kind",
         metavar="KIND",
         action="append",
-        type=_one_of("kind", KINDS),
+        type=one_of("kind", KINDS),
         choices=KINDS,
         help=f"only that kind: {either(KINDS)}; may be given several times",
     )
@@ -212,7 +215,7 @@ def _add_ls(parser: Parser) -> None:
     parser.add_argument(
         "--sort",
         metavar="KEY",
-        type=_one_of("key to sort by", [*ORDERS]),
+        type=one_of("key to sort by", [*ORDERS]),
         choices=[*ORDERS],
         help=f"by {either(ORDERS)}: the largest, oldest and those that most "
         "have open come first",
@@ -226,7 +229,7 @@ def _add_ls(parser: Parser) -> None:
         "--color",
         metavar="WHEN",
         choices=["auto", "always", "never"],
-        type=_one_of("time for colours", ["auto", "always", "never"]),
+        type=one_of("time for colours", ["auto", "always", "never"]),
         default="auto",
         help="auto, always or never. auto, the default: on a terminal, unless "
         "NO_COLOR is set or TERM is dumb",
@@ -300,7 +303,7 @@ def _add_completion(parser: Parser) -> None:
         "what",
         metavar="WHAT",
         choices=completion.WHAT,
-        type=_one_of("completion", [*completion.WHAT]),
+        type=one_of("completion", [*completion.WHAT]),
         help="bash: the script; families: the ids that it offers",
     )
 
@@ -324,7 +327,7 @@ def _add_null(parser: Parser, text: str) -> None:
 
 def _add_family(parser: Parser, text: str) -> None:
     parser.add_argument(
-        "--family", metavar="ID", type=_beginning_of_id, help=text
+        "--family", metavar="ID", type=beginning_of_id, help=text
     )
 
 

@@ -12,22 +12,31 @@ WHAT = ("bash", "families")
 
 # bash breaks words at = and : too, and replaces what comes after the last of
 # them, its second argument. What of a name comes before stays where it is;
-# COMP_LINE has all of it.
+# COMP_LINE has all of it. Within quotes that are open it breaks nothing, and
+# closes them: a name that they would not keep as it is is left out there.
 _SCRIPT = r"""# bash completion for shmemext
 _shmemext() {
+    local self=${1/#\~/"${HOME-}"}
     local word=$2 before=${COMP_WORDS[COMP_CWORD - 1]}
-    local command= words= line kept name quoted i
+    local odd=$'[[:cntrl:]"\'\\\\$`!]'
+    local command= words= ended= place= line kept quote name quoted i
     if [[ $before == = ]]; then
         before=${COMP_WORDS[COMP_CWORD - 2]}
     fi
     for ((i = 1; i < COMP_CWORD; i++)); do
-        if [[ ${COMP_WORDS[i]} != -* ]]; then
+        if [[ ${COMP_WORDS[i]} == -- ]]; then
+            ended=yes
+        elif [[ -z $command && ${COMP_WORDS[i]} != -* ]]; then
             command=${COMP_WORDS[i]}
-            break
         fi
     done
+    if [[ $ended ]]; then
+        before="-- $command "
+    else
+        before="$before $command $word"
+    fi
     COMPREPLY=()
-    case "$before $command $word" in
+    case "$before" in
 @CASES@
     *) return ;;
     esac
@@ -36,15 +45,33 @@ _shmemext() {
         return
     fi
     line=${COMP_LINE:0:COMP_POINT}
-    [[ $line =~ ([^[:blank:]\\]|\\.)*$ ]]
-    line=${BASH_REMATCH[0]}
+    quote=${line%"$word"}
+    quote=${quote:${#quote}-1}
+    if [[ $quote == [\"\'] ]]; then
+        line=$word
+    else
+        quote=
+        [[ $line =~ ([^[:blank:]\\]|\\.)*$ ]]
+        line=${BASH_REMATCH[0]}
+    fi
     kept=${line%"$word"}
+    case $line in
+    /dev/shm/*) place=/dev/shm/ ;;
+    /*) place=/ ;;
+    esac
     while IFS= read -r -d '' name; do
+        name=$place$name
+        if [[ $quote ]]; then
+            if [[ $name == "$line"* && $name != *$odd* ]]; then
+                COMPREPLY+=("$name")
+            fi
+            continue
+        fi
         printf -v quoted %q "$name"
         if [[ $quoted == "$line"* || $name == "$line"* ]]; then
             COMPREPLY+=("${quoted#"$kept"}")
         fi
-    done < <("$1" ls --quiet --null 2> /dev/null)
+    done < <("$self" ls --quiet --null 2> /dev/null)
 }
 complete -F _shmemext shmemext
 """
@@ -97,7 +124,7 @@ def _values(parsers: list[argparse.ArgumentParser]) -> dict[str, str]:
                     words = " ".join(map(str, action.choices))
                     found[option] = f'words="{words}"'
                 elif action.metavar == "ID":
-                    asked = '$("$1" completion families 2> /dev/null)'
+                    asked = '$("$self" completion families 2> /dev/null)'
                     found[option] = f"words={asked}; [[ $words ]] || return"
                 elif action.metavar == "AGE":
                     found[option] = 'words="10m 1h 1d"'

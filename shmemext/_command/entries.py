@@ -12,6 +12,7 @@ from .._ledgers import Family
 from .._processes import Deleted, Process
 from .._segment import Kind, Segment
 from .._survey import Survey
+from .names import bare
 
 # In /dev/shm by a name; and what else there is.
 NAMED: tuple[str, ...] = get_args(Kind)
@@ -96,12 +97,12 @@ def with_names(
     names that nothing has. What is elsewhere has a path for a name."""
     if not names:
         return entries, []
-    exact = {name.removeprefix("/") for name in names} | {*names}
+    exact = {*map(bare, names), *names}
     patterns = [
         re.compile(translate(form)).match
         for name in names
         if is_pattern(name)
-        for form in {name, name.removeprefix("/")}
+        for form in {name, bare(name)}
     ]
     chosen = [
         one
@@ -112,7 +113,7 @@ def with_names(
     missing = [
         name
         for name in names
-        if not is_pattern(name) and not there & {name, name.removeprefix("/")}
+        if not is_pattern(name) and not there & {name, bare(name)}
     ]
     return chosen, missing
 

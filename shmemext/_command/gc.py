@@ -104,10 +104,4 @@ def _agrees(offered: list[Collected], output: Output) -> bool:
     total = human(sum(one.held for one in able))
     number = count(len(able), "name")
     output.put(f"No process has them open. Remove {number}, {total}?")
-    output.flush()
-    try:
-        answer = input("[y/N] ")
-    except EOFError:
-        output.put("")
-        return False
-    return answer.strip().lower() in ("y", "yes")
+    return output.answer("[y/N] ").strip().lower() in (b"y", b"yes")

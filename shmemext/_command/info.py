@@ -10,7 +10,7 @@ from .._survey import Survey, survey
 from .entries import entries_of
 from .json import listing, text_of
 from .ls import of_hidden
-from .names import put_names
+from .names import bare, put_names
 from .output import Output
 from .status import FAILED, OK
 from .text import NO_REAPER, age, human, printable, process_name
@@ -26,10 +26,11 @@ _GOES = {
 
 
 def run(options: argparse.Namespace, output: Output) -> int:
-    bare = dict.fromkeys(name.removeprefix("/") for name in options.names)
-    found = survey(bare)
+    asked = {bare(given): given for given in options.names}
+    names = [*asked]
+    found = survey(names)
     by_name = {one.name: one for one in found.segments}
-    segments = [by_name[name] for name in bare if name in by_name]
+    segments = [by_name[name] for name in names if name in by_name]
     if options.json and segments:
         entries = {one.name: one for one in entries_of(found) if one.is_named}
         shown = [entries[one.name] for one in segments]
@@ -38,10 +39,11 @@ def run(options: argparse.Namespace, output: Output) -> int:
         put_names([one.name for one in segments], options, output)
     elif not options.json:
         _put_all(segments, found, output)
-    for name in bare:
+    for name in names:
         if name not in by_name:
-            output.complain(f"{printable(name)}: {missing(name, found)}")
-    return OK if len(segments) == len(bare) else FAILED
+            given = printable(asked[name])
+            output.complain(f"{given}: {missing(name, found)}")
+    return OK if len(segments) == len(names) else FAILED
 
 
 def missing(name: str, found: Survey) -> str:

@@ -7,9 +7,17 @@ import os
 import select
 import sys
 
+from .._ledgers import DIRECTORY
 from .output import Output, wait_for
 from .status import FAILED, OK
 from .text import printable, some
+
+_FOLDER = f"{DIRECTORY}/"
+
+
+def bare(given: str) -> str:
+    """The name that is meant: by its path, by shm_open(3), or by itself."""
+    return given.removeprefix(_FOLDER if given.startswith(_FOLDER) else "/")
 
 
 def put_names(

@@ -97,6 +97,17 @@ class Output:
         except OSError as error:
             raise Unwritable(error) from None
 
+    def answer(self, question: str) -> bytes:
+        """A line of standard input, which is a terminal. Not by input(): that
+        asks on standard error, which may be closed or go elsewhere, and reads
+        letters, where there may be any bytes."""
+        self._put(question.encode(self._encoding, "backslashreplace"))
+        self.flush()
+        line = sys.stdin.buffer.readline()
+        if not line.endswith(b"\n"):  # the end of the input: no line is begun
+            self.put("")
+        return line
+
     def drop(self) -> None:
         """What waits is not written any more."""
         self._waiting.clear()

@@ -11,7 +11,7 @@ from .._segment import Segment
 from .._survey import Survey, survey
 from .entries import is_pattern
 from .info import missing
-from .names import read_names
+from .names import bare, read_names
 from .output import Output
 from .removals import Removal, conclude, put_each
 from .status import OK
@@ -24,11 +24,11 @@ def run(options: argparse.Namespace, output: Output) -> int:
     names: list[str] = []
     for given in options.names:
         names += read_names(options) if given == STDIN else [given]
-    bare = [name.removeprefix("/") for name in names]
-    found = survey(bare)
+    names = [*map(bare, names)]
+    found = survey(names)
     there = {one.name: one for one in found.segments}
     status, done = OK, []
-    for name in bare:
+    for name in names:
         one = _removal(name, there, found, options)
         if one.error is None:
             del there[name]  # asked for twice, it is found once

@@ -5,7 +5,7 @@ import argparse
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import get_close_matches
 
 from ..lifetime import Process
@@ -94,6 +94,14 @@ def duration(text: str) -> float:
     return float(match[1]) * dict(_AGES).get(match[2], 1)
 
 
+def beginning_of_id(word: str) -> str:
+    if re.fullmatch("[0-9a-f]{1,32}", word) is None:
+        raise argparse.ArgumentTypeError(
+            f"{word!r} does not begin an id, which is of hexadecimal digits"
+        )
+    return word
+
+
 def process_name(process: Process) -> str:
     return f"{printable(process.command)} {process.pid}"
 
@@ -118,6 +126,17 @@ def meant(word: str, words: Iterable[str]) -> str:
     """A question, if it looks like one of them."""
     close = get_close_matches(word, list(words), 1)
     return f"; did you mean {close[0]}?" if close else ""
+
+
+def one_of(what: str, words: Sequence[str]) -> Callable[[str], str]:
+    def check(word: str) -> str:
+        if word not in words:
+            raise argparse.ArgumentTypeError(
+                f"{word!r} is no {what}: {either(words)}{meant(word, words)}"
+            )
+        return word
+
+    return check
 
 
 def of_other_versions(directories: list[str]) -> Iterator[str]:

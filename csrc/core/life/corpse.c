@@ -107,8 +107,8 @@ is_over(const search *now)
            (err == 0 && !shx_same_file(&file.identity, &now->file.identity));
 }
 
-/* Nothing is open while families are searched: who removes a segment of its
- * users asks whether anybody has it. */
+/* That somebody has it only spares the search. Nothing is open during that:
+ * who removes a segment of its users asks whether anybody has it. */
 static shx_err
 look(const char *name)
 {
@@ -119,7 +119,7 @@ look(const char *name)
         return err == ENOENT ? ECANCELED : EEXIST;
     }
     err = shx_os_is_unwritten(fd);
-    if (err == 0) {
+    if (err == 0 || err == SHX_NO_LEASES) {
         err = shx_os_inspect(fd, &now.file);
     }
     shx_os_close(fd);

@@ -253,7 +253,7 @@ shx_err shx_os_use(int fd, shx_lock how, bool wait);
 shx_lock shx_os_used(int fd);
 
 /* Has nobody else the file open or mapped, in whichever way? EAGAIN: somebody
- * has. Anything else: the system does not tell. */
+ * has. SHX_NO_LEASES, or anything else: the system does not tell. */
 shx_err shx_os_is_idle(int fd);
 
 /* The same of those who may write; `fd` is for reading only. So those who ask

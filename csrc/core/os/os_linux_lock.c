@@ -103,7 +103,7 @@ static shx_err
 try_lease(int fd, int type)
 {
     if (fcntl(fd, F_SETSIG, SIGURG) != 0 || fcntl(fd, F_SETLEASE, type) != 0) {
-        return errno;
+        return errno == EINVAL || errno == ENOSYS ? SHX_NO_LEASES : errno;
     }
     (void)fcntl(fd, F_SETLEASE, F_UNLCK);
     return 0;
