@@ -128,7 +128,12 @@ def test_reaper_from_plain_c(reaper, name):
     usage = run(reaper)
     assert usage.returncode == 2
     assert usage.stderr.startswith("usage: shmemext-reaper")
-    assert run(sys.executable, "-c", CREATOR, reaper, name).stdout == "made\n"
+    made = subprocess.run(  # of Python, which needs what stands before libc
+        [sys.executable, "-c", CREATOR, reaper, name],
+        capture_output=True,
+        text=True,
+    )
+    assert made.stdout == "made\n", made.stderr
     deadline = time.monotonic() + PATIENCE
     while Path("/dev/shm", name).exists():
         assert time.monotonic() < deadline, "the reaper did not come"
