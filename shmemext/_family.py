@@ -42,9 +42,11 @@ def _watch() -> None:
     """As soon as there is multiprocessing.util: have it call us in each child
     when that has become a process of its own, and at that one's end."""
     global _watches
+    if _watches:  # without a look: a fork may leave the dict of modules locked
+        return
     util: Any = sys.modules.get("multiprocessing.util")
     process: Any = sys.modules.get("multiprocessing.process")
-    if util is None or process is None or _watches:
+    if util is None or process is None:
         return  # one without the other, when the interpreter ends
     _watches = True
     util.register_after_fork(_begin_child, _begin_child)

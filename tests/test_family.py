@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import textwrap
 import threading
 import time
@@ -803,3 +804,24 @@ def test_chroot(kind, name, tmp_path):
     if len(said) > 2:
         assert said[:2] == ["['.shmemext', 'inside']", "[]"], said
     assert said[-1] == f"['{name}']"
+
+
+def test_forked_child_looks_for_nothing_that_is_known():
+    """In a dict that another thread had locked, without a GIL, it would wait
+    for ever: the modules of the interpreter."""
+    code = """
+    import multiprocessing.process, multiprocessing.util, os, sys
+    import shmemext._family as family
+    family.sys = None
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    family.sys = sys
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
