@@ -212,12 +212,14 @@ def record(name, inode, born=0):
 
 
 def bury(where, *ledgers):
-    """Makes the directory of a dead family, with ledgers of that content."""
-    where.mkdir(mode=0o700)
-    (where / ".lock").touch(mode=0o600)
+    """Makes the directory of a dead family, with ledgers of that content. It
+    appears whole: a reaper that has just started sweeps all of the dead."""
+    made = where.with_name(f".grave-{where.name}")
+    made.mkdir(mode=0o700)
+    (made / ".lock").touch(mode=0o600)
     for i, content in enumerate(ledgers):
-        (where / f"l{i:016x}").write_bytes(content)
-    return where
+        (made / f"l{i:016x}").write_bytes(content)
+    return made.rename(where)
 
 
 def some_directory():
