@@ -6,7 +6,6 @@ import mmap
 import os
 from pathlib import Path
 
-import machine as machines
 import pytest
 from conftest import DEV_SHM
 
@@ -14,19 +13,6 @@ import shmemext
 from shmemext import _processes, lifetime
 
 PAGE = mmap.PAGESIZE
-
-
-@pytest.fixture(scope="module")
-def computer():
-    yield from machines.boot.__wrapped__()
-
-
-@pytest.fixture
-def private(computer):
-    if not computer.private:
-        pytest.skip("no /dev/shm of our own: no right to make namespaces")
-    yield computer
-    computer.clean()
 
 
 # --- memory without a name

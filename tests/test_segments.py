@@ -21,19 +21,6 @@ import shmemext
 from shmemext import SharedMemory, _ledgers, _survey, lifetime
 
 
-@pytest.fixture(scope="module")
-def computer():
-    yield from machines.boot.__wrapped__()
-
-
-@pytest.fixture
-def private(computer):
-    if not computer.private:
-        pytest.skip("no /dev/shm of our own: no right to make namespaces")
-    yield computer
-    computer.clean()
-
-
 def find(name):
     (found,) = [one for one in shmemext.segments() if one.name == name]
     return found

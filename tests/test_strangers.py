@@ -85,11 +85,6 @@ print(json.dumps([look(), remove()]))
 """
 
 
-@pytest.fixture(scope="module")
-def computer():
-    yield from machines.boot.__wrapped__()
-
-
 WHO = ["own", "own, unprivileged", "another's"]
 
 

@@ -15,19 +15,6 @@ from shmemext import SharedMemory, _survey, lifetime
 PAGE = mmap.PAGESIZE
 
 
-@pytest.fixture(scope="module")
-def computer():
-    yield from machines.boot.__wrapped__()
-
-
-@pytest.fixture
-def private(computer):
-    if not computer.private:
-        pytest.skip("no /dev/shm of our own: no right to make namespaces")
-    yield computer
-    computer.clean()
-
-
 # --- room
 
 

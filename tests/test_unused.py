@@ -20,19 +20,6 @@ OK, FAILED, USAGE = 0, 1, 2
 USED = 1 << 61  # the byte that users share: csrc/core/life/users.h
 
 
-@pytest.fixture(scope="module")
-def computer():
-    yield from machines.boot.__wrapped__()
-
-
-@pytest.fixture
-def private(computer):
-    if not computer.private:
-        pytest.skip("no /dev/shm of our own: no right to make namespaces")
-    yield computer
-    computer.clean()
-
-
 @pytest.fixture
 def name():
     return f"shmemext-test-{uuid.uuid4().hex[:12]}"

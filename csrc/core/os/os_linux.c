@@ -235,6 +235,20 @@ shx_os_room(int fd)
                             : (uint64_t)fs.f_bavail * fs.f_frsize;
 }
 
+/* Each name takes an inode, and a directory too: a tmpfs has as many as its
+ * nr_inodes says, or as fit. */
+bool
+shx_os_room_for_names(uint64_t *left, uint64_t *most)
+{
+    struct statvfs fs;
+    if (!look_at_system(-1, &fs) || fs.f_files == 0) {
+        return false;
+    }
+    *left = fs.f_favail;
+    *most = fs.f_files;
+    return true;
+}
+
 shx_err
 shx_os_flush(void *address, size_t size)
 {

@@ -4,10 +4,9 @@
 
 #include <dirent.h> /* fdopendir, readdir */
 #include <errno.h>
-#include <fcntl.h>       /* openat */
-#include <sys/stat.h>    /* mkdir, chmod */
-#include <sys/statvfs.h> /* statvfs */
-#include <unistd.h>      /* unlinkat */
+#include <fcntl.h>    /* openat */
+#include <sys/stat.h> /* mkdir, chmod */
+#include <unistd.h>   /* unlinkat */
 
 #include "core/os/os.h"
 
@@ -96,18 +95,4 @@ shx_os_visit(int directory, shx_visitor visit, void *context)
     }
     (void)closedir(entries);
     return err;
-}
-
-/* Each name takes an inode, and a directory too: a tmpfs has as many as its
- * nr_inodes says, or as fit. */
-bool
-shx_os_room_for_names(uint64_t *left, uint64_t *most)
-{
-    struct statvfs fs;
-    if (statvfs(shx_os_directory, &fs) != 0 || fs.f_files == 0) {
-        return false;
-    }
-    *left = fs.f_favail;
-    *most = fs.f_files;
-    return true;
 }

@@ -26,6 +26,15 @@ shx_size_as_number(PyObject *size, const char *bare, PyObject *name,
     return 0;
 }
 
+enum { MODE_SIZE = 8 };
+
+/* PyUnicode_FromFormat() has no %o before 3.12. */
+static void
+write_mode(unsigned mode, char out[MODE_SIZE])
+{
+    (void)PyOS_snprintf(out, MODE_SIZE, "0o%03o", mode & 07777u);
+}
+
 static void
 note_missing(const char *place)
 {
@@ -38,8 +47,8 @@ note_missing(const char *place)
 static void
 note_denied(const char *place, const shx_file *found)
 {
-    char mode[8]; /* PyUnicode_FromFormat() has no %o before 3.12 */
-    (void)PyOS_snprintf(mode, sizeof mode, "0o%03o", found->mode & 07777u);
+    char mode[MODE_SIZE];
+    write_mode(found->mode, mode);
     shx_note("%s is of user %u, with mode %s, and denies it to user %u: chmod "
              "1777 %s",
              place, found->user, mode, shx_os_user(), place);
@@ -154,8 +163,8 @@ note_whose(const shx_attach *request, PyObject *name)
               "that shares one's own with others too, mode=0o666; or choose "
               "another name"
             : "choose another name, or have it created with mode=0o666";
-    char mode[8]; /* PyUnicode_FromFormat() has no %o before 3.12 */
-    (void)PyOS_snprintf(mode, sizeof mode, "0o%03o", file.mode & 07777u);
+    char mode[MODE_SIZE];
+    write_mode(file.mode, mode);
     shx_note("%R is there, of user %u, with mode %s: %s", name, file.user,
              mode, way_out);
 }
