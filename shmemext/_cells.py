@@ -10,6 +10,7 @@ Nothing here is locked, so a fork finds it in order: threads that make such a
 memory at the same time have one each, at worst.
 """
 
+import os
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
@@ -57,10 +58,12 @@ def take(size: int) -> tuple[AnonymousMemory, int]:
 
 
 def _is_whole(memory: Cells) -> bool:
-    """A program may have closed all descriptors: then nobody new can be a
-    party there, and it cannot be sent."""
+    """A program may have closed all descriptors, and have their numbers again
+    for other files: then nobody new can be a party there, and it cannot be
+    sent."""
     try:
-        memory.fileno()
+        status = os.fstat(memory.fileno())
+        device, inode, _ = _shmemext._identity(memory)
     except (OSError, ValueError):
         return False
-    return True
+    return (status.st_dev, status.st_ino) == (device, inode)
