@@ -15,11 +15,11 @@
 
 /* In this order: a type comes after its base. */
 static int (*const rooms[])(PyObject *module) = {
-    shx_state_init,         shx_mapping_add,          shx_memory_add,
-    shx_mapped_file_add,    shx_anonymous_memory_add, shx_shared_memory_add,
-    shx_lifetime_add,       shx_sweeping_add,         shx_users_add,
-    shx_publish_add,        shx_shareable_list_add,   shx_store_add,
-    shx_parties_add,        shx_synchronizer_add,     shx_lock_add,
+    shx_state_init,      shx_mapping_add,          shx_memory_add,
+    shx_mapped_file_add, shx_anonymous_memory_add, shx_shared_memory_add,
+    shx_lifetime_add,    shx_sweeping_add,         shx_users_add,
+    shx_publish_add,     shx_shareable_list_add,   shx_store_add,
+    shx_parties_add,     shx_synchronizer_add,     shx_lock_add,
     shx_rlock_add,
 };
 
