@@ -9,6 +9,7 @@
 #include "py/shared_memory/sweeping.h"
 #include "py/shared_memory/users.h"
 #include "py/sync/lock.h"
+#include "py/sync/rlock.h"
 
 /* In this order: a type comes after its base. */
 static int (*const rooms[])(PyObject *module) = {
