@@ -19,11 +19,12 @@ FLOORS = [
     ["core/os"],
     ["core/name"],
     ["core/memory", "core/life", "core/list"],
+    ["core/sync"],
     ["py/compat"],
     ["py/errors"],
     ["py/state"],
     ["py/memory"],
-    ["py/shared_memory", "py/list"],
+    ["py/shared_memory", "py/list", "py/sync"],
     ["py/module"],
 ]
 

@@ -87,6 +87,26 @@ shx_error_text(shx_err err)
     case SHX_NO_LEASES:
         return "the system, or a sandbox, lacks leases (F_SETLEASE of "
                "fcntl(2)), which say whether anybody has a file open";
+    case SHX_OWNER_DIED:
+        return "the process that held it died";
+    case SHX_NOT_OWNER:
+        return "another process holds it, or nobody";
+    case SHX_SLICE_OVER:
+        return "a slice of a sleep is over";
+    case SHX_IN_USE:
+        return "the bytes are in use: a synchronizer wants zeros, which no "
+               "one else writes to";
+    case SHX_FOREIGN:
+        return "a synchronizer of another kind is there";
+    case SHX_BROKEN:
+        return "the barrier is broken";
+    case SHX_TOO_MANY:
+        return "semaphore or lock released too many times";
+    case SHX_NOT_LOCAL:
+        return "this file system's locks may be those of one kernel alone, "
+               "so nobody could say whether a holder lives: use /dev/shm, "
+               "anonymous memory, or a file on ext4, xfs, btrfs, f2fs, tmpfs "
+               "or overlay";
     default:
         return strerror(err);
     }

@@ -15,6 +15,7 @@
 #define SHX_OS_H
 
 #include <pthread.h> /* pthread_mutex_t */
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -155,8 +156,10 @@ shx_err shx_os_sync(int fd);
 /* How many descriptors a process may have. */
 int shx_os_descriptors(void);
 
-/* The effective user of the process. */
+/* The effective user of the process, and its pid, which tells people which
+ * one it is: it is no way to know who lives. */
 unsigned shx_os_user(void);
+uint32_t shx_os_process(void);
 
 /* Random bytes that nobody can guess: 256 at most. SHX_NO_RANDOM. */
 shx_err shx_os_random(void *bytes, size_t size);
@@ -231,6 +234,25 @@ uint64_t shx_os_tick(void);
 
 /* Sleeps as long. EINTR is returned. */
 shx_err shx_os_pause(const struct timespec *length);
+
+/* Words that sleepers in any process look at, see os_linux_wait.c. Sleeps
+ * while it is `seen`, at most until then by shx_os_now(). 0: woken, or for no
+ * reason. EAGAIN: it is not. ETIMEDOUT. EFAULT: its page is lost. EINTR is
+ * returned. */
+typedef _Atomic uint32_t shx_word;
+shx_err shx_os_wait(const shx_word *word, uint32_t seen,
+                    const struct timespec *until);
+
+/* For who looks at a word again and again: a moment, some 25 ns. */
+void shx_os_relax(void);
+
+/* Wakes as many of its sleepers, at most: how many it were. */
+unsigned shx_os_wake(const shx_word *word, unsigned count);
+
+/* Has one that sleeps on a word sleep on another, unwoken: has there been one?
+ * EAGAIN: the first is not `seen`. */
+shx_err shx_os_requeue(const shx_word *from, uint32_t seen,
+                       const shx_word *onto, bool *moved);
 shx_err shx_os_watch(int *watch);
 
 /* Waits for a change of the name, at most until then. ETIMEDOUT. EINTR is
@@ -267,10 +289,32 @@ shx_err shx_os_is_unwritten(int fd);
 shx_err shx_os_lock(int fd, bool alone);
 void shx_os_unlock(int fd);
 
+/* Of being one party, which has a number from 1 on that nobody else has who
+ * lives: on a descriptor for reading, of an open file that is nobody else's.
+ * EAGAIN: somebody has that number, or all of the file. */
+enum { SHX_TOKEN_BITS = 29 };
+shx_err shx_os_claim_token(int fd, uint32_t token);
+
+/* Has a party that number, but for this open file? */
+shx_err shx_os_find_token(int fd, uint32_t token, bool *claimed);
+
+/* The least number from `token` on that somebody has: 0 if nobody. */
+shx_err shx_os_next_token(int fd, uint32_t token, uint32_t *next);
+
+/* Are the locks of this file system those of this machine, whoever has it
+ * mounted? */
+bool shx_os_has_local_locks(int fd);
+
 /* Keeps the open file, and so its locks, without a descriptor: by a mapping
- * that cannot be touched. fork() inherits it, exec drops it. */
+ * that cannot be touched. fork() inherits it, unless it is withheld, exec
+ * drops it. */
 shx_err shx_os_hold(int fd, void **hold);
+shx_err shx_os_withhold(void *hold);
 void shx_os_let_go(void *hold);
+
+/* A page of zeros that a child finds full of zeros again, however it came to
+ * be. ENOTSUP: this system does not do that, or does not say. */
+shx_err shx_os_wiped_page(void **page);
 
 /* One of the process, not of an object: the caller says what happens to it
  * over fork(). */

@@ -273,6 +273,12 @@ shx_os_user(void)
     return geteuid();
 }
 
+uint32_t
+shx_os_process(void)
+{
+    return (uint32_t)getpid();
+}
+
 /* Where it cannot be asked, there is the device that it was made from. */
 shx_err
 shx_os_random(void *bytes, size_t size)

@@ -10,6 +10,7 @@
 #include <fcntl.h>    /* F_OFD_SETLK, F_OFD_GETLK, F_SETLEASE */
 #include <signal.h>   /* SIGURG */
 #include <sys/mman.h> /* mmap: what holds a lock */
+#include <sys/vfs.h>  /* fstatfs */
 
 #include "core/os/os.h"
 
@@ -109,6 +110,91 @@ try_lease(int fd, int type)
     return 0;
 }
 
+/* Beyond the byte of those who use the file. */
+static range
+byte_of(uint32_t token)
+{
+    return (range){used.start + (int64_t)token, 1};
+}
+
+/* Readers may claim one too: so it is a lock that is shared, and was claimed
+ * by nobody else if nobody else is found who shares it. Two who claim it at
+ * once find each other, and both draw again. */
+shx_err
+shx_os_claim_token(int fd, uint32_t token)
+{
+    bool claimed = false;
+    shx_err err = take(fd, byte_of(token), SHX_LOCK_SHARED, false);
+    if (err == 0) {
+        err = shx_os_find_token(fd, token, &claimed);
+        if (err != 0 || claimed) {
+            (void)take(fd, byte_of(token), SHX_LOCK_NONE, false);
+        }
+    }
+    return err == 0 && claimed ? EAGAIN : err;
+}
+
+shx_err
+shx_os_find_token(int fd, uint32_t token, bool *claimed)
+{
+    struct flock lock;
+    if (set_lock(fd, F_OFD_GETLK, F_WRLCK, byte_of(token), &lock) != 0) {
+        return reason();
+    }
+    *claimed = lock.l_type != F_UNLCK;
+    return 0;
+}
+
+shx_err
+shx_os_next_token(int fd, uint32_t token, uint32_t *next)
+{
+    struct flock lock;
+    range rest = byte_of(token);
+    rest.length = (INT64_C(1) << SHX_TOKEN_BITS) - (int64_t)token;
+    *next = 0;
+    /* Of several it tells of any one: what lies below that is looked at. */
+    while (rest.length > 0) {
+        if (set_lock(fd, F_OFD_GETLK, F_WRLCK, rest, &lock) != 0) {
+            return reason();
+        }
+        if (lock.l_type == F_UNLCK) {
+            break;
+        }
+        int64_t start = (int64_t)lock.l_start;
+        start = start < rest.start ? rest.start : start;
+        *next = (uint32_t)(start - used.start);
+        rest.length = start - rest.start;
+    }
+    return 0;
+}
+
+/* Elsewhere a lock may be the affair of one machine, or of one sandbox, of
+ * several that have the file: 9p, FUSE, virtiofs, NFS. */
+bool
+shx_os_has_local_locks(int fd)
+{
+    static const uint32_t known[] = {
+        0x01021994, /* tmpfs, and memory without a name */
+        0x858458f6, /* ramfs */
+        0x0000ef53, /* ext2, ext3, ext4 */
+        0x58465342, /* xfs */
+        0x9123683e, /* btrfs */
+        0xf2f52010, /* f2fs */
+        0x794c7630, /* overlay */
+        0x958458f6, /* hugetlbfs */
+    };
+    struct statfs system;
+    if (fstatfs(fd, &system) != 0) {
+        return false;
+    }
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        if ((uint32_t)system.f_type == known[i]) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* A write lease is granted only while no other open file is the inode's, in
  * whichever namespace; a read lease, while none for writing is. */
 shx_err
@@ -157,6 +243,12 @@ shx_os_hold(int fd, void **hold)
     }
     *hold = mapped;
     return 0;
+}
+
+shx_err
+shx_os_withhold(void *hold)
+{
+    return madvise(hold, shx_os_page_size(), MADV_DONTFORK) == 0 ? 0 : errno;
 }
 
 void

@@ -17,6 +17,8 @@ enum {
     NOEXEC_SEAL = 8,     /* MFD_NOEXEC_SEAL, Linux 6.3 */
     POPULATE_READ = 22,  /* MADV_POPULATE_READ, Linux 5.14 */
     POPULATE_WRITE = 23, /* MADV_POPULATE_WRITE */
+    WIPE_ON_FORK = 18,   /* MADV_WIPEONFORK, Linux 4.14 */
+    NO_ADVICE = 0x5358,  /* which no kernel has ever heard of */
 };
 
 /* Systems may insist that such memory cannot be executed; older ones do not
@@ -213,4 +215,23 @@ shx_os_free_memory(void)
     }
     uint64_t room = (available + free) * 1024;
     return room < limit ? room : limit;
+}
+
+/* Some sandboxes take any advice for good. */
+shx_err
+shx_os_wiped_page(void **page)
+{
+    size_t size = shx_os_page_size();
+    void *made = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (made == MAP_FAILED) {
+        return errno;
+    }
+    if (madvise(made, size, NO_ADVICE) == 0 ||
+        madvise(made, size, WIPE_ON_FORK) != 0) {
+        (void)munmap(made, size);
+        return ENOTSUP;
+    }
+    *page = made;
+    return 0;
 }

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/sync/patience.h"
+
+#include <errno.h>
+
+#define MS UINT64_C(1000000)
+
+static const uint64_t for_ever = UINT64_MAX;
+static const uint64_t shortest = 2 * MS;
+static const uint64_t longest = 64 * MS;
+static const uint64_t hungry_after = 1 * MS;
+enum { BUDGET = 16 };
+
+static uint64_t
+now(void)
+{
+    struct timespec time;
+    shx_os_now(&time);
+    return (uint64_t)time.tv_sec * 1000 * MS + (uint64_t)time.tv_nsec;
+}
+
+shx_patience
+shx_patience_for(int64_t timeout, shx_poll poll, void *context)
+{
+    uint64_t begin = now();
+    uint64_t left = for_ever - begin;
+    uint64_t asked = timeout < 0 ? for_ever : (uint64_t)timeout;
+    return (shx_patience){.began = begin,
+                          .deadline = asked < left ? begin + asked : for_ever,
+                          .slice = shortest,
+                          .poll = poll,
+                          .context = context};
+}
+
+/* Is one of the budget left in these 64 ms? */
+static bool
+is_in_budget(shx_word *watch, uint64_t at)
+{
+    uint32_t window = (uint32_t)(at / longest) << 8;
+    uint32_t seen = atomic_load_explicit(watch, memory_order_relaxed);
+    for (int tries = 0; tries < BUDGET; tries++) {
+        uint32_t next =
+            (seen & ~UINT32_C(0xff)) == window ? seen + 1 : window + 1;
+        if ((next & 0xff) > BUDGET) {
+            return false;
+        }
+        if (atomic_compare_exchange_weak_explicit(watch, &seen, next,
+                                                  memory_order_relaxed,
+                                                  memory_order_relaxed)) {
+            return true;
+        }
+    }
+    return true;
+}
+
+/* Those who sleep longer are to wake one after another. */
+static uint64_t
+slice_of(const shx_patience *patience, shx_word *watch, uint64_t at)
+{
+    if (patience->slice < longest || watch == NULL ||
+        is_in_budget(watch, at)) {
+        return patience->slice;
+    }
+    return 500 * MS + (at >> 4) % (500 * MS);
+}
+
+shx_err
+shx_patience_ask(const shx_patience *patience)
+{
+    return patience->poll != NULL && patience->poll(patience->context) != 0
+               ? SHX_INTERRUPTED
+               : 0;
+}
+
+/* A signal may have come just before the sleep, and not ended it. */
+static shx_err
+end_slice(shx_patience *patience)
+{
+    if (patience->slice < longest) {
+        patience->slice *= 2;
+    }
+    shx_err err = patience->holding ? 0 : shx_patience_ask(patience);
+    return err == 0 ? SHX_SLICE_OVER : err;
+}
+
+shx_err
+shx_nap(shx_patience *patience, const shx_word *word, uint32_t seen,
+        shx_word *watch)
+{
+    uint64_t at = now();
+    if (at >= patience->deadline) {
+        return ETIMEDOUT;
+    }
+    uint64_t until = at + slice_of(patience, watch, at);
+    if (until > patience->deadline) {
+        until = patience->deadline;
+    }
+    const struct timespec end = {(time_t)(until / (1000 * MS)),
+                                 (long)(until % (1000 * MS))};
+    shx_err err = shx_os_wait(word, seen, &end);
+    patience->naps++;
+    switch (err) {
+    case ETIMEDOUT:
+        return end_slice(patience);
+    case EINTR:
+        return patience->holding ? EINTR : shx_patience_ask(patience);
+    case EAGAIN:
+        return 0;
+    default:
+        return err;
+    }
+}
+
+bool
+shx_patience_is_hungry(const shx_patience *patience)
+{
+    return patience->naps != 0 && now() - patience->began > hungry_after;
+}
+
+shx_err
+shx_patience_spin(const shx_patience *patience, unsigned *rounds)
+{
+    enum { LOOK = 1000 };
+    return ++*rounds % LOOK == 0 && now() >= patience->deadline ? ETIMEDOUT
+                                                                : 0;
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/* How long one waits for a word, and the only thing that sleeps.
+ *
+ * No sleep is longer than a slice. So a wake-up that died with whoever was to
+ * give it, or to pass it on, is made up for when the slice is over; and so is
+ * the owner of the word, if it is dead:
+ *
+ *   slice   2 ms, 4, 8 .. 64 ms, 64 ms ...
+ *
+ * Many sleepers on one cell would spend a core on that. In any 64 ms only some
+ * of them, a budget, sleep for so little, whoever they are: the others for
+ * half a second to a second. They share the word of their cell that counts:
+ *
+ *   watch   which 64 ms | how many of the budget are gone
+ *
+ * It is a hint: whatever is written there, nobody sleeps for longer.
+ */
+#ifndef SHX_PATIENCE_H
+#define SHX_PATIENCE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/error.h"
+#include "core/os/os.h"
+
+/* Asks whoever waits whether to stop, as when a signal came: then it is not 0.
+ * NULL: nobody is asked. */
+typedef int (*shx_poll)(void *context);
+
+typedef struct {
+    uint64_t began; /* nanoseconds of shx_os_now(), as is the next */
+    uint64_t deadline;
+    uint64_t slice;
+    unsigned naps;
+    bool holding; /* something that others wait for: see shx_nap() */
+    shx_poll poll;
+    void *context;
+} shx_patience;
+
+/* From now on, for so many nanoseconds. Below 0: for ever. */
+shx_patience shx_patience_for(int64_t timeout, shx_poll poll, void *context);
+
+/* Sleeps while the word is `seen`. 0: look at it again. SHX_SLICE_OVER: and
+ * whether its owner lives. ETIMEDOUT, SHX_INTERRUPTED, EFAULT: give up; the
+ * first not before the word was looked at once more. EINTR, of who holds
+ * something: let go of it, shx_patience_ask(), and begin again. `watch` is the
+ * cell's, or NULL. */
+shx_err shx_nap(shx_patience *patience, const shx_word *word, uint32_t seen,
+                shx_word *watch);
+
+/* SHX_INTERRUPTED if whoever waits is to stop. */
+shx_err shx_patience_ask(const shx_patience *patience);
+
+/* Has it waited so long that newcomers are to queue up behind it? */
+bool shx_patience_is_hungry(const shx_patience *patience);
+
+/* For loops that a word which never rests would keep busy: ETIMEDOUT, looked
+ * at now and then; *rounds counts. */
+shx_err shx_patience_spin(const shx_patience *patience, unsigned *rounds);
+
+#endif
