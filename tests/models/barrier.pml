@@ -1,16 +1,33 @@
 /* SPDX-License-Identifier: MIT */
-/* The barrier of csrc/core/sync/barrier.c, step by step.
+/* The barrier of csrc/core/sync/barrier.h, with a SIGKILL between any two
+ * steps. One step is one access to shared memory, or one system call, with
+ * what is made of it at home.
  *
- * WORKERS threads wait ROUNDS times at a barrier of N. PROCESS says whose
- * threads they are: such a process is killed between any two steps, KILLS
- * times in all, or ends when its threads are through, and then gives its slots
- * back. A worker with AFTER begins when that process is gone. RESETTERS reset
- * the barrier, and may be killed over it; ABORTS come at any time, TIMEOUTS at
- * any sleep, and so do INTERRUPTS, who take an arrival back.
+ * WORKERS threads wait ROUNDS times at a barrier of N: each is a process of
+ * its own, but for THREADS, where the first two share one. A process is killed
+ * KILLS times in all, or ends when its threads are through, and then gives its
+ * slots back. ONE_BY_ONE, the first meets the others, each in its turn, when
+ * the one before is gone. RESETTERS reset the barrier, and may be killed over
+ * it; ABORTS come at any time; TIMEOUTS at any sleep, and so do INTERRUPTS,
+ * who take their arrival back.
  *
- * A slice of a sleep is over only while there is a dead one to be seen, so that
- * the model comes to rest. Then whoever sleeps must have a reason to.
+ * What must hold:
+ *   - Who passes was there when all were, in a slot of its own, once.
+ *   - Who was there then passes, whatever happens afterwards.
+ *   - The action runs once a generation.
+ *   - A death is only told where a process was killed that had arrived once,
+ *     and not where one has ended.
+ *   - Nobody sleeps without a reason, when nothing moves any more: not where
+ *     one was killed who is counted on, nor where all are here, nor beside a
+ *     slot that is to be had. A slice ends only while there is a dead one to
+ *     be seen: so no wake-up that is lost is made up for by it.
  */
+/* quick: -DROUNDS=2 -DKILLS=1 */
+/* quick: -DTHREADS -DROUNDS=2 -DKILLS=1 */
+/* quick: -DWORKERS=3 -DONE_BY_ONE */
+/* quick: -DROUNDS=2 -DINTERRUPTS=1 */
+/* quick: -DROUNDS=1 -DRESETTERS=1 */
+
 #ifndef N
 #define N 2
 #endif
@@ -18,13 +35,20 @@
 #define WORKERS 2
 #endif
 #ifndef ROUNDS
-#define ROUNDS(id) 2
+#define ROUNDS 1
 #endif
-#ifndef PROCESS
+#ifdef THREADS
+#define PROCESS(id) ((id) == 0 -> 1 : (id))
+#else
 #define PROCESS(id) (id)
 #endif
-#ifndef AFTER
-#define AFTER(id) 9
+#define NONE 9
+#ifdef ONE_BY_ONE
+#define ROUNDS_OF(id) ((id) == 0 -> WORKERS - 1 : 1)
+#define AFTER(id) ((id) < 2 -> NONE : (id) - 1)
+#else
+#define ROUNDS_OF(id) ROUNDS
+#define AFTER(id) NONE
 #endif
 #ifndef KILLS
 #define KILLS 0
@@ -50,379 +74,387 @@
 #define OUT 32
 #define TOKEN 7
 #define ME (PROCESS(id) + 1)
-#define IN_OF(s) (IN | ((s) & PARITY))
 
 /* The state: the generation, and below it: */
 #define BROKEN 1
 #define DIED 2
-#define CROWD 4
-#define NEXT 8
-#define GENERATION(s) ((s) >> 3)
+#define NEXT 4
+#define GENERATION(s) ((s) >> 2)
+#define IN_OF(s) (IN | (GENERATION(s) & 1) << 3)
+
+/* The gate: a number, and below it: somebody waits for a slot. */
+#define WAITED 1
 
 byte slot[N];
-byte state, lead;
+byte state, lead, gate;
 byte resetting; /* a lock that is taken from the dead */
 bool killed[TOKEN + 1], ended[TOKEN + 1];
 byte kills = KILLS, aborts = ABORTS;
 byte timeouts = TIMEOUTS, interrupts = INTERRUPTS;
-byte working[TOKEN + 1]; /* threads */
+byte working[TOKEN + 1]; /* its threads that are not through */
 byte at[WORKERS];        /* its slot; N: none */
-bool asleep[WORKERS];
+bool asleep[WORKERS];    /* on the state, or without a slot on the gate */
 #define IS_DEAD(t) (killed[t] || ended[t])
 #define HOLDS_DEAD(i) (slot[i] != 0 && IS_DEAD(slot[i] & TOKEN))
 #if N == 1
-#define somebody_is_dead HOLDS_DEAD(0)
+#define SOMEBODY_IS_DEAD HOLDS_DEAD(0)
 #elif N == 2
-#define somebody_is_dead (HOLDS_DEAD(0) || HOLDS_DEAD(1))
+#define SOMEBODY_IS_DEAD (HOLDS_DEAD(0) || HOLDS_DEAD(1))
 #else
-#define somebody_is_dead (HOLDS_DEAD(0) || HOLDS_DEAD(1) || HOLDS_DEAD(2))
+#define SOMEBODY_IS_DEAD (HOLDS_DEAD(0) || HOLDS_DEAD(1) || HOLDS_DEAD(2))
 #endif
 
-/* For the claims alone: who is in the generation that has tripped, by slot and
- * parity, and the generation whose action has run. */
+/* For the claims alone: who passes, by slot and parity of the generation, and
+ * the generation whose action has run. */
 #define NOBODY 15
 byte passes[N * 2];
 byte acted = NOBODY;
-#define PASSES(s, i) passes[((s) & PARITY) / PARITY * N + (i)]
+#define PASSES(s, i) passes[(GENERATION(s) & 1) * N + (i)]
 
-inline wake_all() {
-  d_step {
+/* Had it the slot when it died? */
+#ifdef M_NO_SECOND_LOOK
+#define STILL_HAS(i, v) true
+#else
+#define STILL_HAS(i, v) (slot[i] == v)
+#endif
+
+#ifdef M_ROBS_THE_DEAD
+#define ASKS_FIRST false
+#else
+#define ASKS_FIRST true
+#endif
+
+inline wake_state() {
+  atomic {
     k = 0;
-    do :: k < WORKERS -> asleep[k] = false; k++ :: else -> break od;
+    do
+    :: k < WORKERS ->
+       if :: at[k] < N -> asleep[k] = false :: else fi; k++
+    :: else -> break
+    od;
     k = 0
   }
 }
 
-inline swap_state(old, new) {
-  atomic {
-    if
-    :: state == old -> state = new; done = true
-    :: else -> done = false
-    fi
-  }
+/* Whoever gives up a slot, or breaks it, calls those who wait for one. */
+inline call() {
+  do
+  :: atomic { t = gate; if :: !(t & WAITED) -> t = 0; break :: else fi }
+     atomic {
+       done = gate == t;
+       if :: done -> gate = (t + 1) & 31 :: else fi;
+       t = 0
+     }
+     if
+     :: atomic {
+          done -> done = false;
+          do
+          :: k < WORKERS ->
+             if :: at[k] == N -> asleep[k] = false :: else fi; k++
+          :: else -> break
+          od;
+          k = 0; break
+        }
+     :: else
+     fi
+  od
 }
 
 /* what: BROKEN, or BROKEN | DIED. Only the generation of s. */
 inline break_at(s, what) {
   do
-  :: t = state;
+  :: atomic {
+       t = state;
+       if
+       :: (t & BROKEN) || GENERATION(t) != GENERATION(s) -> t = 0; break
+       :: else
+       fi
+     }
+     atomic {
+       done = state == t;
+       if :: done -> state = t | what :: else fi;
+       t = 0
+     }
      if
-     :: (t & BROKEN) || GENERATION(t) != GENERATION(s) -> break
+     :: done -> done = false; wake_state(); call(); break
      :: else
-     fi;
-     swap_state(t, (t & ~CROWD) | what);
-     if :: done -> wake_all(); break :: else fi
-  od;
-  d_step { t = 0; done = false }
-}
-
-/* Whoever is found dead: that must have been a SIGKILL. */
-inline break_for(s, v) {
-  assert(killed[v & TOKEN]);
-  break_at(s, BROKEN | DIED)
-}
-
-/* Who gives up a slot looks whether somebody waits for one. */
-inline call_crowd() {
-#ifndef M_CALLS_NO_CROWD
-  do
-  :: t = state;
-     if :: !(t & CROWD) -> break :: else fi;
-     swap_state(t, t & ~CROWD);
-     if :: done -> wake_all(); break :: else fi
-  od;
-  d_step { t = 0; done = false }
-#endif
+     fi
+  od
 }
 
 inline give_back(with) {
-  d_step { slot[at[id]] = with; at[id] = N };
-  call_crowd()
-}
-
-/* Is it dead, and was it when it still had the slot? */
-inline judge(i, v) {
-  dead = IS_DEAD(v & TOKEN);
-#ifndef M_NO_SECOND_LOOK
-  if :: dead -> dead = (slot[i] == v) :: else fi
+  atomic { slot[at[id]] = with; at[id] = N }
+#ifndef M_CALLS_NOBODY
+  call()
 #endif
 }
 
-#ifdef M_ROBS_THE_DEAD
-#define alive_when_asked(v) !killed[v & TOKEN]
-#else
-#define alive_when_asked(v) true
-#endif
-
-inline claim() {
-  atomic {
-    if
-    :: slot[k] == v ->
-       assert(pass < 2 || (v & OUT) || alive_when_asked(v));
-#ifdef M_MARKS_AT_ONCE
-       slot[k] = ME | IN_OF(s); parity = IN_OF(s);
-#else
-       slot[k] = ME | CLAIMED;
-#endif
-       at[id] = k; k = 0; v = 0; pass = 0; found = false; dead = false;
-#ifdef M_MARKS_AT_ONCE
-       goto look
-#else
-       goto mark
-#endif
-    :: else
-    fi
-  }
-}
-/* pass 0: an idle one of our own; 1: a free one; 2: an idle one of another's,
- * or one that a dead one has left. */
-inline find_slot() {
-  do
-  :: pass == 3 -> break
-  :: else ->
-     do
-     :: k == N -> break
-     :: else ->
-        v = slot[k];
-        if
-        :: pass == 0 && v == (ME | IDLE) -> found = true
-        :: pass == 1 && v == 0 -> found = true
-        :: pass == 2 && v != 0 && v < CLAIMED && (v & TOKEN) != ME ->
-#ifdef M_ROBS_THE_DEAD
-           found = true
-#else
-           judge(k, v);
-           if :: dead -> goto member_died :: else -> found = true fi
-#endif
-        :: pass == 2 && (v & OUT) -> judge(k, v); found = dead
-        :: else
-        fi;
-        if
-        :: found -> claim(); found = false; dead = false
-        :: else
-        fi;
-        k++
-     od;
-     k = 0; pass++
-  od;
-  d_step { pass = 0; v = 0 }
-}
-
+/* All are here, and none is of those who passed before. */
 inline trip() {
-  atomic {
-    if
-    :: state == t ->
-       k = 0;
-       do
-       :: k < N ->
-          /* All are here, and none is of those who passed before. */
-          assert((slot[k] & ~TOKEN) == parity ||
-                 (INTERRUPTS && (slot[k] & ~TOKEN) == CLAIMED));
-          v = PASSES(s + NEXT, k);
-          assert(v == NOBODY || killed[PROCESS(v) + 1]);
-          PASSES(s + NEXT, k) = NOBODY;
-          k++
-       :: else -> break
-       od;
-       k = 0;
-       do
-       :: k < WORKERS ->
-          if
-          :: at[k] < N && (slot[at[k]] & TOKEN) == PROCESS(k) + 1 ->
-             assert(PASSES(s + NEXT, at[k]) == NOBODY ||
-                    killed[PROCESS(k) + 1]);
-             PASSES(s + NEXT, at[k]) = k
-          :: else
-          fi;
-          k++
-       :: else -> break
-       od;
-       k = 0; v = 0;
-       state = (GENERATION(t) + 1) << 3; done = true
-    :: else -> done = false
-    fi
-  }
-}
-
-proctype worker(byte id; byte rounds) {
-  byte s, t, v, k, l, parity, pass;
-  bool dead, done, found, taken_back;
-  if :: AFTER(id) < 9 -> IS_DEAD(AFTER(id) + 1) :: else fi;
-  {
-  skip;
-again:
-  if :: rounds == 0 -> goto through :: else -> rounds-- fi;
-
-  /* ---- a slot */
-enter:
-  s = state;
-  if :: s & BROKEN -> goto again :: else fi;
-  find_slot();
-  /* All are taken. Who gives one up is to wake us. */
-  if
-  :: !(s & CROWD) ->
-     atomic { if :: state == s -> state = s | CROWD :: else fi }
-     goto enter
-  :: else -> goto nap
-  fi;
-
-  /* ---- the arrival: while the slot has no mark, nothing can trip */
-mark:
-  s = state;
-  if :: s & BROKEN -> give_back(0); goto again :: else fi;
-  parity = IN_OF(s);
-#ifdef M_MARKS_THE_NEXT
-  parity = IN_OF(s + NEXT);
-#endif
-  atomic {
-    if
-    :: slot[at[id]] == (ME | CLAIMED) -> slot[at[id]] = ME | parity; goto look
-#ifdef M_MARKS_WHAT_IS_OUT
-    :: slot[at[id]] == (ME | OUT) -> slot[at[id]] = ME | parity; goto look
-#endif
-    :: else
-    fi
-  }
-  assert(slot[at[id]] == (ME | OUT));
-  goto out;
-
-  /* ---- what has become of it */
-look:
-  s = state;
-  if
-  :: IN_OF(s) != parity ->
-     d_step {
-       assert(PASSES(s, at[id]) == id);
-       PASSES(s, at[id]) = NOBODY
-     }
-     give_back(ME | IDLE);
-     goto again
-  :: else
-  fi;
-  if :: slot[at[id]] == (ME | OUT) -> goto out :: else fi;
-  if
-  :: s & BROKEN ->
-     /* A reset ends the generation after it has put us out. */
-out:
-     atomic {
-       assert(slot[at[id]] == (ME | OUT) || (state & BROKEN));
-       assert(PASSES(state, at[id]) != id || killed[ME])
-     }
-     give_back(0);
-     goto again
-  :: else
-  fi;
-  /* Are all here? */
-  l = lead;
-#ifndef M_TRIPS_WITHOUT_LEAD
-  if :: l == GENERATION(s) + 1 -> goto nap :: else fi;
-#endif
+  assert(state == t);
+  k = 0;
   do
-  :: k == N -> break
-  :: (k < N) && (slot[k] & ~TOKEN) == parity -> k++
-  :: else -> k = 0; goto nap
+  :: k < N ->
+     assert((slot[k] & ~TOKEN) == parity ||
+            (INTERRUPTS && (slot[k] & ~TOKEN) == CLAIMED));
+     v = PASSES(s + NEXT, k);
+     assert(v == NOBODY || killed[PROCESS(v) + 1]);
+     PASSES(s + NEXT, k) = NOBODY;
+     k++
+  :: else -> break
   od;
   k = 0;
-  atomic {
-    if :: lead == l -> lead = GENERATION(s) + 1 :: else -> goto look fi
-  }
-  /* The lead is ours. Has somebody gone, or died? */
   do
-  :: k == N -> break
-  :: else ->
-     v = slot[k];
+  :: k < WORKERS ->
      if
-#ifndef M_LEADS_WITHOUT_A_LOOK
-     :: (v & ~TOKEN) != parity ->
-        d_step { k = 0; v = 0 };
-        atomic {
-          if :: lead == GENERATION(s) + 1 -> lead = 0 :: else fi
-        }
-        goto look
-#endif
-#ifndef M_LEADS_THE_DEAD
-     :: (v & ~TOKEN) == parity && IS_DEAD(v & TOKEN) -> goto member_died
-#endif
+     :: at[k] < N && !killed[PROCESS(k) + 1] ->
+        assert(PASSES(s + NEXT, at[k]) == NOBODY);
+        PASSES(s + NEXT, at[k]) = k
      :: else
      fi;
      k++
+  :: else -> break
   od;
-  /* The action. */
-  d_step {
-    k = 0; v = 0;
-    assert(acted != GENERATION(s));
-    acted = GENERATION(s)
-  };
-  do
-  :: t = state;
-     if
-     :: (t & BROKEN) || GENERATION(t) != GENERATION(s) -> t = 0; goto look
-     :: else
-     fi;
-     trip();
-     if :: done -> break :: else fi
-  od;
-#ifndef M_TRIPS_WITHOUT_A_CALL
-  wake_all();
+  k = 0; v = 0;
+  state = GENERATION(t + NEXT) << 2
+}
+
+proctype worker(byte id; byte rounds) {
+  byte s, t, g, v, k, l, parity, pass;
+  bool done;
+end_begin:
+  if :: AFTER(id) != NONE -> IS_DEAD(AFTER(id) + 1) :: else fi;
+  {
+  skip;
+again:
+  atomic { if :: rounds == 0 -> goto through :: else -> rounds-- fi }
+
+  /* ---- a slot: 0: an idle one of our own; 1: a free one; 2: an idle one of
+   * another's, or one that a dead one has left */
+enter:
+  g = gate;
+enter_state:
+  atomic { s = state; if :: s & BROKEN -> goto again :: else fi }
+find:
+  atomic {
+    if :: k == N -> k = 0; pass++ :: else fi;
+    if :: pass == 3 -> pass = 0; goto none :: else fi;
+    v = slot[k];
+    if
+    :: pass == 0 && v == (ME | IDLE) -> goto take
+    :: pass == 1 && v == 0 -> goto take
+    :: pass == 2 && v != 0 && v < CLAIMED && (v & TOKEN) != ME ->
+       if :: ASKS_FIRST -> goto ask :: else -> goto take fi
+    :: pass == 2 && (v & OUT) -> goto ask
+    :: else -> v = 0; k++; goto find
+    fi
+  }
+ask:
+  atomic {
+    if
+    :: IS_DEAD(v & TOKEN)
+    :: !IS_DEAD(v & TOKEN) && (v & OUT) -> v = 0; k++; goto find
+    :: !IS_DEAD(v & TOKEN) && !(v & OUT) -> goto take
+    fi
+  }
+  atomic {
+    if
+    :: !STILL_HAS(k, v) -> v = 0; k++; goto find
+    :: STILL_HAS(k, v) && !(v & OUT) -> goto member_died
+    :: else
+    fi
+  }
+take:
+  atomic {
+    if
+    :: slot[k] == v ->
+       assert(pass < 2 || ASKS_FIRST || !killed[v & TOKEN]);
+       at[id] = k; k = 0; v = 0; pass = 0;
+#ifdef M_MARKS_AT_ONCE
+       slot[at[id]] = ME | IN_OF(s); parity = IN_OF(s);
+       goto look
+#else
+       slot[at[id]] = ME | CLAIMED;
+       goto mark
 #endif
-  d_step { t = 0; done = false };
+    :: else -> v = 0; k++; goto find
+    fi
+  }
+none:
+  /* All are taken. Who gives one up is to call us. */
+  atomic {
+    if
+    :: g & WAITED -> goto nap_at_gate
+    :: !(g & WAITED) && gate == g -> gate = g | WAITED
+    :: else
+    fi
+  }
+  goto enter;
+
+  /* ---- the arrival: while the slot has no mark, nothing can trip */
+mark:
+  atomic { s = state; parity = IN_OF(s); if :: s & BROKEN -> goto out :: else fi
+#ifdef M_MARKS_THE_NEXT
+    parity = IN_OF(s + NEXT)
+#endif
+  }
+  atomic {
+    if
+    :: slot[at[id]] == (ME | CLAIMED) -> slot[at[id]] = ME | parity
+#ifdef M_MARKS_WHAT_IS_OUT
+    :: slot[at[id]] == (ME | OUT) -> slot[at[id]] = ME | parity
+#else
+    :: slot[at[id]] == (ME | OUT) -> goto out
+#endif
+    fi
+  }
+
+  /* ---- what has become of it */
+look:
+  atomic { s = state; if :: IN_OF(s) != parity -> goto passed :: else fi }
+  atomic {
+    if
+    :: slot[at[id]] == (ME | OUT) || (s & BROKEN) -> goto out
+    :: else
+    fi
+  }
+  /* Are all here? */
+  atomic {
+    l = lead;
+#ifndef M_TRIPS_WITHOUT_LEAD
+    if :: l == GENERATION(s) + 1 -> goto nap :: else fi
+#endif
+  }
+count:
+  atomic {
+    if
+    :: k < N && (slot[k] & ~TOKEN) == parity -> k++; goto count
+    :: k < N && (slot[k] & ~TOKEN) != parity -> k = 0; goto nap
+    :: k == N -> k = 0
+    fi
+  }
+  atomic {
+    if
+    :: lead == l -> lead = GENERATION(s) + 1; l = 0
+    :: else -> l = 0; goto look
+    fi
+  }
+  /* The lead is ours, if nothing has changed. Has somebody left, or died? */
+#ifndef M_LEADS_WHAT_IS_OVER
+  atomic { if :: state != s -> goto look :: else fi }
+#endif
+ask_all:
+  atomic {
+    if
+    :: k == N -> k = 0; goto act
+    :: k < N -> v = slot[k];
+       if
+#ifndef M_LEADS_WITHOUT_A_LOOK
+       :: (v & ~TOKEN) != parity -> k = 0; v = 0; goto yield
+#endif
+#ifndef M_LEADS_THE_DEAD
+       :: (v & ~TOKEN) == parity && (v & TOKEN) != ME
+#endif
+       :: else -> v = 0; k++; goto ask_all
+       fi
+    fi
+  }
+  atomic { if :: !IS_DEAD(v & TOKEN) -> v = 0; k++; goto ask_all :: else fi }
+  atomic {
+    if
+    :: STILL_HAS(k, v) -> goto member_died
+    :: else -> k = 0; v = 0; goto yield
+    fi
+  }
+yield:
+  atomic {
+    if :: lead == GENERATION(s) + 1 -> lead = 0 :: else fi;
+    goto look
+  }
+act:
+  atomic { assert(acted != GENERATION(s)); acted = GENERATION(s) }
+  atomic {
+    t = state;
+    if
+    :: t != s -> t = 0; goto look
+    :: else -> trip(); t = 0
+    fi
+  }
+#ifndef M_TRIPS_WITHOUT_A_CALL
+  wake_state();
+#endif
   goto look;
+
+passed:
+  atomic { assert(PASSES(s, at[id]) == id); PASSES(s, at[id]) = NOBODY }
+  give_back(ME | IDLE);
+  goto again;
+
+out:
+  /* A reset ends the generation after it has put us out. */
+  atomic {
+    assert((slot[at[id]] & ~TOKEN) != parity || (state & BROKEN));
+    assert(PASSES(state, at[id]) != id && PASSES(state + NEXT, at[id]) != id)
+  }
+  give_back(0);
+  goto again;
 
   /* ---- the sleep */
 nap:
-  atomic {
-    if
-    :: state == s -> asleep[id] = true
-    :: else -> goto woken
-    fi
-  }
+  atomic { if :: state == s -> asleep[id] = true :: else -> goto woken fi }
+  goto end_nap;
+nap_at_gate:
+  atomic { if :: gate == g -> asleep[id] = true :: else -> goto woken fi }
 end_nap:
   if
-  :: !asleep[id] -> goto woken
+  :: atomic { !asleep[id] -> goto woken }
 #ifndef M_SLEEPS_FOR_EVER
-  :: asleep[id] && somebody_is_dead -> asleep[id] = false
+  :: atomic { asleep[id] && SOMEBODY_IS_DEAD -> asleep[id] = false }
 #endif
-  :: asleep[id] && timeouts > 0 ->
-     atomic { timeouts--; asleep[id] = false }
-     /* All are here where somebody leads: no time is lost by them. */
+  :: atomic { asleep[id] && timeouts > 0 -> timeouts--; asleep[id] = false }
+     /* All are here where somebody leads: nobody has come too late. */
      if
      :: at[id] < N && lead == GENERATION(s) + 1
      :: else -> break_at(s, BROKEN)
      fi;
      goto woken
-  :: asleep[id] && interrupts > 0 ->
-     atomic { interrupts--; asleep[id] = false }
-     if :: at[id] == N -> goto again :: else -> goto take_back fi
+  :: atomic {
+       asleep[id] && interrupts > 0 -> interrupts--; asleep[id] = false;
+       if :: at[id] == N -> goto again :: else -> goto take_back fi
+     }
   fi;
   /* A slice is over. */
-  do
-  :: k == N -> break
-  :: else ->
-     v = slot[k];
-     if
-     :: v != 0 && (v & TOKEN) != ME ->
-        judge(k, v);
-        if
-        :: dead && (v & OUT) ->
-           atomic { if :: slot[k] == v -> slot[k] = 0 :: else fi }
-           call_crowd()
-        :: dead && !(v & OUT) -> goto member_died
-        :: else
-        fi
-     :: else
-     fi;
-     k++
-  od;
-  d_step { k = 0; v = 0; dead = false };
+inspect:
+  atomic {
+    if
+    :: k == N -> k = 0; v = 0; goto woken
+    :: k < N -> v = slot[k];
+       if
+       :: v != 0 && (v & TOKEN) != ME
+       :: else -> k++; goto inspect
+       fi
+    fi
+  }
+  atomic { if :: !IS_DEAD(v & TOKEN) -> k++; goto inspect :: else fi }
+  atomic {
+    if
+    :: STILL_HAS(k, v) && (v & OUT) -> slot[k] = 0; k++
+    :: STILL_HAS(k, v) && !(v & OUT) -> goto member_died
+    :: else -> k++; goto inspect
+    fi
+  }
+  pass = k;
+  call();
+  atomic { k = pass; pass = 0; goto inspect }
 woken:
   if :: at[id] == N -> goto enter :: else -> goto look fi;
 
 member_died:
-  break_for(s, v);
-  d_step { k = 0; v = 0; dead = false; pass = 0 };
+  atomic { assert(killed[v & TOKEN]); k = 0; v = 0; pass = 0 }
+  break_at(s, BROKEN | DIED);
   goto woken;
 
-  /* ---- an arrival is taken back, unless it has been counted */
+  /* ---- an arrival is taken back, unless it may have been counted */
 take_back:
   atomic {
     if
@@ -430,55 +462,53 @@ take_back:
     :: else -> goto out
     fi
   }
-  s = state;
-  if
-  :: IN_OF(s) != parity ->
-counted:
-     atomic {
-       assert(PASSES(s, at[id]) == id);
-       PASSES(s, at[id]) = NOBODY
-     }
-     give_back(ME | IDLE); goto again
-  :: else
-  fi;
-  if
-  :: s & BROKEN -> give_back(0); goto again
-  :: else
-  fi;
 #ifndef M_TAKES_BACK_WHAT_COUNTS
-  if
-  :: lead == GENERATION(s) + 1 ->
-     break_at(s, BROKEN);
-     s = state;
-     if :: IN_OF(s) != parity -> goto counted :: else -> give_back(0) fi;
-     goto again
-  :: else
-  fi;
+  l = lead;
 #endif
+  atomic {
+    s = state;
+    if
+    :: IN_OF(s) != parity -> l = 0; goto passed
+    :: else ->
+       if
+       :: (s & BROKEN) -> l = 0; goto out
+       :: else
+       fi
+    fi
+  }
+  if
+  :: atomic { l == GENERATION(s) + 1 -> l = 0 }
+     break_at(s, BROKEN);
+     atomic {
+       s = state; if :: IN_OF(s) != parity -> goto passed :: else -> goto out fi
+     }
+  :: else -> l = 0
+  fi;
   atomic {
     if
     :: slot[at[id]] == (ME | CLAIMED) -> slot[at[id]] = ME | IDLE; at[id] = N
-    :: else -> slot[at[id]] = 0; at[id] = N
+    :: else -> goto out
     fi
   }
-  call_crowd();
+  call();
   goto again;
 
   /* ---- the process ends when its threads have */
 through:
   atomic { working[ME]--; if :: working[ME] > 0 -> goto gone :: else fi }
 #ifndef M_KEEPS_ITS_SLOTS
-  do
-  :: k == N -> break
-  :: else ->
-     atomic {
-       if :: slot[k] == (ME | IDLE) -> slot[k] = 0 :: else fi
-     }
-     call_crowd();
-     k++
-  od;
-  k = 0;
+leave:
+  atomic {
+    if
+    :: pass == N -> pass = 0; goto left
+    :: pass < N && slot[pass] == (ME | IDLE) -> slot[pass] = 0; pass++
+    :: else -> pass++; goto leave
+    fi
+  }
+  call();
+  goto leave;
 #endif
+left:
   ended[ME] = true;
 gone:
   skip
@@ -487,60 +517,52 @@ gone:
 
 proctype resetter(byte id) {
   byte s, t, v, k, new;
-  bool done, dead;
+  bool done;
   {
 #ifndef M_RESETS_AT_ONCE
-  atomic { resetting == 0 || IS_DEAD(resetting) -> resetting = ME };
+  atomic { resetting == 0 || IS_DEAD(resetting) -> resetting = ME }
+#else
+  skip;
 #endif
   do
   :: s = state;
-     swap_state(s, (s | BROKEN) & ~CROWD);
-     if :: done -> break :: else fi
+     atomic { if :: state == s -> state = s | BROKEN; break :: else fi }
   od;
-  done = false;
-  wake_all();
+  wake_state();
+  call();
 #ifdef M_BEGINS_ANEW_TOO_EARLY
-  state = (GENERATION(s) + 2) << 3;
+  state = GENERATION(s + 2 * NEXT) << 2;
 #endif
-  do
-  :: k == N -> break
-  :: else ->
-     v = slot[k];
-     if
-     :: v == 0 -> k++
-     :: v != 0 ->
-        if
-        :: v < CLAIMED -> new = 0; done = true
-#ifdef M_MARKS_WHAT_IS_OUT
-        :: (v & ~TOKEN) == IN_OF(s)
-#else
-        :: (v & ~TOKEN) == IN_OF(s) || (v & ~TOKEN) == CLAIMED
+scan:
+  atomic {
+    if
+    :: k == N -> k = 0; v = 0; new = 0; goto anew
+    :: k < N -> v = slot[k];
+       if
+       :: v == 0 -> k++; goto scan
+       :: v != 0 && v < CLAIMED -> new = 0; goto put
+       :: (v & ~TOKEN) == IN_OF(s) -> new = (v & TOKEN) | OUT; goto put
+#ifndef M_MARKS_WHAT_IS_OUT
+       :: (v & ~TOKEN) == CLAIMED -> new = (v & TOKEN) | OUT; goto put
 #endif
-           -> new = (v & TOKEN) | OUT; done = true
-        :: else -> judge(k, v); new = 0; done = dead
-        fi;
-        if
-        :: done ->
-           atomic {
-             if :: slot[k] == v -> slot[k] = new; k++ :: else fi
-           }
-        :: else -> k++
-        fi
-     fi
-  od;
-  d_step { k = 0; v = 0; new = 0; dead = false; done = false };
-  lead = 0;
+       :: else -> new = 0
+       fi
+    fi
+  }
+  atomic { if :: !IS_DEAD(v & TOKEN) -> k++; goto scan :: else fi }
+put:
+  atomic { if :: slot[k] == v -> slot[k] = new; k++ :: else fi; goto scan }
+anew:
 #ifndef M_BEGINS_ANEW_TOO_EARLY
-  do
-  :: t = state;
-     swap_state(t, (GENERATION(s) + 2) << 3);
-     if :: done -> break :: else fi
-  od;
+  atomic {
+    assert(state & BROKEN);
+    state = GENERATION(s + 2 * NEXT) << 2
+  }
 #endif
-  d_step { s = 0; t = 0; done = false };
-  wake_all();
-  resetting = 0;
-  ended[ME] = true
+  s = 0;
+  wake_state();
+  call();
+  atomic { resetting = 0; ended[ME] = true }
   } unless { killed[ME] }
 }
 
@@ -549,16 +571,24 @@ proctype fate() {
   byte k, t, s;
   bool done;
   do
-  :: kills > 0 ->
-     k = 1;
-     do
-     :: k < WORKERS + RESETTERS -> k++
-     :: break
-     od;
-     d_step { if :: !IS_DEAD(k) && working[k] -> killed[k] = true :: else fi;
-              kills--; k = 0 }
-  :: aborts > 0 -> aborts--; s = state; break_at(s, BROKEN)
-  :: d_step { kills = 0; aborts = 0; timeouts = 0; interrupts = 0 }; break
+  :: atomic {
+       kills > 0 ->
+       k = 1;
+       do
+       :: k < WORKERS + RESETTERS -> k++
+       :: break
+       od;
+       if
+       :: !IS_DEAD(k) && working[k] -> killed[k] = true; kills--
+       :: else
+       fi;
+       k = 0
+     }
+  :: atomic { aborts > 0 -> aborts--; s = state }
+     break_at(s, BROKEN)
+  :: atomic {
+       kills = 0; aborts = 0; timeouts = 0; interrupts = 0; s = 0; break
+     }
   od
 }
 
@@ -573,7 +603,7 @@ proctype rest() {
        if
        :: asleep[id] ->
           assert(!(state & BROKEN));
-          assert(!somebody_is_dead);
+          assert(!SOMEBODY_IS_DEAD);
           k = 0; free = false;
           do
           :: k < N ->
@@ -611,7 +641,7 @@ init {
   }
   atomic {
     do
-    :: k < WORKERS -> run worker(k, ROUNDS(k)); k++
+    :: k < WORKERS -> run worker(k, ROUNDS_OF(k)); k++
     :: else -> break
     od;
     do
