@@ -14,19 +14,44 @@
  * What must hold:
  *   - Who passes was there when all were, in a slot of its own, once.
  *   - Who was there then passes, whatever happens afterwards.
- *   - The action runs once a generation.
+ *   - The action runs once a generation, and not where one who is in it was
+ *     dead before.
  *   - A death is only told where a process was killed that had arrived once,
  *     and not where one has ended.
  *   - Nobody sleeps without a reason, when nothing moves any more: not where
  *     one was killed who is counted on, nor where all are here, nor beside a
- *     slot that is to be had. A slice ends only while there is a dead one to
- *     be seen: so no wake-up that is lost is made up for by it.
+ *     slot that is to be had. A slice ends only where somebody was killed: so
+ *     no other wake-up that is lost is made up for by it.
  */
 /* quick: -DROUNDS=2 -DKILLS=1 */
 /* quick: -DTHREADS -DROUNDS=2 -DKILLS=1 */
 /* quick: -DWORKERS=3 -DONE_BY_ONE */
 /* quick: -DROUNDS=2 -DINTERRUPTS=1 */
-/* quick: -DROUNDS=1 -DRESETTERS=1 */
+/* quick: -DRESETTERS=1 */
+/* run: -DROUNDS=2 -DKILLS=2 */
+/* run: -DROUNDS=2 -DTIMEOUTS=1 -DABORTS=1 */
+/* run: -DRESETTERS=1 -DKILLS=1 */
+/* run: -DROUNDS=2 -DRESETTERS=1 */
+/* run: -DTHREADS -DRESETTERS=2 */
+/* run: -DWORKERS=3 */
+/* run: -DWORKERS=3 -DONE_BY_ONE -DKILLS=1 */
+/* run: -DWORKERS=3 -DKILLS=1 */
+/* run: -DN=3 -DWORKERS=3 -DKILLS=1 */
+/* mutant: -DM_KEEPS_ITS_SLOTS -DWORKERS=3 -DONE_BY_ONE */
+/* mutant: -DM_NO_SECOND_LOOK -DWORKERS=3 */
+/* mutant: -DM_SLEEPS_FOR_EVER -DROUNDS=2 -DKILLS=1 */
+/* mutant: -DM_ROBS_THE_DEAD -DWORKERS=3 -DONE_BY_ONE -DKILLS=1 */
+/* mutant: -DM_TRIPS_WITHOUT_LEAD -DROUNDS=2 -DKILLS=1 */
+/* mutant: -DM_TRIPS_WITHOUT_A_CALL -DROUNDS=2 -DKILLS=1 */
+/* mutant: -DM_LEADS_THE_DEAD -DROUNDS=2 -DKILLS=1 */
+/* mutant: -DM_LEADS_WITHOUT_A_LOOK -DROUNDS=2 -DINTERRUPTS=1 */
+/* mutant: -DM_MARKS_AT_ONCE -DWORKERS=3 */
+/* mutant: -DM_MARKS_THE_NEXT -DROUNDS=2 -DKILLS=1 */
+/* mutant: -DM_MARKS_WHAT_IS_OUT -DRESETTERS=1 */
+/* mutant: -DM_BEGINS_ANEW_TOO_EARLY -DRESETTERS=1 */
+/* mutant: -DM_RESETS_AT_ONCE -DTHREADS -DRESETTERS=2 */
+/* mutant: -DM_CALLS_NOBODY -DWORKERS=3 */
+/* mutant: -DM_TAKES_BACK_WHAT_COUNTS -DROUNDS=2 -DINTERRUPTS=1 */
 
 #ifndef N
 #define N 2
@@ -103,6 +128,19 @@ bool asleep[WORKERS];    /* on the state, or without a slot on the gate */
 #else
 #define SOMEBODY_IS_DEAD (HOLDS_DEAD(0) || HOLDS_DEAD(1) || HOLDS_DEAD(2))
 #endif
+#if N == 1
+#define IS_TO_BE_HAD (slot[0] < CLAIMED)
+#elif N == 2
+#define IS_TO_BE_HAD (slot[0] < CLAIMED || slot[1] < CLAIMED)
+#else
+#define IS_TO_BE_HAD \
+  (slot[0] < CLAIMED || slot[1] < CLAIMED || slot[2] < CLAIMED)
+#endif
+/* The dead are to be seen; or one that was killed may not have called. */
+#define SLICE_ENDS \
+  (SOMEBODY_IS_DEAD || \
+   (somebody_was_killed && (state != s || (at[id] == N && IS_TO_BE_HAD))))
+bool somebody_was_killed;
 
 /* For the claims alone: who passes, by slot and parity of the generation, and
  * the generation whose action has run. */
@@ -138,6 +176,9 @@ inline wake_state() {
 
 /* Whoever gives up a slot, or breaks it, calls those who wait for one. */
 inline call() {
+#ifdef M_CALLS_NOBODY
+  skip
+#else
   do
   :: atomic { t = gate; if :: !(t & WAITED) -> t = 0; break :: else fi }
      atomic {
@@ -158,6 +199,7 @@ inline call() {
      :: else
      fi
   od
+#endif
 }
 
 /* what: BROKEN, or BROKEN | DIED. Only the generation of s. */
@@ -184,9 +226,7 @@ inline break_at(s, what) {
 
 inline give_back(with) {
   atomic { slot[at[id]] = with; at[id] = N }
-#ifndef M_CALLS_NOBODY
   call()
-#endif
 }
 
 /* All are here, and none is of those who passed before. */
@@ -221,9 +261,9 @@ inline trip() {
 
 proctype worker(byte id; byte rounds) {
   byte s, t, g, v, k, l, parity, pass;
-  bool done;
+  bool done, doomed;
 end_begin:
-  if :: AFTER(id) != NONE -> IS_DEAD(AFTER(id) + 1) :: else fi;
+  AFTER(id) == NONE || IS_DEAD(AFTER(id) + 1);
   {
   skip;
 again:
@@ -335,14 +375,12 @@ count:
   }
   atomic {
     if
-    :: lead == l -> lead = GENERATION(s) + 1; l = 0
+    :: lead == l -> lead = GENERATION(s) + 1; l = 0;
+       doomed = SOMEBODY_IS_DEAD
     :: else -> l = 0; goto look
     fi
   }
-  /* The lead is ours, if nothing has changed. Has somebody left, or died? */
-#ifndef M_LEADS_WHAT_IS_OVER
-  atomic { if :: state != s -> goto look :: else fi }
-#endif
+  /* The lead is ours. Has somebody left, or died? */
 ask_all:
   atomic {
     if
@@ -377,7 +415,7 @@ act:
     t = state;
     if
     :: t != s -> t = 0; goto look
-    :: else -> trip(); t = 0
+    :: else -> assert(!doomed); trip(); t = 0
     fi
   }
 #ifndef M_TRIPS_WITHOUT_A_CALL
@@ -409,7 +447,7 @@ end_nap:
   if
   :: atomic { !asleep[id] -> goto woken }
 #ifndef M_SLEEPS_FOR_EVER
-  :: atomic { asleep[id] && SOMEBODY_IS_DEAD -> asleep[id] = false }
+  :: atomic { asleep[id] && SLICE_ENDS -> asleep[id] = false }
 #endif
   :: atomic { asleep[id] && timeouts > 0 -> timeouts--; asleep[id] = false }
      /* All are here where somebody leads: nobody has come too late. */
@@ -579,7 +617,8 @@ proctype fate() {
        :: break
        od;
        if
-       :: !IS_DEAD(k) && working[k] -> killed[k] = true; kills--
+       :: !IS_DEAD(k) && working[k] -> killed[k] = true; kills--;
+          somebody_was_killed = true
        :: else
        fi;
        k = 0
