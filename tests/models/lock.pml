@@ -16,17 +16,25 @@
  *     killed, and none may be lost. With LAZY, holders alone are killed, and
  *     a slice ends only while the holder is dead: what a death needs is that
  *     one sleeper finds out, and the others are woken by it.
- *   - GIVEUPS sleeps may end by a time-out or a signal.
+ *   - GIVEUPS sleeps may end by a time-out, a signal, or because a task was
+ *     cancelled.
+ * With ASYNC a worker may also wait as asyncio does: a watcher sleeps until the
+ * word is another, and takes nothing; then it is tried once.
  */
 /* quick: -DN=2 -DROUNDS=1 -DKILLS=1 */
 /* quick: -DN=3 -DROUNDS=1 -DNOSLICE */
 /* quick: -DN=2 -DROUNDS=2 -DKILLS=1 -DIGNORE */
 /* run: -DN=2 -DROUNDS=2 -DKILLS=2 */
+/* run: -DN=2 -DROUNDS=2 -DKILLS=3 */
 /* run: -DN=2 -DROUNDS=1 -DKILLS=3 -DGIVEUPS=1 */
-/* run: -DN=3 -DROUNDS=1 -DKILLS=1 */
+/* run: -DN=3 -DROUNDS=1 -DKILLS=2 */
+/* run: -DN=3 -DROUNDS=1 -DKILLS=1 -DGIVEUPS=1 */
 /* run: -DN=3 -DROUNDS=1 -DKILLS=1 -DLAZY */
 /* run: -DN=3 -DROUNDS=2 -DNOSLICE */
 /* run: -DN=3 -DROUNDS=2 -DNOSLICE -DGIVEUPS=1 */
+/* run: -DN=3 -DROUNDS=1 -DNOSLICE -DASYNC -DGIVEUPS=1 */
+/* run: -DN=3 -DROUNDS=1 -DKILLS=1 -DASYNC */
+/* mutant: -DWATCHER_KEEPS_IT -DN=3 -DROUNDS=1 -DNOSLICE -DASYNC -DGIVEUPS=1 */
 /* mutant: -DSLEEPER_FORGETS_W -DN=3 -DROUNDS=1 -DNOSLICE */
 /* mutant: -DSLEEPS_WITHOUT_W -DN=3 -DROUNDS=1 -DNOSLICE */
 /* mutant: -DNO_PROOF -DN=2 -DROUNDS=1 -DKILLS=1 */
@@ -104,7 +112,7 @@ proctype worker(byte id) {
     byte w;
     byte me = id + 1;
     byte rounds = ROUNDS;
-    bool napped, repairing, sound;
+    bool napped, repairing, sound, awaits;
 
 born:
     alive[id] = me;
@@ -114,9 +122,15 @@ again:
         atomic {
             if
             :: rounds == 0 -> alive[id] = 0; goto done
-            :: else -> rounds--; repairing = false
+            :: else -> rounds--; repairing = false; awaits = false
             fi
         };
+#ifdef ASYNC
+        if
+        :: true -> awaits = true; goto try
+        :: true
+        fi;
+#endif
 
 /* acquire(), or repair() */
 acquire:
@@ -150,6 +164,31 @@ look:
 #endif
         goto holds;
 
+/* Tried once, by who did not nap itself; then watched until it may be had. */
+try:
+        atomic {
+            w = word;
+            if
+            :: token(w) == 0 && (w & TORN) -> assert(marked); goto told
+            :: token(w) == 0 && !(w & TORN)
+            :: token(w) != 0 && dead[token(w)] -> goto steal
+            :: token(w) != 0 && !dead[token(w)] -> goto watch
+            fi
+        };
+        cas(w, me | (w & (TORN | W)), try);
+        goto holds;
+watch:
+        atomic {
+            w = word;
+            if
+            :: token(w) == 0 -> goto try
+            :: else
+            fi
+        };
+        cas(w, w | W, try);
+        w = w | W;
+        goto sleep;
+
 wait:
 #ifndef SLEEPS_WITHOUT_W
         if
@@ -157,15 +196,16 @@ wait:
         :: napped -> cas(w, w | W | HUNGRY, look); w = w | W | HUNGRY
         fi;
 #endif
+sleep:
         atomic {
             napped = true;
             if
             :: word == w -> asleep = asleep | (1 << id)
-            :: else -> goto look
+            :: else -> goto changed
             fi
         };
         if
-        :: atomic { !me_asleep -> goto look }
+        :: atomic { !me_asleep -> goto woken }
         :: atomic { me_asleep && slice_ends -> asleep = asleep & ~(1 << id) }
         :: atomic {
                me_asleep && giveups > 0 ->
@@ -175,7 +215,31 @@ wait:
            }
         fi;
 
+        if
+        :: awaits -> goto try
+        :: else -> goto prove
+        fi;
+woken:
+        if
+        :: !awaits -> goto look
+        :: awaits ->
+#ifndef WATCHER_KEEPS_IT
+/* Who takes nothing passes the wake-up on. */
+            wake_one();
+#endif
+            if
+            :: goto try
+            :: giveups > 0 -> atomic { giveups--; goto again }
+            fi
+        fi;
+changed:
+        if
+        :: awaits -> goto try
+        :: else -> goto look
+        fi;
+
 /* A slice is over: does the holder live? */
+prove:
         atomic {
             if
 #ifdef NO_PROOF
@@ -186,6 +250,7 @@ wait:
             :: else -> goto look
             fi
         };
+steal:
         atomic {
             if
 #ifdef BLIND_STEAL
@@ -205,7 +270,7 @@ wait:
                 word = me | W | TORN
 #endif
 #endif
-            :: else -> goto look
+            :: else -> goto changed
             fi
         };
         if
@@ -227,6 +292,10 @@ prover:
         goto told;
 
 give_up:
+        if
+        :: awaits -> goto again
+        :: else
+        fi;
 #ifndef HUNGRY_STAYS
         atomic { w = word; word = word & ~HUNGRY };
 #ifndef QUIET_GIVEUP
@@ -241,7 +310,8 @@ give_up:
 
 told:
         if
-        :: !repairing -> atomic { repairing = true; goto acquire }
+        :: !repairing ->
+            atomic { repairing = true; awaits = false; goto acquire }
         :: goto again
         fi;
 
@@ -299,6 +369,7 @@ release:
             dead[me] ->
             asleep = asleep & ~(1 << id);
             w = 0; napped = false; repairing = false; sound = false;
+            awaits = false;
             next++;
             me = next;
             goto born

@@ -9,7 +9,7 @@ it is made with:
     /* mutant: -DNO_PROOF -DN=2 -DKILLS=1 */
         must be caught: a model that has the error named by its first option.
         The others are those of a quick or of a run, so that what is caught
-        is that error.
+        is that error. A comment may be of two lines.
 
 A run that did not see every state is none: neither one that was cut off at
 some depth or for want of memory, nor one that keeps bits instead of states.
@@ -28,7 +28,7 @@ from tempfile import TemporaryDirectory
 HERE = Path(__file__).parent
 MEGABYTES = 2000
 DEPTH = 1_000_000
-LINE = re.compile(r"/\* (quick|run|mutant): *(.*?) *\*/")
+LINE = re.compile(r"/\* (quick|run|mutant): *(.*?) *\*/", re.DOTALL)
 MISSING = "make model needs {}: apt install spin gcc (Debian, Ubuntu)"
 
 
@@ -58,7 +58,7 @@ class Outcome:
 def runs(model):
     """What a model says is to be run, in its order."""
     found = [
-        Run(model, kind, options.split())
+        Run(model, kind, options.replace("\n *", " ").split())
         for kind, options in LINE.findall(model.read_text())
     ]
     sizes = [run.options for run in found if run.kind != "mutant"]
