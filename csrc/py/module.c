@@ -35,6 +35,7 @@ static int (*const rooms[])(PyObject *module) = {
     shx_rlock_add,
 };
 /* clang-format on */
+/* clang-format on */
 
 static int
 module_exec(PyObject *module)

@@ -221,7 +221,7 @@ synchronizer_reduce(PyObject *op, PyObject *Py_UNUSED(ignored))
     PyObject *result =
         named == NULL
             ? NULL
-            : PyObject_CallMethod(named, "reduce", "OO(OI)", self->memory,
+            : PyObject_CallMethod(named, "reduce", "O(O(OI))", self->memory,
                                   rebuild, self->name, self->site.parameter);
     Py_XDECREF(named);
     Py_DECREF(rebuild);
