@@ -8,13 +8,31 @@
 #include "py/shared_memory/shared_memory.h"
 #include "py/shared_memory/sweeping.h"
 #include "py/shared_memory/users.h"
+#include "py/sync/atomic.h"
+#include "py/sync/bounded_semaphore.h"
+#include "py/sync/event.h"
+#include "py/sync/lock.h"
+#include "py/sync/semaphore.h"
 
 /* In this order: a type comes after its base. */
 static int (*const rooms[])(PyObject *module) = {
-    shx_state_init,         shx_mapping_add,          shx_memory_add,
-    shx_mapped_file_add,    shx_anonymous_memory_add, shx_shared_memory_add,
-    shx_lifetime_add,       shx_sweeping_add,         shx_users_add,
+    shx_state_init,
+    shx_mapping_add,
+    shx_memory_add,
+    shx_mapped_file_add,
+    shx_anonymous_memory_add,
+    shx_shared_memory_add,
+    shx_lifetime_add,
+    shx_sweeping_add,
+    shx_users_add,
     shx_shareable_list_add,
+    shx_synchronizer_add,
+    shx_lock_add,
+    shx_rlock_add,
+    shx_semaphore_add,
+    shx_bounded_semaphore_add,
+    shx_event_add,
+    shx_atomic_add_type,
 };
 
 static int

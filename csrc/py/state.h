@@ -39,7 +39,15 @@
     X(shared_memory)                                                          \
     X(mapped_file)                                                            \
     X(anonymous_memory)                                                       \
-    X(shareable_list)
+    X(shareable_list)                                                         \
+    X(owner_died)                                                             \
+    X(synchronizer)                                                           \
+    X(lock)                                                                   \
+    X(rlock)                                                                  \
+    X(semaphore)                                                              \
+    X(bounded_semaphore)                                                      \
+    X(event)                                                                  \
+    X(atomic)
 
 typedef struct {
 #define X(n) PyTypeObject *n##_type;
