@@ -5,6 +5,7 @@
 #include "py/memory/mapped_file.h"
 #include "py/memory/memory.h"
 #include "py/shared_memory/lifetime.h"
+#include "py/shared_memory/publish.h"
 #include "py/shared_memory/shared_memory.h"
 #include "py/shared_memory/sweeping.h"
 #include "py/shared_memory/users.h"
@@ -12,9 +13,13 @@
 #include "py/sync/bounded_semaphore.h"
 #include "py/sync/event.h"
 #include "py/sync/lock.h"
+#include "py/sync/parties.h"
+#include "py/sync/rlock.h"
 #include "py/sync/semaphore.h"
+#include "py/sync/store.h"
 
-/* In this order: a type comes after its base. */
+/* In this order: a type comes after its base. One a line. */
+/* clang-format off */
 static int (*const rooms[])(PyObject *module) = {
     shx_state_init,
     shx_mapping_add,
@@ -25,7 +30,10 @@ static int (*const rooms[])(PyObject *module) = {
     shx_lifetime_add,
     shx_sweeping_add,
     shx_users_add,
+    shx_publish_add,
     shx_shareable_list_add,
+    shx_store_add,
+    shx_parties_add,
     shx_synchronizer_add,
     shx_lock_add,
     shx_rlock_add,
@@ -34,6 +42,7 @@ static int (*const rooms[])(PyObject *module) = {
     shx_event_add,
     shx_atomic_add_type,
 };
+/* clang-format on */
 
 static int
 module_exec(PyObject *module)
