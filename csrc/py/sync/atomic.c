@@ -79,8 +79,7 @@ static PyObject *
 make(PyTypeObject *type, PyObject *memory, Py_ssize_t offset, PyObject *letter)
 {
     const number_type *number = find_type(letter);
-    shx_mapping *mapping =
-        number == NULL ? NULL : shx_memory_mapping(memory);
+    shx_mapping *mapping = number == NULL ? NULL : shx_memory_mapping(memory);
     PyObject *op = mapping == NULL ? NULL : type->tp_alloc(type, 0);
     if (op == NULL) {
         Py_XDECREF((PyObject *)mapping);
@@ -105,10 +104,9 @@ make_own(PyTypeObject *type, PyObject *letter)
     PyObject *memory, *op = NULL;
     Py_ssize_t offset;
     PyObject *cells = PyImport_ImportModule("shmemext._cells");
-    PyObject *found =
-        cells == NULL
-            ? NULL
-            : PyObject_CallMethod(cells, "take", "i", SHX_CELL_ALIGNMENT);
+    PyObject *found = cells == NULL ? NULL
+                                    : PyObject_CallMethod(cells, "take", "i",
+                                                          SHX_CELL_ALIGNMENT);
     if (found != NULL && PyArg_ParseTuple(found, "On", &memory, &offset)) {
         op = make(type, memory, offset, letter);
     }
@@ -129,8 +127,7 @@ atomic_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
                                      &where, &offset, &letter)) {
         return NULL;
     }
-    letter =
-        letter == NULL ? PyUnicode_FromString("q") : Py_NewRef(letter);
+    letter = letter == NULL ? PyUnicode_FromString("q") : Py_NewRef(letter);
     if (letter == NULL) {
         return NULL;
     }
@@ -205,15 +202,14 @@ as_bits(PyObject *op, PyObject *object, bool summand, uint64_t *bits)
 {
     const number_type *type = ATOMIC(op)->type;
     bool negative;
-    if (shx_long_is_exact_compact(object)) {
+    if (PyLong_CheckExact(object) && shx_long_is_compact(object)) {
         int64_t value = shx_long_compact_value(object);
         *bits = (uint64_t)value;
         negative = value < 0;
     }
     else {
         PyObject *number = PyNumber_Index(object);
-        int more =
-            number == NULL ? -1 : as_wide(number, bits, &negative);
+        int more = number == NULL ? -1 : as_wide(number, bits, &negative);
         Py_XDECREF(number);
         if (more != 0) {
             return more < 0 ? -1 : raise_range(op, object);
@@ -221,8 +217,9 @@ as_bits(PyObject *op, PyObject *object, bool summand, uint64_t *bits)
     }
     uint64_t most = type->wide ? UINT64_MAX : UINT32_MAX;
     uint64_t half = type->wide ? (uint64_t)INT64_MAX : (uint64_t)INT32_MAX;
-    bool fits = negative ? (type->is_signed || summand) && ~*bits <= half
-                         : *bits <= (type->is_signed && !summand ? half : most);
+    bool fits = negative
+                    ? (type->is_signed || summand) && ~*bits <= half
+                    : *bits <= (type->is_signed && !summand ? half : most);
     return fits ? 0 : raise_range(op, object);
 }
 
@@ -352,7 +349,7 @@ atomic_wait(PyObject *op, PyObject *args, PyObject *kwargs)
     if (!ATOMIC(op)->type->wide) {
         bits = (uint32_t)bits;
     }
-    shx_waiting_begin(&waiting, timeout);
+    shx_waiting_begin_whole(&waiting, op, timeout);
     shx_err err = shx_atomic_wait(AT(op), bits, &waiting.patience);
     shx_waiting_end(&waiting);
     return shx_synchronizer_answer(
@@ -443,9 +440,8 @@ atomic_rebuild(PyObject *type, PyObject *args)
     PyObject *memory, *letter;
     Py_ssize_t offset;
     shx_state *state = shx_state_of((PyTypeObject *)type);
-    if (state == NULL ||
-        !PyArg_ParseTuple(args, "O!nO", state->memory_type, &memory, &offset,
-                          &letter)) {
+    if (state == NULL || !PyArg_ParseTuple(args, "O!nO", state->memory_type,
+                                           &memory, &offset, &letter)) {
         return NULL;
     }
     return make((PyTypeObject *)type, memory, offset, letter);
@@ -456,9 +452,8 @@ static PyMethodDef atomic_methods[] = {
     {"store", atomic_store_number, METH_O, atomic_store_doc},
     {"add", atomic_add, METH_O, atomic_add_doc},
     {"exchange", atomic_exchange_number, METH_O, atomic_exchange_doc},
-    {"compare_exchange",
-     (PyCFunction)(void (*)(void))atomic_compare_exchange, METH_FASTCALL,
-     atomic_compare_exchange_doc},
+    {"compare_exchange", (PyCFunction)(void (*)(void))atomic_compare_exchange,
+     METH_FASTCALL, atomic_compare_exchange_doc},
     {"wait", (PyCFunction)(void (*)(void))atomic_wait,
      METH_VARARGS | METH_KEYWORDS, atomic_wait_doc},
     {"notify", (PyCFunction)(void (*)(void))atomic_notify, METH_FASTCALL,
@@ -476,9 +471,9 @@ atomic_repr(PyObject *op)
 {
     PyObject *value = as_object(op, shx_atomic_load(AT(op)));
     PyObject *state =
-        value == NULL ? NULL
-                      : PyUnicode_FromFormat("%c %S",
-                                             ATOMIC(op)->type->letter, value);
+        value == NULL
+            ? NULL
+            : PyUnicode_FromFormat("%c %S", ATOMIC(op)->type->letter, value);
     Py_XDECREF(value);
     return shx_synchronizer_repr(op, state);
 }
@@ -511,8 +506,7 @@ static PyType_Slot atomic_slots[] = {
 static PyType_Spec atomic_spec = {
     .name = "shmemext.synchronize.Atomic",
     .basicsize = sizeof(atomic_number),
-    .flags =
-        Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
     .slots = atomic_slots,
 };
 

@@ -102,7 +102,7 @@ static shx_err
 wait_for(PyObject *op, const shx_member *me, int64_t timeout)
 {
     shx_waiting waiting;
-    shx_waiting_begin(&waiting, timeout);
+    shx_waiting_begin_whole(&waiting, op, timeout);
     shx_err err =
         shx_permits_acquire(SITE(op), me, HINT(op), &waiting.patience);
     shx_waiting_end(&waiting);
@@ -119,9 +119,8 @@ acquire(PyObject *op, int64_t timeout)
     if (shx_permits_take(SITE(op), &me, HINT(op))) {
         return answer(op, &me, 0);
     }
-    return answer(op, &me,
-                  timeout == 0 ? attempt(op, &me)
-                               : wait_for(op, &me, timeout));
+    return answer(
+        op, &me, timeout == 0 ? attempt(op, &me) : wait_for(op, &me, timeout));
 }
 
 PyDoc_STRVAR(
@@ -135,7 +134,7 @@ PyDoc_STRVAR(
 
 static PyObject *
 bounded_acquire(PyObject *op, PyObject *const *args, Py_ssize_t count,
-                  PyObject *names)
+                PyObject *names)
 {
     int64_t timeout;
     if (shx_parse_acquire(args, count, names, &timeout) < 0) {
@@ -192,7 +191,7 @@ PyDoc_STRVAR(
 
 static PyObject *
 bounded_release(PyObject *op, PyObject *const *args, Py_ssize_t count,
-                  PyObject *names)
+                PyObject *names)
 {
     uint32_t units;
     if (shx_parse_units(args, count, names, &units) < 0) {
@@ -203,7 +202,7 @@ bounded_release(PyObject *op, PyObject *const *args, Py_ssize_t count,
 
 static PyObject *
 bounded_exit(PyObject *op, PyObject *const *Py_UNUSED(args),
-               Py_ssize_t Py_UNUSED(count))
+             Py_ssize_t Py_UNUSED(count))
 {
     return release(op, 1);
 }
@@ -263,7 +262,7 @@ bounded_watch(PyObject *op, PyObject *arg)
     if (shx_parse_timeout(arg, &timeout) < 0) {
         return NULL;
     }
-    shx_waiting_begin(&waiting, timeout);
+    shx_waiting_begin_whole(&waiting, op, timeout);
     shx_err err = shx_permits_watch(SITE(op), &waiting.patience);
     shx_waiting_end(&waiting);
     if (err != 0 && err != SHX_SLICE_OVER && err != ETIMEDOUT) {
@@ -287,15 +286,16 @@ bounded_acquire_async(PyObject *op, PyObject *Py_UNUSED(ignored))
 
 static PyObject *
 bounded_aexit(PyObject *op, PyObject *const *Py_UNUSED(args),
-                Py_ssize_t Py_UNUSED(count))
+              Py_ssize_t Py_UNUSED(count))
 {
     return shx_call_waiting("release", op);
 }
 
-PyDoc_STRVAR(bounded_size_of_doc,
-             "size_of(value=1)\n--\n\n"
-             "Return how many bytes one of so many permits takes in a memory:\n"
-             "64, and 8 for each, rounded up to a multiple of 64.");
+PyDoc_STRVAR(
+    bounded_size_of_doc,
+    "size_of(value=1)\n--\n\n"
+    "Return how many bytes one of so many permits takes in a memory:\n"
+    "64, and 8 for each, rounded up to a multiple of 64.");
 
 static PyObject *
 bounded_size_of(PyObject *Py_UNUSED(type), PyObject *args, PyObject *kwargs)
@@ -346,7 +346,8 @@ PyDoc_STRVAR(
     "BoundedSemaphore(value=1, where=None, offset=0, *, mode=None)\n--\n\n"
     "Gives out permits, value of them, each to one process at a time.\n\n"
     "where is a Memory, and offset, a multiple of 64, where in it\n"
-    "size_of(value) bytes of zeros are, or such a semaphore; or a name, which\n"
+    "size_of(value) bytes of zeros are, or such a semaphore; or a name, "
+    "which\n"
     "any program may know and which goes with the last one that has it,\n"
     "created with the permission bits of mode, 0o600; or None: for threads,\n"
     "and for children, which it is passed to. All who use it say the same\n"
@@ -373,8 +374,7 @@ static PyType_Slot bounded_slots[] = {
 static PyType_Spec bounded_spec = {
     .name = "shmemext.synchronize.BoundedSemaphore",
     .basicsize = sizeof(bounded_semaphore),
-    .flags =
-        Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
     .slots = bounded_slots,
 };
 

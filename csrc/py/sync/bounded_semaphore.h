@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The type shmemext.synchronize.BoundedSemaphore: core/sync/bounded_semaphore.h
- * as an object. */
+/* The type shmemext.synchronize.BoundedSemaphore:
+ * core/sync/bounded_semaphore.h as an object. */
 #ifndef SHX_PY_BOUNDED_SEMAPHORE_H
 #define SHX_PY_BOUNDED_SEMAPHORE_H
 

@@ -58,7 +58,7 @@ answer(PyObject *op, shx_err err)
 
 PyDoc_STRVAR(event_is_set_doc, "is_set($self, /)\n--\n\n"
                                "Return whether it is set.\n\n"
-             "OSError: the memory was cut short.");
+                               "OSError: the memory was cut short.");
 
 static PyObject *
 event_is_set(PyObject *op, PyObject *Py_UNUSED(ignored))
@@ -109,7 +109,7 @@ static PyObject *
 wait_for(PyObject *op, uint32_t times, int64_t timeout)
 {
     shx_waiting waiting;
-    shx_waiting_begin(&waiting, timeout);
+    shx_waiting_begin_whole(&waiting, op, timeout);
     shx_err err = shx_event_wait(SITE(op), times, &waiting.patience);
     shx_waiting_end(&waiting);
     return answer(op, err);
@@ -181,10 +181,11 @@ event_wait_since(PyObject *op, PyObject *args)
     return wait_for(op, times, timeout);
 }
 
-PyDoc_STRVAR(event_wait_async_doc,
-             "wait_async($self, /)\n--\n\n"
-             "Wait until it is set, as a coroutine that lets other tasks run:\n"
-             "True. See asyncio.wait_for() for a timeout.");
+PyDoc_STRVAR(
+    event_wait_async_doc,
+    "wait_async($self, /)\n--\n\n"
+    "Wait until it is set, as a coroutine that lets other tasks run:\n"
+    "True. See asyncio.wait_for() for a timeout.");
 
 static PyObject *
 event_wait_async(PyObject *op, PyObject *Py_UNUSED(ignored))
@@ -220,8 +221,8 @@ static PyObject *
 event_repr(PyObject *op)
 {
     bool set = shx_event_is_set(SITE(op));
-    return shx_synchronizer_repr(
-        op, PyUnicode_FromString(set ? "set" : "unset"));
+    return shx_synchronizer_repr(op,
+                                 PyUnicode_FromString(set ? "set" : "unset"));
 }
 
 PyDoc_STRVAR(
@@ -254,8 +255,7 @@ static PyType_Slot event_slots[] = {
 static PyType_Spec event_spec = {
     .name = "shmemext.synchronize.Event",
     .basicsize = sizeof(shx_synchronizer),
-    .flags =
-        Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
     .slots = event_slots,
 };
 

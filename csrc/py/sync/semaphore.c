@@ -84,7 +84,7 @@ acquire(PyObject *op, int64_t timeout)
     shx_err err = shx_semaphore_take(SITE(op)) ? 0 : EAGAIN;
     if (err != 0 && timeout != 0) {
         shx_waiting waiting;
-        shx_waiting_begin(&waiting, timeout);
+        shx_waiting_begin_whole(&waiting, op, timeout);
         err = shx_semaphore_acquire(SITE(op), &waiting.patience);
         shx_waiting_end(&waiting);
     }
@@ -163,8 +163,7 @@ get_units(PyObject *op, bool none)
     if (shx_synchronizer_is_torn(op)) {
         return shx_synchronizer_raise(op, EFAULT);
     }
-    return none ? PyBool_FromLong(units == 0)
-                : PyLong_FromUnsignedLong(units);
+    return none ? PyBool_FromLong(units == 0) : PyLong_FromUnsignedLong(units);
 }
 
 PyDoc_STRVAR(semaphore_get_value_doc,
@@ -203,7 +202,7 @@ semaphore_watch(PyObject *op, PyObject *arg)
     if (shx_parse_timeout(arg, &timeout) < 0) {
         return NULL;
     }
-    shx_waiting_begin(&waiting, timeout);
+    shx_waiting_begin_whole(&waiting, op, timeout);
     shx_err err = shx_semaphore_watch(SITE(op), &waiting.patience);
     shx_waiting_end(&waiting);
     if (err != 0 && err != SHX_SLICE_OVER && err != ETIMEDOUT) {
@@ -303,8 +302,7 @@ static PyObject *
 semaphore_repr(PyObject *op)
 {
     return shx_synchronizer_repr(
-        op, PyUnicode_FromFormat(
-                "value %u", shx_semaphore_count(SITE(op))));
+        op, PyUnicode_FromFormat("value %u", shx_semaphore_count(SITE(op))));
 }
 
 PyDoc_STRVAR(
@@ -339,8 +337,7 @@ static PyType_Slot semaphore_slots[] = {
 static PyType_Spec semaphore_spec = {
     .name = "shmemext.synchronize.Semaphore",
     .basicsize = sizeof(shx_synchronizer),
-    .flags =
-        Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
     .slots = semaphore_slots,
 };
 
