@@ -27,11 +27,14 @@ endef
 define TOOL_IS_MISSING
 make lint and make fuzz need $$tool: apt install clang clang-format (Debian, Ubuntu), dnf install clang clang-tools-extra (Fedora) or apk add clang clang-extra-tools (Alpine).
 endef
+define SPIN_IS_MISSING
+make model needs spin and gcc, and there is no $$tool: apt install spin gcc (Debian, Ubuntu).
+endef
 stop = { echo "$1" >&2; exit 1; }
 
 SPHINX := $(BIN)/python -m sphinx -q -W -n -d build/doctrees
 
-.PHONY: help build demo test test-quick core musl portable missing clang lint format docs docs-test bench bench-quick bench-plots storm storm-users sanitize tsan fuzz wheel sdist-test release-test clean
+.PHONY: help build demo test test-quick core musl portable missing clang lint format docs docs-test bench bench-quick bench-plots storm storm-users sanitize tsan fuzz model wheel sdist-test release-test clean
 
 help:  ## print this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -138,6 +141,10 @@ fuzz: clang  ## libFuzzer at the lists' layout, under both sanitizers; SECONDS=6
 	@mkdir -p build/fuzz/found
 	$(CLANG) -std=c11 -D_FILE_OFFSET_BITS=64 -g -O1 -Wall -Wextra -Werror -Icsrc -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all tests/core/fuzz_list.c $(filter csrc/core/list/%.c,$(C_FILES)) -o build/fuzz/fuzz_list
 	build/fuzz/fuzz_list -max_total_time=$(SECONDS) -max_len=2048 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 -verbosity=0 -artifact_prefix=build/fuzz/ build/fuzz/found tests/core/corpus
+
+model:  ## Spin looks at every state of the models in tests/models: minutes
+	@for tool in spin gcc; do command -v $$tool >/dev/null || $(call stop,$(SPIN_IS_MISSING)); done
+	$(PYTHON) tests/models/run.py $(ARGS)
 
 wheel: $(VENV)/.release  ## build an sdist, and of it a wheel, into dist/
 	rm -rf dist

@@ -42,6 +42,9 @@ _LATER = {
     "install": "_install",
     "uninstall": "_install",
     "segments": "lifetime",
+    "Lock": "synchronize",
+    "OwnerDied": "synchronize",
+    "RLock": "synchronize",
 }
 
 TYPE_CHECKING = False  # as typing has it, which takes time to import
@@ -54,6 +57,9 @@ if TYPE_CHECKING:
     from .lifetime import Segment as Segment
     from .lifetime import collect as collect
     from .lifetime import segments as segments
+    from .synchronize import Lock as Lock
+    from .synchronize import OwnerDied as OwnerDied
+    from .synchronize import RLock as RLock
 else:
 
     def __getattr__(name):

@@ -39,7 +39,11 @@
     X(shared_memory)                                                          \
     X(mapped_file)                                                            \
     X(anonymous_memory)                                                       \
-    X(shareable_list)
+    X(shareable_list)                                                         \
+    X(owner_died)                                                             \
+    X(synchronizer)                                                           \
+    X(lock)                                                                   \
+    X(rlock)
 
 typedef struct {
 #define X(n) PyTypeObject *n##_type;

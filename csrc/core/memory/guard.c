@@ -293,15 +293,6 @@ shx_guard_remove(shx_guard *guard)
     unlock();
 }
 
-unsigned
-shx_guard_tears(const shx_guard *guard)
-{
-    lock();
-    unsigned tears = guard->tears;
-    unlock();
-    return tears;
-}
-
 static bool
 is_below(const shx_guard *top, const char *name)
 {

@@ -28,6 +28,7 @@
 #ifndef SHX_GUARD_H
 #define SHX_GUARD_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -42,7 +43,7 @@ typedef struct shx_guard {
     struct shx_guard *untold; /* the next one that the user does not know of */
     char *address;            /* NULL: not listed */
     size_t size;
-    unsigned tears; /* touches of what is lost */
+    atomic_uint tears; /* touches of what is lost: anybody may look */
     bool writable;
     char name[SHX_GUARD_NAME]; /* for the message; long ones are cut */
 } shx_guard;
@@ -72,7 +73,11 @@ void shx_guard_extend(shx_guard *guard, size_t size);
 void shx_guard_remove(shx_guard *guard);
 
 /* How often was a lost page of it touched so far? */
-unsigned shx_guard_tears(const shx_guard *guard);
+static inline unsigned
+shx_guard_tears(const shx_guard *guard)
+{
+    return atomic_load_explicit(&guard->tears, memory_order_relaxed);
+}
 
 /* Is a segment of that name mapped here? */
 bool shx_guard_knows(const char *name);

@@ -12,12 +12,13 @@
  *   create_unnamed   an inode without a name     nothing: it dies with us
  *   map              the address space is there  nothing
  *   reserve          every page exists           nothing
+ *   fill             what it begins with         nothing
  *   publish          the name, with its size     the whole segment
  *
  * Where the system makes no such inode, or gives it no name later:
  *
  *   create_hidden    a hidden name elsewhere     that, used by nobody
- *   map, reserve     as above                    that
+ *   map, reserve, fill as above                  that
  *   publish          the name, with its size     the segment, with both names
  *   drop             the hidden name goes        the whole segment
  *
@@ -28,8 +29,8 @@
  * is attached, by the open file that the mapping keeps: see shx_os_use(). What
  * becomes of its name is for the caller to see to, when it is unmapped.
  *
- * So no peer ever sees a name without its size, and a full /dev/shm is an
- * error here, not a SIGBUS at the first touch.
+ * So no peer ever sees a name without its size, or without what it begins
+ * with; and a full /dev/shm is an error here, not a SIGBUS at the first touch.
  *
  * Results are never NULL. A call returns 0 or an shx_err; on error nothing is
  * left open, mapped or named, nothing that was there is changed, and *out is
@@ -92,6 +93,8 @@ typedef struct {
     bool may_exist;        /* the name may well be taken: see contest.h */
     bool is_random;        /* it was made up, and hardly is */
     shx_space space;       /* unreserved: a touch is a page, or SIGBUS */
+    const void *content;   /* what it begins with, from the moment on when it */
+    size_t content_size;   /* has a name; all else is zeros. NULL: nothing */
     shx_publisher publish; /* NULL: the name is nobody's */
     shx_drafter draft;     /* NULL: EOPNOTSUPP where one is needed */
     void *owner;           /* whose it is: what these are called with */

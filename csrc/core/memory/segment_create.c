@@ -138,6 +138,16 @@ publish(const shx_create *request, shx_draft *draft,
     return err;
 }
 
+/* By a write: a touch of the mapping could be SIGBUS. */
+static shx_err
+fill(const shx_create *request, int fd)
+{
+    shx_err err = shx_space_fill(&request->space, fd, request->size);
+    return err != 0 || request->content == NULL
+               ? err
+               : shx_os_write(fd, request->content, request->content_size, 0);
+}
+
 static shx_err
 create_once(shx_create *request, shx_segment *out)
 {
@@ -154,7 +164,7 @@ create_once(shx_create *request, shx_segment *out)
         goto done;
     }
     request->step = SHX_STEP_RESERVE;
-    err = shx_space_fill(&request->space, draft.fd, request->size);
+    err = fill(request, draft.fd);
     if (err != 0) {
         goto done;
     }

@@ -1,6 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/sync/cell.h"
 
+const char *
+shx_cell_name(unsigned kind)
+{
+    static const char *const names[] = {
+        [SHX_CELL_LOCK] = "Lock",
+        [SHX_CELL_RLOCK] = "RLock",
+        [SHX_CELL_SEMAPHORE] = "Semaphore",
+        [SHX_CELL_BOUNDED_SEMAPHORE] = "BoundedSemaphore",
+        [SHX_CELL_EVENT] = "Event",
+        [SHX_CELL_CONDITION] = "Condition",
+        [SHX_CELL_BARRIER] = "Barrier",
+        [SHX_CELL_RWLOCK] = "RWLock",
+    };
+    return kind < sizeof names / sizeof names[0] ? names[kind] : NULL;
+}
+
 uint64_t
 shx_cell_head_of(shx_cell_kind kind, uint32_t parameter)
 {

@@ -40,6 +40,9 @@ typedef enum {
     SHX_CELL_RWLOCK = 8,
 } shx_cell_kind;
 
+/* Its name, for people: "Lock". NULL: there is no such kind. */
+const char *shx_cell_name(unsigned kind);
+
 enum { SHX_CELL_VERSION = 1, SHX_CELL_ALIGNMENT = 64, SHX_CELL_OWN = 10 };
 
 typedef _Atomic uint64_t shx_slot;

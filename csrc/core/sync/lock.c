@@ -118,11 +118,16 @@ announce(const shx_site *at, uint32_t word, const shx_patience *patience,
     return word == *announced || change(at, &word, *announced);
 }
 
-/* Whoever else is hungry says so again. */
+/* Whoever else is hungry says so again. Newcomers may sleep on a free word,
+ * behind us: nobody else would wake them. */
 static void
 give_up(const shx_site *at)
 {
-    atomic_fetch_and(&at->cell->word, ~SHX_LOCK_HUNGRY);
+    uint32_t word = atomic_fetch_and(&at->cell->word, ~SHX_LOCK_HUNGRY);
+    if ((word & SHX_TOKEN) == 0 && (word & SHX_LOCK_HUNGRY) != 0 &&
+        (word & SHX_LOCK_WAITED) != 0) {
+        (void)shx_os_wake(&at->cell->word, 1);
+    }
 }
 
 static shx_err
@@ -199,6 +204,7 @@ shx_lock_try(const shx_site *at, const shx_member *me, shx_torn torn)
     return EAGAIN;
 }
 
+/* A torn one is not hungry: nobody is to queue up for what nobody takes. */
 static shx_err
 release(const shx_site *at, const shx_member *me, uint32_t mark)
 {
@@ -207,7 +213,7 @@ release(const shx_site *at, const shx_member *me, uint32_t mark)
         if ((word & SHX_TOKEN) != me->token) {
             return SHX_NOT_OWNER;
         }
-    } while (!change(at, &word, (word & SHX_LOCK_HUNGRY) | mark));
+    } while (!change(at, &word, mark != 0 ? mark : word & SHX_LOCK_HUNGRY));
     if ((word & SHX_LOCK_WAITED) != 0) {
         (void)shx_os_wake(&at->cell->word, mark != 0 ? UINT_MAX : 1);
     }
@@ -237,8 +243,13 @@ shx_lock_watch(const shx_site *at, shx_patience *patience)
         !change(at, &word, word | SHX_LOCK_WAITED)) {
         return 0;
     }
-    return shx_nap(patience, &at->cell->word, word | SHX_LOCK_WAITED,
-                   &at->cell->watch);
+    shx_err err = shx_nap(patience, &at->cell->word, word | SHX_LOCK_WAITED,
+                          &at->cell->watch);
+    /* Who takes nothing passes the wake-up on. */
+    if (err == 0) {
+        (void)shx_os_wake(&at->cell->word, 1);
+    }
+    return err;
 }
 
 shx_lock_state

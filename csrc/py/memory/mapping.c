@@ -92,12 +92,6 @@ shx_mapping_guard_longer(shx_mapping *self, shx_mapping *old)
     shx_guard_extend(&root->guard, self->segment.size);
 }
 
-unsigned
-shx_mapping_tears(shx_mapping *self)
-{
-    return shx_guard_tears(&shx_mapping_root(self)->guard);
-}
-
 /* Unmapping a large segment takes its page tables apart: others may run. A
  * small one is unmapped faster than the GIL changes hands. */
 static void

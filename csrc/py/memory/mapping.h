@@ -82,6 +82,10 @@ void shx_mapping_guard(shx_mapping *self, const char *name);
 void shx_mapping_guard_longer(shx_mapping *self, shx_mapping *old);
 
 /* How often was a lost page touched? */
-unsigned shx_mapping_tears(shx_mapping *self);
+static inline unsigned
+shx_mapping_tears(shx_mapping *self)
+{
+    return shx_guard_tears(&shx_mapping_root(self)->guard);
+}
 
 #endif

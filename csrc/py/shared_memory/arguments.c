@@ -5,6 +5,7 @@
 
 #include <fcntl.h> /* O_CREAT, O_EXCL, O_RDWR, O_RDONLY */
 
+#include "py/memory/memory.h"
 #include "py/shared_memory/attributes.h"
 
 /* The complaint about a call that does not fit is left to the interpreter: a
@@ -223,4 +224,38 @@ shx_check_call(shx_state *state, PyObject *op, shx_call *call)
 {
     int create = check_old(state, op, call, &call->flags);
     return create < 0 || check_new(call, create) < 0 ? -1 : create;
+}
+
+/* How a name goes is no permission. But the last user has to open it for
+ * writing, to have its lock alone. */
+static int
+check_mode(const shx_call *call, int mode)
+{
+    const char *text = NULL;
+    if ((mode & SHX_MODE_USERS) != 0) {
+        text = "'mode' must be without 0o1000: lifetime='users' creates a "
+               "segment that goes with its last user";
+    }
+    else if (call->of_users && (mode & 0200) == 0) {
+        text = "'mode' must have 0o200 with lifetime='users': who may not "
+               "write the segment cannot remove its name";
+    }
+    if (text != NULL) {
+        PyErr_SetString(PyExc_ValueError, text);
+    }
+    return text == NULL ? 0 : -1;
+}
+
+int
+shx_mode_of(shx_state *state, PyObject *op, const shx_call *call, int *mode)
+{
+    if (call->mode == Py_None) {
+        int status = shx_int_attribute(op, state->str._mode, mode);
+        *mode &= 07777;
+        return status < 0 ? status : check_mode(call, *mode);
+    }
+    *mode = PyLong_AsInt(call->mode);
+    return (*mode == -1 && PyErr_Occurred()) || shx_check_mode(*mode) < 0
+               ? -1
+               : check_mode(call, *mode);
 }

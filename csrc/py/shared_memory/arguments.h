@@ -32,6 +32,9 @@ typedef struct {
     bool may_exist;
     bool of_users;  /* the name goes with its last user */
     double seconds; /* to wait; 0: none */
+    /* No argument: what it begins with, see publish.h. NULL: nothing. */
+    const void *content;
+    size_t content_size;
 } shx_call;
 
 /* On success the call is to be cleared. */
@@ -42,5 +45,9 @@ void shx_clear_call(shx_call *call);
 /* The checks that come before any name is looked at. Returns whether to
  * create, or -1. */
 int shx_check_call(shx_state *state, PyObject *op, shx_call *call);
+
+/* mode=, or what a subclass says. ValueError. */
+int shx_mode_of(shx_state *state, PyObject *op, const shx_call *call,
+                int *mode);
 
 #endif

@@ -69,42 +69,8 @@ find_owner(shx_state *state, const shx_call *call, shx_family **owner,
     return shx_family_to_own(call->of_users, owner, err);
 }
 
-/* How a name goes is no permission. But the last user has to open it for
- * writing, to have its lock alone. */
-static int
-check_mode(const shx_call *call, int mode)
-{
-    const char *text = NULL;
-    if ((mode & SHX_MODE_USERS) != 0) {
-        text = "'mode' must be without 0o1000: lifetime='users' creates a "
-               "segment that goes with its last user";
-    }
-    else if (call->of_users && (mode & 0200) == 0) {
-        text = "'mode' must have 0o200 with lifetime='users': who may not "
-               "write the segment cannot remove its name";
-    }
-    if (text != NULL) {
-        PyErr_SetString(PyExc_ValueError, text);
-    }
-    return text == NULL ? 0 : -1;
-}
-
-/* mode=, or what a subclass says. */
-static int
-mode_of(shx_state *state, PyObject *op, const shx_call *call, int *mode)
-{
-    if (call->mode == Py_None) {
-        int status = shx_int_attribute(op, state->str._mode, mode);
-        *mode &= 07777;
-        return status < 0 ? status : check_mode(call, *mode);
-    }
-    *mode = PyLong_AsInt(call->mode);
-    return (*mode == -1 && PyErr_Occurred()) || shx_check_mode(*mode) < 0
-               ? -1
-               : check_mode(call, *mode);
-}
-
-/* A name that only the dead have is free. */
+/* A name that only the dead have is free; but for what begins with something:
+ * there it is what they knew that counts. */
 static shx_err
 create_or_replace(shx_create *request, shx_segment *out)
 {
@@ -112,7 +78,7 @@ create_or_replace(shx_create *request, shx_segment *out)
         return EEXIST;
     }
     shx_err err = shx_segment_create(request, out);
-    if (err == EEXIST && !request->is_random &&
+    if (err == EEXIST && !request->is_random && request->content == NULL &&
         shx_corpse_remove(request->name)) {
         err = shx_segment_create(request, out);
     }
@@ -165,7 +131,7 @@ create_segment(shx_state *state, PyObject *op, const shx_call *call,
     shx_err err;
     int mode = 0, reserve = PyObject_IsTrue(call->reserve);
     if (reserve < 0 || shx_bare_name(name, "shm_open", &request.name) < 0 ||
-        mode_of(state, op, call, &mode) < 0 ||
+        shx_mode_of(state, op, call, &mode) < 0 ||
         shx_size_as_number(call->size, request.name, name, &request.size) <
             0 ||
         find_owner(state, call, &owner.family, &err) < 0) {
@@ -176,6 +142,8 @@ create_segment(shx_state *state, PyObject *op, const shx_call *call,
     request.space.reserve = reserve;
     request.may_exist = call->may_exist;
     request.is_random = call->name == Py_None;
+    request.content = call->content;
+    request.content_size = call->content_size;
     const shx_family *asked = owner.family;
     request.publish = asked != NULL ? shx_family_publish : NULL;
     request.draft = shx_family_draft;
@@ -249,13 +217,27 @@ attach_segment(const shx_call *call, int flags, PyObject *name, opened *out)
                        (Py_ssize_t)segment->size);
 }
 
+/* What begins with something is for its users alone: nobody else's end would
+ * leave it there. */
+static int
+check_users(PyObject *name, const opened *out)
+{
+    if (!out->mapping->segment.users) {
+        PyErr_Format(PyExc_ValueError,
+                     "%R is another's: it does not go with its last user",
+                     name);
+        return -1;
+    }
+    return 0;
+}
+
 /* exist_ok: the name was there when we tried to create it. 1: not any more. */
 static int
 attach_instead(const shx_call *call, PyObject *name, opened *out)
 {
     int status = attach_segment(call, O_RDWR, name, out);
-    if (status != 0) {
-        return status;
+    if (status != 0 || call->content != NULL) {
+        return status != 0 ? status : check_users(name, out);
     }
     size_t wanted = PyLong_AsSize_t(call->size);
     size_t found = out->mapping->segment.size;
@@ -278,6 +260,13 @@ static PyObject *
 open_segment(shx_state *state, PyObject *op, const shx_call *call, int create,
              opened *out)
 {
+    int mode = 0;
+    if (call->content != NULL) {
+        if (shx_mode_of(state, op, call, &mode) < 0) {
+            return NULL;
+        }
+        out->wary = (mode & 077) == 0;
+    }
     for (;;) {
         PyObject *name = call->name == Py_None
                              ? shx_make_filename(state, &out->drawn)
@@ -285,8 +274,12 @@ open_segment(shx_state *state, PyObject *op, const shx_call *call, int create,
         if (name == NULL) {
             return NULL;
         }
-        int status = create ? create_segment(state, op, call, name, out)
+        int status =
+            call->content != NULL ? attach_instead(call, name, out) : 1;
+        if (status == 1) {
+            status = create ? create_segment(state, op, call, name, out)
                             : attach_segment(call, call->flags, name, out);
+        }
         if (status == 1 && call->may_exist && call->name != Py_None) {
             status = attach_instead(call, name, out);
         }
@@ -380,11 +373,10 @@ failed:
     return -1;
 }
 
-int
-shx_shared_memory_init(PyObject *op, PyObject *args, PyObject *kwargs)
+static int
+init(PyObject *op, PyObject *args, PyObject *kwargs, shx_call call)
 {
     shx_state *state = shx_state_of(Py_TYPE(op));
-    shx_call call = {.name = NULL};
     opened segment = {.mapping = NULL};
     if (state == NULL || shx_parse_call(state, op, args, kwargs, &call) < 0) {
         return -1;
@@ -397,4 +389,18 @@ shx_shared_memory_init(PyObject *op, PyObject *args, PyObject *kwargs)
     }
     shx_clear_call(&call);
     return status;
+}
+
+int
+shx_shared_memory_init(PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    return init(op, args, kwargs, (shx_call){.content = NULL});
+}
+
+int
+shx_shared_memory_init_with(PyObject *op, PyObject *args, PyObject *kwargs,
+                            const void *content, size_t size)
+{
+    return init(op, args, kwargs,
+                (shx_call){.content = content, .content_size = size});
 }

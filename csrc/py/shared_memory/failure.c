@@ -159,9 +159,8 @@ note_whose(const shx_attach *request, PyObject *name)
     }
     const char *way_out =
         request->step == SHX_STEP_TRUST
-            ? "exist_ok=True takes another user's memory only with a mode= "
-              "that shares one's own with others too, mode=0o666; or choose "
-              "another name"
+            ? "another user's memory is taken only with a mode= that shares "
+              "one's own with others too, mode=0o666; or choose another name"
             : "choose another name, or have it created with mode=0o666";
     char mode[MODE_SIZE];
     write_mode(file.mode, mode);

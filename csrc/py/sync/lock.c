@@ -1,0 +1,463 @@
+/* SPDX-License-Identifier: MIT */
+/* The type shmemext.Lock; and the methods that it shares with RLock.
+ *
+ * The GIL is kept where the lock is to be had at once, and let go of around
+ * the whole wait else, since its holder may be a thread of ours that needs it.
+ */
+#include "py/sync/lock.h"
+
+#include <errno.h>
+
+#include "py/memory/memory.h"
+#include "py/sync/waiting.h"
+
+#define KIND(op) ((const shx_lock_kind *)(SYNCHRONIZER(op)->kind))
+#define SITE(op) (&SYNCHRONIZER(op)->site)
+
+/* It was taken, but what it lies in is not shared with anybody any more. */
+static PyObject *
+give_back(PyObject *op, const shx_member *me)
+{
+    (void)KIND(op)->release(SITE(op), me);
+    return shx_synchronizer_raise(op, EFAULT);
+}
+
+static PyObject *
+answer(PyObject *op, const shx_member *me, shx_err err)
+{
+    return err == 0 && shx_synchronizer_is_torn(op)
+               ? give_back(op, me)
+               : shx_synchronizer_answer(op, err);
+}
+
+static shx_err
+wait_for(PyObject *op, const shx_member *me, shx_torn torn, int64_t timeout)
+{
+    shx_waiting waiting;
+    shx_waiting_begin(&waiting, timeout);
+    shx_err err = KIND(op)->acquire(SITE(op), me, torn, &waiting.patience);
+    shx_waiting_end(&waiting);
+    return err;
+}
+
+static PyObject *
+acquire(PyObject *op, int64_t timeout)
+{
+    shx_member me;
+    if (shx_synchronizer_me(op, &me) < 0) {
+        return NULL;
+    }
+    if (KIND(op)->quick(SITE(op), &me)) {
+        return answer(op, &me, 0);
+    }
+    return answer(op, &me,
+                  timeout == 0
+                      ? KIND(op)->attempt(SITE(op), &me, SHX_TORN_TELLS)
+                      : wait_for(op, &me, SHX_TORN_TELLS, timeout));
+}
+
+PyDoc_STRVAR(
+    lock_acquire_doc,
+    "acquire($self, /, block=True, timeout=None)\n--\n\n"
+    "Take the lock; return whether it was to be had within timeout seconds.\n"
+    "\nNone waits for ever, a negative timeout is 0, and without block "
+    "nothing\n"
+    "is waited for. blocking is another name of block.\n\n"
+    "OwnerDied: its holder died, and nobody has repaired what it guards.\n"
+    "OSError: the memory was cut short.");
+
+static PyObject *
+lock_acquire(PyObject *op, PyObject *const *args, Py_ssize_t count,
+             PyObject *names)
+{
+    int64_t timeout;
+    if (shx_parse_acquire(args, count, names, &timeout) < 0) {
+        return NULL;
+    }
+    return acquire(op, timeout);
+}
+
+static PyObject *
+lock_enter(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return acquire(op, -1);
+}
+
+PyDoc_STRVAR(
+    lock_release_doc,
+    "release($self, /)\n--\n\n"
+    "Give the lock back. Only the process that has it may, a Lock by\n"
+    "any of its threads, an RLock by the one that acquired it.");
+
+static PyObject *
+lock_release(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    shx_member me;
+    if (shx_synchronizer_me(op, &me) < 0) {
+        return NULL;
+    }
+    shx_err err = KIND(op)->release(SITE(op), &me);
+    if (err != 0) {
+        return KIND(op)->refuse(op);
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+lock_exit(PyObject *op, PyObject *const *Py_UNUSED(args),
+          Py_ssize_t Py_UNUSED(count))
+{
+    return lock_release(op, NULL);
+}
+
+PyDoc_STRVAR(lock_locked_doc,
+             "locked($self, /)\n--\n\n"
+             "Return whether somebody has it, as it is at this moment.");
+
+static PyObject *
+lock_locked(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    uint32_t word = atomic_load(&SITE(op)->cell->word);
+    return PyBool_FromLong((word & SHX_TOKEN) != 0);
+}
+
+PyDoc_STRVAR(
+    lock_repair_doc,
+    "repair($self, /, timeout=None)\n--\n\n"
+    "Return a context manager that has the lock, whoever died with it.\n\n"
+    "Check or rebuild what it guards inside: if the block ends without an\n"
+    "exception the lock is sound again. As a value the manager gives whether\n"
+    "it was not. TimeoutError: it was not to be had in so many seconds.");
+
+static PyObject *
+lock_repair(PyObject *op, PyObject *const *args, Py_ssize_t count,
+            PyObject *names)
+{
+    PyObject *module = PyImport_ImportModule("shmemext._repair");
+    PyObject *class =
+        module == NULL ? NULL : PyObject_GetAttrString(module, "Repair");
+    PyObject *result = NULL;
+    PyObject *stack[4] = {NULL, op};
+    if (count > 1 || (count == 1 && names != NULL)) {
+        PyErr_SetString(PyExc_TypeError,
+                        "repair() takes at most 1 argument, timeout");
+    }
+    else if (class != NULL) {
+        if (count == 1 || names != NULL) {
+            stack[2] = args[0];
+        }
+        result = PyObject_Vectorcall(
+            class, stack + 1,
+            (size_t)(1 + count) | PY_VECTORCALL_ARGUMENTS_OFFSET, names);
+    }
+    Py_XDECREF(class);
+    Py_XDECREF(module);
+    return result;
+}
+
+/* What these three are for, Python says: _repair.py, _waiting.py. */
+
+static PyObject *
+lock_begin_repair(PyObject *op, PyObject *arg)
+{
+    shx_member me;
+    int64_t timeout;
+    if (shx_parse_timeout(arg, &timeout) < 0 ||
+        shx_synchronizer_me(op, &me) < 0) {
+        return NULL;
+    }
+    shx_err err = wait_for(op, &me, SHX_TORN_REPAIRS, timeout);
+    if ((err == 0 || err == SHX_OWNER_DIED) && shx_synchronizer_is_torn(op)) {
+        return give_back(op, &me);
+    }
+    switch (err) {
+    case SHX_OWNER_DIED:
+        Py_RETURN_TRUE;
+    case 0:
+        Py_RETURN_FALSE;
+    case ETIMEDOUT:
+        Py_RETURN_NONE;
+    default:
+        return shx_synchronizer_raise(op, err);
+    }
+}
+
+static PyObject *
+lock_end_repair(PyObject *op, PyObject *arg)
+{
+    shx_member me;
+    int sound = PyObject_IsTrue(arg);
+    if (sound < 0 || shx_synchronizer_me(op, &me) < 0) {
+        return NULL;
+    }
+    shx_err err = sound ? KIND(op)->release(SITE(op), &me)
+                        : KIND(op)->release_torn(SITE(op), &me);
+    if (err != 0) {
+        return KIND(op)->refuse(op);
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+lock_watch(PyObject *op, PyObject *arg)
+{
+    int64_t timeout;
+    shx_waiting waiting;
+    if (shx_parse_timeout(arg, &timeout) < 0) {
+        return NULL;
+    }
+    shx_waiting_begin(&waiting, timeout);
+    shx_err err = shx_lock_watch(SITE(op), &waiting.patience);
+    shx_waiting_end(&waiting);
+    if (err != 0 && err != SHX_SLICE_OVER && err != ETIMEDOUT) {
+        return shx_synchronizer_raise(op, err);
+    }
+    Py_RETURN_NONE;
+}
+
+/* Of a task: all tasks of a loop are one thread, so it is not asked whether
+ * that has the lock. */
+static PyObject *
+lock_try(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    shx_member me;
+    if (shx_synchronizer_me(op, &me) < 0) {
+        return NULL;
+    }
+    if (shx_lock_is_ours(SITE(op), &me)) {
+        Py_RETURN_FALSE;
+    }
+    return answer(op, &me, KIND(op)->attempt(SITE(op), &me, SHX_TORN_TELLS));
+}
+
+PyDoc_STRVAR(lock_acquire_async_doc,
+             "acquire_async($self, /)\n--\n\n"
+             "Take the lock, as a coroutine that lets other tasks run: True.\n"
+             "\nTasks of one loop are served in order. A task that is "
+             "cancelled\nhas it not. See asyncio.wait_for() for a timeout.");
+
+static PyObject *
+lock_acquire_async(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return shx_call_waiting("acquire", op);
+}
+
+static PyObject *
+lock_aexit(PyObject *op, PyObject *const *Py_UNUSED(args),
+           Py_ssize_t Py_UNUSED(count))
+{
+    return shx_call_waiting("release", op);
+}
+
+PyMethodDef shx_lock_methods[] = {
+    {"acquire", (PyCFunction)(void (*)(void))lock_acquire,
+     METH_FASTCALL | METH_KEYWORDS, lock_acquire_doc},
+    {"release", lock_release, METH_NOARGS, lock_release_doc},
+    {"locked", lock_locked, METH_NOARGS, lock_locked_doc},
+    {"repair", (PyCFunction)(void (*)(void))lock_repair,
+     METH_FASTCALL | METH_KEYWORDS, lock_repair_doc},
+    {"acquire_async", lock_acquire_async, METH_NOARGS, lock_acquire_async_doc},
+    {"__enter__", lock_enter, METH_NOARGS, NULL},
+    {"__exit__", (PyCFunction)(void (*)(void))lock_exit, METH_FASTCALL, NULL},
+    {"__aenter__", lock_acquire_async, METH_NOARGS, NULL},
+    {"__aexit__", (PyCFunction)(void (*)(void))lock_aexit, METH_FASTCALL,
+     NULL},
+    {"_begin_repair", lock_begin_repair, METH_O, NULL},
+    {"_end_repair", lock_end_repair, METH_O, NULL},
+    {"_try", lock_try, METH_NOARGS, NULL},
+    {"_watch", lock_watch, METH_O, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyObject *
+get_consistent(PyObject *op, void *Py_UNUSED(closure))
+{
+    const shx_lock_state state = shx_lock_look(SITE(op));
+    return PyBool_FromLong(!state.torn && !state.dead);
+}
+
+PyGetSetDef shx_lock_getset[] = {
+    {"consistent", get_consistent, shx_memory_refuse,
+     PyDoc_STR("Has nobody died with it, since it was repaired? True for one\n"
+               "that ignores deaths, unless its holder is dead right now."),
+     "consistent"},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+PyObject *
+shx_lock_repr(PyObject *op)
+{
+    return shx_synchronizer_repr(op, shx_lock_describe(SITE(op)));
+}
+
+/* Construction */
+
+int
+shx_parse_on_death(PyObject *on_death, uint32_t *parameter)
+{
+    *parameter = 0;
+    if (on_death == NULL) {
+        return 0;
+    }
+    if (PyUnicode_Check(on_death)) {
+        if (PyUnicode_CompareWithASCIIString(on_death, "raise") == 0) {
+            return 0;
+        }
+        if (PyUnicode_CompareWithASCIIString(on_death, "ignore") == 0) {
+            *parameter = SHX_IGNORES_DEATH;
+            return 0;
+        }
+    }
+    PyErr_Format(PyExc_ValueError,
+                 "'on_death' is \"raise\" or \"ignore\", not %R", on_death);
+    return -1;
+}
+
+size_t
+shx_lock_size(uint32_t parameter)
+{
+    return (parameter & ~SHX_IGNORES_DEATH) == 0 ? sizeof(shx_cell) : 0;
+}
+
+PyObject *
+shx_lock_describe_parameter(uint32_t parameter)
+{
+    return PyUnicode_FromFormat(
+        "on_death='%s'",
+        (parameter & SHX_IGNORES_DEATH) != 0 ? "ignore" : "raise");
+}
+
+PyObject *
+shx_lock_new(PyTypeObject *type, PyObject *args, PyObject *kwargs,
+             const shx_lock_kind *kind, const char *format)
+{
+    static char *keywords[] = {"where", "offset", "on_death", "mode", NULL};
+    shx_address address = {.where = Py_None};
+    PyObject *on_death = NULL;
+    uint32_t parameter;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, format, keywords,
+                                     &address.where, &address.offset,
+                                     &on_death, &address.mode) ||
+        shx_parse_on_death(on_death, &parameter) < 0) {
+        return NULL;
+    }
+    return shx_synchronizer_make(type, &kind->base, &address, parameter);
+}
+
+/* The type Lock */
+
+static bool
+quick(const shx_site *at, const shx_member *me)
+{
+    return shx_lock_take(at, me);
+}
+
+static shx_err
+release(const shx_site *at, const shx_member *me)
+{
+    return shx_lock_release(at, me);
+}
+
+static PyObject *
+refuse(PyObject *op)
+{
+    const shx_lock_state state = shx_lock_look(SITE(op));
+    if (!state.held) {
+        return shx_synchronizer_raise(op, SHX_TOO_MANY);
+    }
+    PyObject *label = shx_synchronizer_label(op);
+    if (label != NULL) {
+        PyErr_Format(PyExc_ValueError,
+                     "%U is held by process %u: only the process that "
+                     "acquired it may release it, and a forked child does not "
+                     "own what its parent holds. To signal to another process "
+                     "use a Semaphore or an Event",
+                     label, state.pid);
+        Py_DECREF(label);
+    }
+    return NULL;
+}
+
+static const shx_lock_kind kind = {
+    .base = {SHX_CELL_LOCK, shx_lock_size, shx_lock_describe_parameter},
+    .quick = quick,
+    .acquire = shx_lock_acquire,
+    .attempt = shx_lock_try,
+    .release = release,
+    .release_torn = shx_lock_release_torn,
+    .refuse = refuse,
+};
+
+static PyObject *
+lock_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    return shx_lock_new(type, args, kwargs, &kind, "|On$OO:Lock");
+}
+
+static PyObject *
+lock_rebuild(PyObject *type, PyObject *args)
+{
+    return shx_synchronizer_rebuild((PyTypeObject *)type, &kind.base, args);
+}
+
+PyDoc_STRVAR(lock_size_of_doc,
+             "size_of()\n--\n\n"
+             "Return how many bytes it takes in a memory: 64.");
+
+static PyObject *
+lock_size_of(PyObject *Py_UNUSED(type), PyObject *Py_UNUSED(ignored))
+{
+    return PyLong_FromSize_t(shx_lock_size(0));
+}
+
+static PyMethodDef own_methods[] = {
+    {"size_of", lock_size_of, METH_NOARGS | METH_STATIC, lock_size_of_doc},
+    {"_rebuild", lock_rebuild, METH_VARARGS | METH_CLASS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+PyDoc_STRVAR(
+    lock_doc,
+    "Lock(where=None, offset=0, *, on_death='raise', mode=None)\n--\n\n"
+    "A lock that processes share, and that survives whoever holds it.\n\n"
+    "where is a Memory, and offset, a multiple of 64, where in it 64 bytes\n"
+    "of zeros are, or such a lock; or a name, which any program may know and\n"
+    "which goes with the last one that has it, created with the permission\n"
+    "bits of mode, 0o600; or None: for threads, and for children, which it\n"
+    "is passed to. All who use it say the same on_death.\n\n"
+    "If its holder dies, every acquire raises OwnerDied until somebody has\n"
+    "it repaired; or, on_death='ignore', the next one has it as if it had\n"
+    "been released. A death is proven by the kernel, within 0.1 seconds.\n\n"
+    "ValueError: these bytes are in use, too few, or another synchronizer.\n"
+    "TypeError: the memory is readonly. OSError ENOTSUP: it is on a file\n"
+    "system whose locks say nothing, a network's. See multiprocessing.Lock.");
+
+static PyType_Slot lock_slots[] = {
+    {Py_tp_doc, (void *)lock_doc},
+    {Py_tp_new, lock_new},
+    {Py_tp_traverse, shx_synchronizer_traverse},
+    {Py_tp_clear, shx_synchronizer_clear},
+    {Py_tp_dealloc, shx_synchronizer_dealloc},
+    {Py_tp_repr, shx_lock_repr},
+    {Py_tp_methods, own_methods},
+    {Py_tp_getset, shx_lock_getset},
+    {0, NULL},
+};
+
+static PyType_Spec lock_spec = {
+    .name = "shmemext.synchronize.Lock",
+    .basicsize = sizeof(shx_synchronizer),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+    .slots = lock_slots,
+};
+
+int
+shx_lock_add(PyObject *module)
+{
+    shx_state *state = shx_state_of_module(module);
+    state->lock_type = shx_synchronizer_add_type(module, &lock_spec, "Lock");
+    return state->lock_type == NULL ||
+                   shx_add_methods(state->lock_type, shx_lock_methods) < 0
+               ? -1
+               : 0;
+}

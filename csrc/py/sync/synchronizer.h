@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+/* What all synchronizers share: the type Synchronizer.
+ *
+ *   Lock, Event, ...  --->  Mapping  --->  pages  --->  cell
+ * (core/sync/cell.h)
+ *          |
+ *          +------------->  Memory    to be pickled with, and named
+ *          +------------->  party     who this process is there
+ *
+ * An object is made by its type's __new__, whole, and never changes: so it
+ * needs no lock of its own, with a GIL or without. It holds the mapping, not
+ * only the Memory: close(), grow() and unlink() of that disturb nobody.
+ */
+#ifndef SHX_SYNCHRONIZER_H
+#define SHX_SYNCHRONIZER_H
+
+#include "core/sync/cell.h"
+#include "py/memory/mapping.h"
+
+/* What differs between the kinds. */
+typedef struct {
+    shx_cell_kind kind;
+    /* Bytes of a cell with that parameter, a multiple of its alignment; 0:
+     * there is no such parameter. */
+    size_t (*size)(uint32_t parameter);
+    /* The parameter as the call has it, "value=3": for who finds another. New
+     * reference. */
+    PyObject *(*describe)(uint32_t parameter);
+} shx_synchronizer_kind;
+
+typedef struct {
+    PyObject_HEAD
+    const shx_synchronizer_kind *kind;
+    shx_site site; /* party: NULL until it has joined */
+    shx_mapping *mapping;
+    PyObject *memory;
+    PyObject *name; /* of one that has one of its own; or NULL */
+    Py_ssize_t offset;
+    PyObject *weakrefs;
+} shx_synchronizer;
+
+#define SYNCHRONIZER(op) ((shx_synchronizer *)(op))
+
+/* Where the call says that it is to be: a Memory, a name or None; at which
+ * offset of the first; with which mode the second. Borrowed; NULL: unsaid. */
+typedef struct {
+    PyObject *where;
+    Py_ssize_t offset;
+    PyObject *mode;
+} shx_address;
+
+/* synchronizer_place.c: makes an object of the type, and its cell if there is
+ * none. TypeError, ValueError, OSError. */
+PyObject *shx_synchronizer_make(PyTypeObject *type,
+                                const shx_synchronizer_kind *kind,
+                                const shx_address *address,
+                                uint32_t parameter);
+
+/* The same for a part of another one, `skip` bytes from its cell on. */
+PyObject *shx_synchronizer_make_part(PyTypeObject *type,
+                                     const shx_synchronizer_kind *kind,
+                                     PyObject *whole, Py_ssize_t skip,
+                                     uint32_t parameter);
+
+/* What unpickles one calls: finds what is there. `args` are those of
+ * shx_synchronizer_reduced(). */
+PyObject *shx_synchronizer_rebuild(PyTypeObject *type,
+                                   const shx_synchronizer_kind *kind,
+                                   PyObject *args);
+
+/* For the slots of the derived types. */
+int shx_synchronizer_traverse(PyObject *op, visitproc visit, void *arg);
+int shx_synchronizer_clear(PyObject *op);
+void shx_synchronizer_dealloc(PyObject *op);
+
+/* How messages call it: "Lock at 64 of SharedMemory('cfg')", "Lock('gpu')".
+ * New reference. */
+PyObject *shx_synchronizer_label(PyObject *op);
+
+/* "<label: state>", of which the text is stolen; NULL: with an exception. */
+PyObject *shx_synchronizer_repr(PyObject *op, PyObject *state);
+
+/* The state of a lock word, for that. New reference. */
+PyObject *shx_lock_describe(const shx_site *at);
+
+/* Raises what `err` stands for, of this one: OwnerDied for SHX_OWNER_DIED.
+ * Returns NULL. */
+PyObject *shx_synchronizer_raise(PyObject *op, shx_err err);
+
+/* The same, of a word that is repaired by `way`, "lock.repair()". */
+PyObject *shx_raise_owner_died(PyObject *op, const shx_site *at,
+                               const char *way);
+
+/* Was the memory cut short? Then its pages may be zeros of this process alone,
+ * and a word there says nothing. */
+static inline bool
+shx_synchronizer_is_torn(PyObject *op)
+{
+    return shx_mapping_tears(SYNCHRONIZER(op)->mapping) != 0;
+}
+
+/* Who are we there? -1 with an exception. */
+static inline int
+shx_synchronizer_me(PyObject *op, shx_member *me)
+{
+    shx_err err = shx_party_me(SYNCHRONIZER(op)->site.party, me);
+    if (err != 0) {
+        shx_synchronizer_raise(op, err);
+    }
+    return err == 0 ? 0 : -1;
+}
+
+/* What a method says that has tried to take something: True; False where it
+ * was not to be had (ETIMEDOUT, EAGAIN); else an exception. */
+PyObject *shx_synchronizer_answer(PyObject *op, shx_err err);
+
+/* Makes the type; it is state->synchronizer_type. Makes OwnerDied. */
+int shx_synchronizer_add(PyObject *module);
+
+/* The same for a derived type, which is immutable and in `synchronize`. */
+PyTypeObject *shx_synchronizer_add_type(PyObject *module, PyType_Spec *spec,
+                                        const char *name);
+
+#endif

@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: MIT */
+/* Where a synchronizer is to be: the bytes, and who this process is there. */
+#include <errno.h>
+#include <fcntl.h>  /* O_RDONLY */
+#include <stdio.h>  /* snprintf */
+#include <string.h> /* strchr */
+
+#include "py/memory/memory.h"
+#include "py/sync/synchronizer.h"
+
+/* The memory of one whose `where` is a name or None: new reference. For None,
+ * *offset is where there is room in it. */
+static PyObject *
+find_memory(const shx_synchronizer_kind *kind, const shx_address *address,
+            uint32_t parameter, Py_ssize_t *offset)
+{
+    size_t size = kind->size(parameter);
+    if (address->where == Py_None) {
+        PyObject *cells = PyImport_ImportModule("shmemext._cells");
+        PyObject *place = cells == NULL
+                              ? NULL
+                              : PyObject_CallMethod(cells, "take", "n", size);
+        PyObject *memory = NULL;
+        if (place != NULL && PyArg_ParseTuple(place, "On", &memory, offset)) {
+            Py_INCREF(memory);
+        }
+        Py_XDECREF(cells);
+        Py_XDECREF(place);
+        return memory;
+    }
+    PyObject *named = PyImport_ImportModule("shmemext._named");
+    PyObject *memory =
+        named == NULL
+            ? NULL
+            : PyObject_CallMethod(
+                  named, "open", "OKnO", address->where,
+                  (unsigned long long)shx_cell_head_of(kind->kind, parameter),
+                  (Py_ssize_t)size,
+                  address->mode == NULL ? Py_None : address->mode);
+    Py_XDECREF(named);
+    return memory;
+}
+
+static PyObject *
+raise_short(PyObject *op, size_t size, Py_ssize_t have)
+{
+    PyObject *label = shx_synchronizer_label(op);
+    if (label != NULL) {
+        PyErr_Format(PyExc_ValueError,
+                     "%U takes %zu bytes, from an offset that is a multiple "
+                     "of %d, and the memory has %zd",
+                     label, size, SHX_CELL_ALIGNMENT, have);
+        Py_DECREF(label);
+    }
+    return NULL;
+}
+
+/* Are there so many bytes that it may write to? */
+static int
+check_bytes(PyObject *op, size_t size)
+{
+    const shx_synchronizer *self = SYNCHRONIZER(op);
+    Py_ssize_t have = shx_mapping_size((PyObject *)self->mapping);
+    if (!self->mapping->segment.writable) {
+        PyErr_Format(PyExc_TypeError,
+                     "a %s needs memory that it can write to: this is "
+                     "readonly",
+                     Py_TYPE(op)->tp_name);
+        return -1;
+    }
+    if (self->offset < 0 || self->offset % SHX_CELL_ALIGNMENT != 0 ||
+        self->offset > have || (size_t)(have - self->offset) < size) {
+        raise_short(op, size, have);
+        return -1;
+    }
+    return 0;
+}
+
+/* Where the file may be found again: in `text`, if it has a path. */
+static const char *
+path_of(const shx_place *place, char *text, size_t size)
+{
+    if (place->err != 0 || place->path == NULL) {
+        return NULL;
+    }
+    if (strchr(place->path, '/') != NULL) {
+        return place->path;
+    }
+    int length = snprintf(text, size, "%s/%s", shx_os_directory, place->path);
+    return length > 0 && (size_t)length < size ? text : NULL;
+}
+
+/* Opens the file of a Memory for that, if this process is no party yet. */
+static shx_err
+join(PyObject *memory, const shx_identity *identity, shx_party **out)
+{
+    char text[512];
+    shx_place place;
+    int fd;
+    *out = shx_party_find(identity);
+    if (*out != NULL) {
+        return 0;
+    }
+    Py_BEGIN_CRITICAL_SECTION(memory);
+    shx_place_take_to_open_locked(memory, &place);
+    Py_END_CRITICAL_SECTION();
+    shx_err err = shx_place_open(&place, identity, O_RDONLY, &fd);
+    if (err == 0) {
+        const char *path = path_of(&place, text, sizeof text);
+        Py_BEGIN_ALLOW_THREADS
+        err = shx_party_join(fd, path, out);
+        Py_END_ALLOW_THREADS
+        if (err != 0) {
+            shx_os_close(fd);
+        }
+    }
+    shx_place_leave(&place);
+    return err;
+}
+
+/* "Lock(on_death='raise')", or without what only its own kind could say. */
+static PyObject *
+describe(const shx_synchronizer_kind *kind, const shx_cell_head *head)
+{
+    const char *name = shx_cell_name(head->kind);
+    if (head->version != SHX_CELL_VERSION) {
+        return PyUnicode_FromFormat("a synchronizer of another version, %u",
+                                    head->version);
+    }
+    if (head->kind != (unsigned)kind->kind) {
+        return name == NULL ? PyUnicode_FromString("another synchronizer")
+                            : PyUnicode_FromFormat("%s(...)", name);
+    }
+    PyObject *parameter = kind->describe(head->parameter);
+    PyObject *text = parameter == NULL
+                         ? NULL
+                         : PyUnicode_FromFormat("%s(%U)", name, parameter);
+    Py_XDECREF(parameter);
+    return text;
+}
+
+static void
+raise_foreign(PyObject *op, uint32_t parameter)
+{
+    const shx_synchronizer *self = SYNCHRONIZER(op);
+    const shx_cell_head head = shx_cell_read(self->site.cell);
+    const shx_cell_head ours = {self->kind->kind, SHX_CELL_VERSION, parameter};
+    PyObject *label = shx_synchronizer_label(op);
+    PyObject *there = describe(self->kind, &head);
+    PyObject *asked = describe(self->kind, &ours);
+    if (label != NULL && there != NULL && asked != NULL) {
+        PyErr_Format(PyExc_ValueError,
+                     "%U: there is %U already, and not %U: all who use it say "
+                     "the same",
+                     label, there, asked);
+    }
+    Py_XDECREF(label);
+    Py_XDECREF(there);
+    Py_XDECREF(asked);
+}
+
+/* A named one was published with its head: what has none is no synchronizer,
+ * and nothing is written to it. */
+static shx_err
+make_cell(PyObject *op, size_t size, uint32_t parameter)
+{
+    const shx_synchronizer *self = SYNCHRONIZER(op);
+    shx_cell *cell = self->site.cell;
+    if (self->name != NULL && shx_cell_read(cell).kind == 0) {
+        return SHX_IN_USE;
+    }
+    return shx_cell_make(cell, size, self->kind->kind, parameter);
+}
+
+static void
+raise_in_use(PyObject *op, size_t size)
+{
+    PyObject *label = shx_synchronizer_label(op);
+    if (label != NULL) {
+        PyErr_Format(PyExc_ValueError,
+                     "%U: the %zu bytes there are in use, and no "
+                     "synchronizer: it takes zeros, which nobody else writes "
+                     "to",
+                     label, size);
+        Py_DECREF(label);
+    }
+}
+
+static int
+settle(PyObject *op, uint32_t parameter)
+{
+    shx_synchronizer *self = SYNCHRONIZER(op);
+    size_t size = self->kind->size(parameter);
+    if (check_bytes(op, size) < 0) {
+        return -1;
+    }
+    self->site.cell = (shx_cell *)(void *)shx_mapping_byte(
+        (PyObject *)self->mapping, self->offset);
+    self->site.parameter = parameter;
+    shx_err err = join(self->memory, &self->mapping->segment.identity,
+                       &self->site.party);
+    if (err == 0) {
+        err = make_cell(op, size, parameter);
+    }
+    if (err == 0 && shx_synchronizer_is_torn(op)) {
+        err = EFAULT;
+    }
+    if (err == SHX_FOREIGN) {
+        raise_foreign(op, parameter);
+    }
+    else if (err == SHX_IN_USE) {
+        raise_in_use(op, size);
+    }
+    else if (err != 0) {
+        shx_synchronizer_raise(op, err);
+    }
+    return err == 0 ? 0 : -1;
+}
+
+static PyObject *
+new_at(PyTypeObject *type, const shx_synchronizer_kind *kind, PyObject *memory,
+       PyObject *name, Py_ssize_t offset)
+{
+    shx_mapping *mapping = shx_memory_mapping(memory);
+    PyObject *op = mapping == NULL ? NULL : type->tp_alloc(type, 0);
+    if (op == NULL) {
+        Py_XDECREF(mapping);
+        return NULL;
+    }
+    shx_synchronizer *self = SYNCHRONIZER(op);
+    self->kind = kind;
+    self->mapping = mapping;
+    self->memory = Py_NewRef(memory);
+    self->name = Py_XNewRef(name);
+    self->offset = offset;
+    return op;
+}
+
+PyObject *
+shx_synchronizer_make(PyTypeObject *type, const shx_synchronizer_kind *kind,
+                      const shx_address *address, uint32_t parameter)
+{
+    shx_state *state = shx_state_of(type);
+    PyObject *where = address->where, *memory = NULL, *name = NULL;
+    Py_ssize_t offset = address->offset;
+    if (state == NULL) {
+        return NULL;
+    }
+    bool is_name = PyUnicode_Check(where);
+    if (PyObject_TypeCheck(where, state->memory_type)) {
+        memory = Py_NewRef(where);
+    }
+    else if (!is_name && where != Py_None) {
+        return PyErr_Format(PyExc_TypeError,
+                            "'where' is a SharedMemory, MappedFile or "
+                            "AnonymousMemory, a name, or None, not %.100s",
+                            Py_TYPE(where)->tp_name);
+    }
+    else if (offset != 0) {
+        PyErr_SetString(PyExc_ValueError,
+                        "an 'offset' is of a memory: pass that as 'where'");
+        return NULL;
+    }
+    if (!is_name && address->mode != NULL && address->mode != Py_None) {
+        Py_XDECREF(memory);
+        PyErr_SetString(PyExc_ValueError,
+                        "a 'mode' is of a name: memory has its own");
+        return NULL;
+    }
+    if (memory == NULL) {
+        name = is_name ? where : NULL;
+        memory = find_memory(kind, address, parameter, &offset);
+    }
+    PyObject *op =
+        memory == NULL ? NULL : new_at(type, kind, memory, name, offset);
+    Py_XDECREF(memory);
+    if (op != NULL && settle(op, parameter) < 0) {
+        Py_CLEAR(op);
+    }
+    return op;
+}
+
+PyObject *
+shx_synchronizer_make_part(PyTypeObject *type,
+                           const shx_synchronizer_kind *kind, PyObject *whole,
+                           Py_ssize_t skip, uint32_t parameter)
+{
+    const shx_synchronizer *of = SYNCHRONIZER(whole);
+    PyObject *op = type->tp_alloc(type, 0);
+    if (op == NULL) {
+        return NULL;
+    }
+    shx_synchronizer *self = SYNCHRONIZER(op);
+    self->kind = kind;
+    self->mapping = (shx_mapping *)Py_NewRef((PyObject *)of->mapping);
+    self->memory = Py_NewRef(of->memory);
+    self->offset = of->offset + skip;
+    if (settle(op, parameter) < 0) {
+        Py_CLEAR(op);
+    }
+    return op;
+}
+
+/* What a memory says is there: 0 if it is none of that kind. */
+static int
+read_parameter(PyObject *op, uint32_t *parameter)
+{
+    const shx_synchronizer *self = SYNCHRONIZER(op);
+    if (check_bytes(op, sizeof(shx_cell)) < 0) {
+        return -1;
+    }
+    const shx_cell *cell = (const shx_cell *)(const void *)shx_mapping_byte(
+        (PyObject *)self->mapping, self->offset);
+    const shx_cell_head head = shx_cell_read(cell);
+    if (head.kind != (unsigned)self->kind->kind ||
+        head.version != SHX_CELL_VERSION ||
+        self->kind->size(head.parameter) == 0) {
+        PyObject *label = shx_synchronizer_label(op);
+        if (label != NULL) {
+            PyErr_Format(PyExc_ValueError, "%U is not there any more", label);
+            Py_DECREF(label);
+        }
+        return -1;
+    }
+    *parameter = head.parameter;
+    return 0;
+}
+
+PyObject *
+shx_synchronizer_rebuild(PyTypeObject *type, const shx_synchronizer_kind *kind,
+                         PyObject *args)
+{
+    PyObject *where;
+    long long number;
+    uint32_t parameter;
+    shx_state *state = shx_state_of(type);
+    if (state == NULL || !PyArg_ParseTuple(args, "OL", &where, &number)) {
+        return NULL;
+    }
+    if (PyUnicode_Check(where)) {
+        const shx_address address = {.where = where};
+        if (number < 0 || number > UINT32_MAX ||
+            kind->size((uint32_t)number) == 0) {
+            PyErr_SetString(PyExc_ValueError, "no such parameter");
+            return NULL;
+        }
+        return shx_synchronizer_make(type, kind, &address, (uint32_t)number);
+    }
+    if (!PyObject_TypeCheck(where, state->memory_type)) {
+        return PyErr_Format(PyExc_TypeError, "not a Memory");
+    }
+    PyObject *op = new_at(type, kind, where, NULL, (Py_ssize_t)number);
+    if (op != NULL &&
+        (read_parameter(op, &parameter) < 0 || settle(op, parameter) < 0)) {
+        Py_CLEAR(op);
+    }
+    return op;
+}

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: MIT
+"""How a task waits for what other processes have.
+
+A task takes what it waits for in the loop, without waiting; a thread only
+watches, for a slice of a second, whether it may be had. So a task that is
+cancelled has taken nothing, and what it has taken nobody forgets. Of the tasks
+of one loop the first in line looks, and the others queue behind it."""
+
+import asyncio
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
+
+_SLICE = 0.064  # seconds, for which a thread watches
+_THREADS = 32
+
+
+class _Awaitable(Protocol):
+    def _try(self) -> bool: ...
+    def _watch(self, timeout: float | None, /) -> None: ...
+    def release(self) -> None: ...
+
+
+_Lines = WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock]
+
+_lines: WeakKeyDictionary[Any, _Lines] = WeakKeyDictionary()
+_threads: ThreadPoolExecutor | None = None
+
+
+def _forget() -> None:
+    """In a forked child: it has none of the threads."""
+    global _threads
+    _threads = None
+    _lines.clear()
+
+
+os.register_at_fork(after_in_child=_forget)
+
+
+async def in_thread(function: Any, *args: Any) -> Any:
+    """Of threads of our own: the loop's are the program's."""
+    global _threads
+    if _threads is None:
+        _threads = ThreadPoolExecutor(_THREADS, "shmemext")
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_threads, function, *args)
+
+
+def line(of: Any) -> asyncio.Lock:
+    """That the tasks of this loop stand in who wait for the same."""
+    loop = asyncio.get_running_loop()
+    lines = _lines.setdefault(of, WeakKeyDictionary())
+    return lines.setdefault(loop, asyncio.Lock())
+
+
+async def acquire(of: _Awaitable) -> bool:
+    queue = line(of)
+    if not queue.locked() and of._try():
+        return True
+    async with queue:
+        while not of._try():
+            await in_thread(of._watch, _SLICE)
+    return True
+
+
+async def release(of: _Awaitable) -> None:
+    of.release()

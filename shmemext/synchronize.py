@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: MIT
+"""Locks and the like that processes share by a memory or a name, and that
+survive the death of whoever holds them.
+
+    from shmemext import synchronize
+
+    lock = synchronize.Lock("gpu")
+
+The names are multiprocessing's, and so are their methods and exceptions."""
+
+from ._shmemext import Lock, OwnerDied, RLock
+
+__all__ = ["Lock", "OwnerDied", "RLock"]
