@@ -66,3 +66,14 @@ async def acquire(of: _Awaitable) -> bool:
 
 async def release(of: _Awaitable) -> None:
     of.release()
+
+
+async def wait_event(event: Any) -> bool:
+    """Until it is set, or was since this began."""
+    times = event._times()
+    if event.is_set():
+        return True
+    async with line(event):
+        while not event._wait_since(times, 0):
+            await in_thread(event._wait_since, times, _SLICE)
+    return True

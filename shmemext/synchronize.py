@@ -8,6 +8,22 @@ survive the death of whoever holds them.
 
 The names are multiprocessing's, and so are their methods and exceptions."""
 
-from ._shmemext import Lock, OwnerDied, RLock
+from ._shmemext import (
+    Atomic,
+    BoundedSemaphore,
+    Event,
+    Lock,
+    OwnerDied,
+    RLock,
+    Semaphore,
+)
 
-__all__ = ["Lock", "OwnerDied", "RLock"]
+__all__ = [
+    "Atomic",
+    "BoundedSemaphore",
+    "Event",
+    "Lock",
+    "OwnerDied",
+    "RLock",
+    "Semaphore",
+]

@@ -9,9 +9,13 @@
 #include "py/shared_memory/shared_memory.h"
 #include "py/shared_memory/sweeping.h"
 #include "py/shared_memory/users.h"
+#include "py/sync/atomic.h"
+#include "py/sync/bounded_semaphore.h"
+#include "py/sync/event.h"
 #include "py/sync/lock.h"
 #include "py/sync/parties.h"
 #include "py/sync/rlock.h"
+#include "py/sync/semaphore.h"
 #include "py/sync/store.h"
 
 /* In this order: a type comes after its base. One a line. */
@@ -33,7 +37,12 @@ static int (*const rooms[])(PyObject *module) = {
     shx_synchronizer_add,
     shx_lock_add,
     shx_rlock_add,
+    shx_semaphore_add,
+    shx_bounded_semaphore_add,
+    shx_event_add,
+    shx_atomic_add_type,
 };
+/* clang-format on */
 /* clang-format on */
 
 static int

@@ -43,7 +43,11 @@
     X(owner_died)                                                             \
     X(synchronizer)                                                           \
     X(lock)                                                                   \
-    X(rlock)
+    X(rlock)                                                                  \
+    X(semaphore)                                                              \
+    X(bounded_semaphore)                                                      \
+    X(event)                                                                  \
+    X(atomic)
 
 typedef struct {
 #define X(n) PyTypeObject *n##_type;

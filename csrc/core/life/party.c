@@ -126,7 +126,7 @@ before_fork(void)
     for (shx_party *party = parties.first; party != NULL;
          party = party->next) {
         party->child = (shx_anchor){.hold = NULL};
-        if (atomic_load(&party->token) != 0) {
+        if (atomic_load(&party->token) != 0 && !party->over) {
             (void)cast(party, &party->child);
         }
     }
@@ -211,7 +211,8 @@ static shx_party *
 find_locked(const shx_identity *identity)
 {
     shx_party *party = parties.first;
-    while (party != NULL && !shx_same_file(&party->identity, identity)) {
+    while (party != NULL &&
+           (party->over || !shx_same_file(&party->identity, identity))) {
         party = party->next;
     }
     if (party != NULL) {
@@ -313,6 +314,18 @@ unlink_locked(shx_party *party)
     *link = party->next;
 }
 
+/* Of what raw clone(2) has made, the anchor is its parent's. */
+static void
+close_locked(shx_party *party)
+{
+    if (party->ours.hold != NULL && atomic_load(parties.belt) != 0) {
+        shx_os_let_go(party->ours.hold);
+    }
+    if (owns(party, party->fd)) {
+        shx_os_close(party->fd);
+    }
+}
+
 void
 shx_party_leave(shx_party *party)
 {
@@ -320,18 +333,27 @@ shx_party_leave(shx_party *party)
     bool last = --party->uses == 0;
     if (last) {
         unlink_locked(party);
-        /* Of what raw clone(2) has made, the anchor is its parent's. */
-        if (party->ours.hold != NULL && atomic_load(parties.belt) != 0) {
-            shx_os_let_go(party->ours.hold);
-        }
-        if (owns(party, party->fd)) {
-            shx_os_close(party->fd);
-        }
+        close_locked(party);
     }
     shx_mutex_unlock(&parties.mutex);
     if (last) {
         dispose(party);
     }
+}
+
+void
+shx_party_end(const shx_identity *identity)
+{
+    shx_mutex_lock(&parties.mutex);
+    shx_party *party = find_locked(identity);
+    if (party != NULL) {
+        party->uses--;
+        party->over = true;
+        close_locked(party);
+        party->ours.hold = NULL;
+        party->fd = -1;
+    }
+    shx_mutex_unlock(&parties.mutex);
 }
 
 /* By a descriptor that may come to mean another file at any moment. */
@@ -348,7 +370,8 @@ static void
 mend_fd(shx_party *party)
 {
     int fd;
-    if (!owns(party, party->fd) && open_anew(party, &fd) == 0) {
+    if (!party->over && !owns(party, party->fd) &&
+        open_anew(party, &fd) == 0) {
         party->fd = fd;
     }
 }
@@ -359,7 +382,7 @@ is_dead_locked(shx_party *party, uint32_t token)
     static const struct timespec moment = {.tv_nsec = 1000000};
     int fd;
     mend_fd(party);
-    if (!is_free(party, party->fd, token)) {
+    if (party->over || !is_free(party, party->fd, token)) {
         return false;
     }
     if (open_anew(party, &fd) == 0) {

@@ -65,6 +65,7 @@ typedef struct shx_party {
     const shx_word *belt;   /* 0: this is another process by now */
     struct shx_party *next; /* from here on the mutex's, and party.c's */
     unsigned uses;
+    bool over; /* see shx_party_end() */
     shx_identity identity;
     int fd;           /* kept, for looks: it may be another's by now */
     char *path;       /* where the file may be found again; or NULL */
@@ -84,6 +85,11 @@ shx_err shx_party_join(int fd, const char *path, shx_party **out);
 
 /* One use less. The last one leaves: what is owned still has a dead owner. */
 void shx_party_leave(shx_party *party);
+
+/* This process is at its end, and has that file's memory mapped no more, but
+ * for copies of its own: it is no party of it any more, whoever still uses
+ * one, and keeps nothing of it open. */
+void shx_party_end(const shx_identity *identity);
 
 /* The rest of the next. EBUSY, EMFILE and the like. */
 shx_err shx_party_join_again(shx_party *party);

@@ -6,6 +6,8 @@
 #include <stdlib.h> /* calloc, free */
 #include <string.h> /* memcpy, strlen */
 
+#include "core/life/party.h"
+
 /* The mappings of this process, by inode. The mutex is held over fork(), so
  * that a child finds what it inherits in order, and that nobody shares what is
  * opened while the process goes from all of them. */
@@ -280,34 +282,41 @@ replace_all(shx_user **head, const shx_identity *identity, int fd)
     }
 }
 
-/* The first of the bucket, and all others of the same segment. Where the name
- * is another's, or is not for us to open, nothing has to be done: what we
+/* The first of the bucket, and all others of the same segment. False: the name
+ * is another's, or is not for us to open, and nothing has to be done: what we
  * share goes with the process. */
-static void
-leave_first(int names, shx_user **head)
+static bool
+replace_first(shx_user **head, const shx_user *user)
 {
     int fd = -1;
     shx_file file;
-    const shx_user user = **head; /* it may be freed as soon as it is out */
-    shx_err err = shx_os_open(user.name, O_RDWR, &fd);
+    shx_err err = shx_os_open(user->name, O_RDWR, &fd);
     if (err == 0 &&
-        !is_same(shx_os_inspect(fd, &file), &file, &user.identity)) {
+        !is_same(shx_os_inspect(fd, &file), &file, &user->identity)) {
         shx_os_close(fd);
         fd = -1;
     }
-    replace_all(head, &user.identity, fd);
-    bool passing = fd >= 0;
-    for (unsigned tries = 0; passing && tries < TRIES; tries++) {
-        passing = false;
-        (void)remove_open(names, user.name, fd, &user.identity, false,
-                          &passing);
-        if (passing) {
-            pause_for(tries);
-        }
-    }
+    replace_all(head, &user->identity, fd);
     if (fd >= 0) {
         shx_os_close(fd);
     }
+    return fd >= 0;
+}
+
+/* What it owns there others find dead from now on, and nothing that is still
+ * running here writes to it any more. Without the mutex: a fork may have
+ * taken the parties' before it waits for ours. */
+static void
+leave_first(int names, shx_user **head)
+{
+    const shx_user user = **head; /* it may be freed as soon as it is out */
+    bool ours = replace_first(head, &user);
+    unlock();
+    if (ours) {
+        shx_party_end(&user.identity);
+        (void)leave(names, user.name, &user.identity);
+    }
+    lock();
 }
 
 void

@@ -154,8 +154,11 @@ raise_lost(PyObject *label)
 PyObject *
 shx_synchronizer_raise(PyObject *op, shx_err err)
 {
-    if (err == SHX_INTERRUPTED) {
+    if (err == SHX_INTERRUPTED && PyErr_Occurred()) {
         return NULL; /* whoever asked to stop has raised */
+    }
+    if (err == SHX_INTERRUPTED) {
+        err = EFAULT; /* see shx_waiting_begin_whole() */
     }
     if (err == SHX_OWNER_DIED) {
         return shx_raise_owner_died(op, &SYNCHRONIZER(op)->site,
@@ -221,7 +224,7 @@ synchronizer_reduce(PyObject *op, PyObject *Py_UNUSED(ignored))
     PyObject *result =
         named == NULL
             ? NULL
-            : PyObject_CallMethod(named, "reduce", "OO(OI)", self->memory,
+            : PyObject_CallMethod(named, "reduce", "O(O(OI))", self->memory,
                                   rebuild, self->name, self->site.parameter);
     Py_XDECREF(named);
     Py_DECREF(rebuild);
