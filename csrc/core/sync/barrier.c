@@ -406,8 +406,9 @@ shx_barrier_take_back(const shx_site *at, shx_visit *visit)
         give_back(at, visit, 0);
         return;
     }
-    bool led = atomic_load(own(at, LEAD)) == lead_of(visit->state);
+    uint32_t lead = atomic_load(own(at, LEAD));
     visit->state = atomic_load(own(at, STATE));
+    bool led = lead == lead_of(visit->state);
     if (led && in_of(visit->state) == visit->arrived) {
         break_at(at, visit->state, BROKEN);
         visit->state = atomic_load(own(at, STATE));
