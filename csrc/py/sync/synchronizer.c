@@ -208,12 +208,10 @@ PyDoc_STRVAR(synchronizer_reduce_doc,
              "Pickle by reference: to the memory and the offset in it, or to\n"
              "the name.");
 
-static PyObject *
-synchronizer_reduce(PyObject *op, PyObject *Py_UNUSED(ignored))
+PyObject *
+shx_synchronizer_reduced(PyObject *op, PyObject *rebuild)
 {
     const shx_synchronizer *self = SYNCHRONIZER(op);
-    PyObject *rebuild =
-        PyObject_GetAttrString((PyObject *)Py_TYPE(op), "_rebuild");
     if (rebuild == NULL) {
         return NULL;
     }
@@ -229,6 +227,13 @@ synchronizer_reduce(PyObject *op, PyObject *Py_UNUSED(ignored))
     Py_XDECREF(named);
     Py_DECREF(rebuild);
     return result;
+}
+
+static PyObject *
+synchronizer_reduce(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return shx_synchronizer_reduced(
+        op, PyObject_GetAttrString((PyObject *)Py_TYPE(op), "_rebuild"));
 }
 
 static PyMethodDef synchronizer_methods[] = {
