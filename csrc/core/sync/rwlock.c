@@ -439,7 +439,7 @@ shx_rwlock_state
 shx_rwlock_look(const shx_site *at)
 {
     shx_rwlock_state state = {0};
-    shx_member me;
+    shx_member me = {0};
     bool known = shx_party_me(at->party, &me) == 0;
     for (unsigned i = 0; i < count_of(at); i++) {
         uint64_t value = atomic_load(&at->cell->slots[i]);

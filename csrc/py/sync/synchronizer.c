@@ -177,6 +177,14 @@ shx_synchronizer_raise(PyObject *op, shx_err err)
                      "infinity: lock [0, size) with lockf(3), or use flock(2)",
                      label);
     }
+    else if (err == SHX_NO_LOCKS) {
+        shx_raise_unsupported(
+            ENOTSUP,
+            "the system, or a sandbox, lacks locks of open files "
+            "(F_OFD_SETLK of fcntl(2), Linux 3.15), so nobody could say "
+            "whether a holder lives: multiprocessing's locks do without",
+            label);
+    }
     else if (err == SHX_TOO_MANY) {
         PyErr_SetString(PyExc_ValueError, shx_error_text(err));
     }
