@@ -42,9 +42,14 @@ _LATER = {
     "install": "_install",
     "uninstall": "_install",
     "segments": "lifetime",
+    "Atomic": "synchronize",
+    "Barrier": "synchronize",
+    "BoundedSemaphore": "synchronize",
+    "Event": "synchronize",
     "Lock": "synchronize",
     "OwnerDied": "synchronize",
     "RLock": "synchronize",
+    "Semaphore": "synchronize",
 }
 
 TYPE_CHECKING = False  # as typing has it, which takes time to import
@@ -57,9 +62,14 @@ if TYPE_CHECKING:
     from .lifetime import Segment as Segment
     from .lifetime import collect as collect
     from .lifetime import segments as segments
+    from .synchronize import Atomic as Atomic
+    from .synchronize import Barrier as Barrier
+    from .synchronize import BoundedSemaphore as BoundedSemaphore
+    from .synchronize import Event as Event
     from .synchronize import Lock as Lock
     from .synchronize import OwnerDied as OwnerDied
     from .synchronize import RLock as RLock
+    from .synchronize import Semaphore as Semaphore
 else:
 
     def __getattr__(name):

@@ -8,6 +8,24 @@ survive the death of whoever holds them.
 
 The names are multiprocessing's, and so are their methods and exceptions."""
 
-from ._shmemext import Lock, OwnerDied, RLock
+from ._shmemext import (
+    Atomic,
+    Barrier,
+    BoundedSemaphore,
+    Event,
+    Lock,
+    OwnerDied,
+    RLock,
+    Semaphore,
+)
 
-__all__ = ["Lock", "OwnerDied", "RLock"]
+__all__ = [
+    "Atomic",
+    "Barrier",
+    "BoundedSemaphore",
+    "Event",
+    "Lock",
+    "OwnerDied",
+    "RLock",
+    "Semaphore",
+]

@@ -43,7 +43,12 @@
     X(owner_died)                                                             \
     X(synchronizer)                                                           \
     X(lock)                                                                   \
-    X(rlock)
+    X(rlock)                                                                  \
+    X(barrier)                                                                \
+    X(semaphore)                                                              \
+    X(bounded_semaphore)                                                      \
+    X(event)                                                                  \
+    X(atomic)
 
 typedef struct {
 #define X(n) PyTypeObject *n##_type;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The types Lock and RLock, and the methods of whatever is a lock. */
+/* The type Lock, and the methods of whatever is a lock. */
 #ifndef SHX_PY_LOCK_H
 #define SHX_PY_LOCK_H
 
@@ -35,8 +35,7 @@ PyObject *shx_lock_new(PyTypeObject *type, PyObject *args, PyObject *kwargs,
 size_t shx_lock_size(uint32_t parameter);
 PyObject *shx_lock_describe_parameter(uint32_t parameter);
 
-/* Make the types. */
+/* Makes the type. */
 int shx_lock_add(PyObject *module);
-int shx_rlock_add(PyObject *module);
 
 #endif

@@ -3,7 +3,7 @@
  */
 #include "core/sync/rlock.h"
 
-#include "py/sync/lock.h"
+#include "py/sync/rlock.h"
 
 static bool
 quick(const shx_site *at, const shx_member *me)

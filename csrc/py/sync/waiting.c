@@ -4,6 +4,7 @@
 #include <math.h> /* isnan */
 
 #include "py/memory/memory.h"
+#include "py/sync/synchronizer.h"
 
 int
 shx_parse_timeout(PyObject *timeout, int64_t *out)
@@ -101,6 +102,25 @@ shx_waiting_begin(shx_waiting *waiting, int64_t timeout)
 {
     waiting->patience =
         shx_patience_for(timeout, shx_poll_signals, &waiting->saved);
+    waiting->op = NULL;
+    waiting->saved = PyEval_SaveThread();
+}
+
+/* The mapping of an object that is in use does not go, nor change. */
+static int
+poll_whole(void *context)
+{
+    shx_waiting *waiting = context;
+    return shx_synchronizer_is_torn(waiting->op)
+               ? 1
+               : shx_poll_signals(&waiting->saved);
+}
+
+void
+shx_waiting_begin_whole(shx_waiting *waiting, PyObject *op, int64_t timeout)
+{
+    waiting->patience = shx_patience_for(timeout, poll_whole, waiting);
+    waiting->op = op;
     waiting->saved = PyEval_SaveThread();
 }
 

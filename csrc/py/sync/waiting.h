@@ -20,11 +20,18 @@ int shx_parse_acquire(PyObject *const *args, Py_ssize_t count, PyObject *names,
 typedef struct {
     shx_patience patience;
     PyThreadState *saved;
+    PyObject *op; /* or NULL */
 } shx_waiting;
 
 /* Signals are looked at from here on: what they raise is there afterwards, and
  * the core says SHX_INTERRUPTED. */
 void shx_waiting_begin(shx_waiting *waiting, int64_t timeout);
+
+/* The same, for who would not see by the word itself that its memory was cut
+ * short, and is all zeros: looked at with the signals. */
+void shx_waiting_begin_whole(shx_waiting *waiting, PyObject *op,
+                             int64_t timeout);
+
 void shx_waiting_end(shx_waiting *waiting);
 
 /* The coroutine that a function of shmemext._waiting makes for the object. */

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/sync/event.h"
+
+#include <limits.h> /* UINT_MAX */
+
+enum { SET = 1, WAITED = 2, FLAGS = SET | WAITED, ONCE = 4, SHIFT = 2 };
+
+void
+shx_event_set(const shx_site *at)
+{
+    shx_word *word = &at->cell->word;
+    uint32_t seen = atomic_load(word), next;
+    do {
+        if ((seen & SET) != 0) {
+            return;
+        }
+        next = ((seen & ~(uint32_t)FLAGS) + ONCE) | SET;
+    } while (!atomic_compare_exchange_weak(word, &seen, next));
+    if ((seen & WAITED) != 0) {
+        (void)shx_os_wake(word, UINT_MAX);
+    }
+}
+
+void
+shx_event_clear(const shx_site *at)
+{
+    atomic_fetch_and(&at->cell->word, ~(uint32_t)SET);
+}
+
+uint32_t
+shx_event_times(const shx_site *at)
+{
+    return atomic_load(&at->cell->word) >> SHIFT;
+}
+
+shx_err
+shx_event_wait(const shx_site *at, uint32_t times, shx_patience *patience)
+{
+    shx_word *word = &at->cell->word;
+    uint32_t seen = atomic_load(word);
+    unsigned rounds = 0;
+    while ((seen & SET) == 0 && seen >> SHIFT == times) {
+        shx_err err = shx_patience_spin(patience, &rounds);
+        if (err != 0) {
+            return err;
+        }
+        if ((seen & WAITED) == 0 &&
+            !atomic_compare_exchange_weak(word, &seen, seen | WAITED)) {
+            continue;
+        }
+        err = shx_nap(patience, word, seen | WAITED, &at->cell->watch);
+        if (err != 0 && err != SHX_SLICE_OVER) {
+            return err;
+        }
+        seen = atomic_load(word);
+    }
+    return 0;
+}

@@ -1,0 +1,520 @@
+/* SPDX-License-Identifier: MIT */
+#include "py/sync/atomic.h"
+
+#include <errno.h>
+#include <limits.h> /* UINT_MAX */
+
+#include "core/sync/atomic.h"
+#include "py/memory/memory.h"
+#include "py/sync/waiting.h"
+
+/* As the struct module and numpy call it. */
+typedef struct {
+    char letter;
+    bool wide; /* 8 bytes, not 4 */
+    bool is_signed;
+} number_type;
+
+static const number_type types[] = {
+    {'q', true, true},
+    {'Q', true, false},
+    {'i', false, true},
+    {'I', false, false},
+};
+
+/* It has no cell, and so no party: its bytes are those of the number. */
+typedef struct {
+    shx_synchronizer base;
+    shx_atomic at;
+    const number_type *type;
+} atomic_number;
+
+#define ATOMIC(op) ((atomic_number *)(op))
+#define AT(op) (&ATOMIC(op)->at)
+
+static const shx_synchronizer_kind no_kind = {.size = NULL};
+
+static const number_type *
+find_type(PyObject *letter)
+{
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(types); i++) {
+        const char text[] = {types[i].letter, '\0'};
+        if (PyUnicode_Check(letter) &&
+            PyUnicode_CompareWithASCIIString(letter, text) == 0) {
+            return &types[i];
+        }
+    }
+    PyErr_Format(PyExc_ValueError,
+                 "'type' is one of q Q i I, which are of 8, 8, 4, 4 bytes, "
+                 "as in the struct module, not %R",
+                 letter);
+    return NULL;
+}
+
+/* Its own bytes in a memory that is mapped. -1 with an exception. */
+static int
+place(PyObject *op)
+{
+    const shx_synchronizer *self = SYNCHRONIZER(op);
+    size_t size = AT(op)->wide ? 8 : 4;
+    Py_ssize_t have = shx_mapping_size((PyObject *)self->mapping);
+    if (self->offset < 0 || self->offset > have ||
+        (size_t)(have - self->offset) < size ||
+        (size_t)self->offset % size != 0) {
+        PyObject *label = shx_synchronizer_label(op);
+        if (label != NULL) {
+            PyErr_Format(PyExc_ValueError,
+                         "%U takes %zu bytes, from an offset that is a "
+                         "multiple of that, and the memory has %zd",
+                         label, size, have);
+            Py_DECREF(label);
+        }
+        return -1;
+    }
+    AT(op)->place = shx_mapping_byte((PyObject *)self->mapping, self->offset);
+    return 0;
+}
+
+static PyObject *
+make(PyTypeObject *type, PyObject *memory, Py_ssize_t offset, PyObject *letter)
+{
+    const number_type *number = find_type(letter);
+    shx_mapping *mapping = number == NULL ? NULL : shx_memory_mapping(memory);
+    PyObject *op = mapping == NULL ? NULL : type->tp_alloc(type, 0);
+    if (op == NULL) {
+        Py_XDECREF((PyObject *)mapping);
+        return NULL;
+    }
+    SYNCHRONIZER(op)->kind = &no_kind;
+    SYNCHRONIZER(op)->mapping = mapping;
+    SYNCHRONIZER(op)->memory = Py_NewRef(memory);
+    SYNCHRONIZER(op)->offset = offset;
+    ATOMIC(op)->type = number;
+    AT(op)->wide = number->wide;
+    if (place(op) < 0) {
+        Py_CLEAR(op);
+    }
+    return op;
+}
+
+/* In the process's own memory. */
+static PyObject *
+make_own(PyTypeObject *type, PyObject *letter)
+{
+    PyObject *memory, *op = NULL;
+    Py_ssize_t offset;
+    PyObject *cells = PyImport_ImportModule("shmemext._cells");
+    PyObject *found = cells == NULL ? NULL
+                                    : PyObject_CallMethod(cells, "take", "i",
+                                                          SHX_CELL_ALIGNMENT);
+    if (found != NULL && PyArg_ParseTuple(found, "On", &memory, &offset)) {
+        op = make(type, memory, offset, letter);
+    }
+    Py_XDECREF(found);
+    Py_XDECREF(cells);
+    return op;
+}
+
+static PyObject *
+atomic_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *keywords[] = {"where", "offset", "type", NULL};
+    PyObject *where = Py_None, *letter = NULL, *op = NULL;
+    Py_ssize_t offset = 0;
+    shx_state *state = shx_state_of(type);
+    if (state == NULL ||
+        !PyArg_ParseTupleAndKeywords(args, kwargs, "|OnO:Atomic", keywords,
+                                     &where, &offset, &letter)) {
+        return NULL;
+    }
+    letter = letter == NULL ? PyUnicode_FromString("q") : Py_NewRef(letter);
+    if (letter == NULL) {
+        return NULL;
+    }
+    if (PyObject_TypeCheck(where, state->memory_type)) {
+        op = make(type, where, offset, letter);
+    }
+    else if (where != Py_None) {
+        PyErr_Format(PyExc_TypeError,
+                     "'where' is a SharedMemory, MappedFile or "
+                     "AnonymousMemory, or None, not %.100s",
+                     Py_TYPE(where)->tp_name);
+    }
+    else if (offset != 0) {
+        PyErr_SetString(PyExc_ValueError,
+                        "an 'offset' is of a memory: pass that as 'where'");
+    }
+    else {
+        op = make_own(type, letter);
+    }
+    Py_DECREF(letter);
+    return op;
+}
+
+/* Numbers, and their bits */
+
+static PyObject *
+as_object(PyObject *op, uint64_t bits)
+{
+    const number_type *type = ATOMIC(op)->type;
+    if (type->wide) {
+        return type->is_signed ? PyLong_FromLongLong((int64_t)bits)
+                               : PyLong_FromUnsignedLongLong(bits);
+    }
+    return PyLong_FromLongLong(type->is_signed ? (int32_t)(uint32_t)bits
+                                               : (int64_t)bits);
+}
+
+static int
+raise_range(PyObject *op, PyObject *object)
+{
+    PyErr_Format(PyExc_OverflowError, "%R is out of the range of type '%c'",
+                 object, ATOMIC(op)->type->letter);
+    return -1;
+}
+
+/* An int of 64 bits, of either sign. 1: of more. -1 with an exception. */
+static int
+as_wide(PyObject *object, uint64_t *bits, bool *negative)
+{
+    int overflow;
+    long long value = PyLong_AsLongLongAndOverflow(object, &overflow);
+    if (value == -1 && overflow == 0 && PyErr_Occurred()) {
+        return -1;
+    }
+    *negative = value < 0;
+    *bits = (uint64_t)value;
+    if (overflow > 0) {
+        *negative = false;
+        *bits = PyLong_AsUnsignedLongLong(object);
+        if (*bits == UINT64_MAX && PyErr_Occurred()) {
+            PyErr_Clear();
+            return 1;
+        }
+    }
+    return overflow < 0;
+}
+
+/* Of the type's range; of a summand, or of the other sign's: what is added
+ * wraps around, and so one is taken off by adding -1. */
+static int
+as_bits(PyObject *op, PyObject *object, bool summand, uint64_t *bits)
+{
+    const number_type *type = ATOMIC(op)->type;
+    bool negative;
+    if (PyLong_CheckExact(object) && shx_long_is_compact(object)) {
+        int64_t value = shx_long_compact_value(object);
+        *bits = (uint64_t)value;
+        negative = value < 0;
+    }
+    else {
+        PyObject *number = PyNumber_Index(object);
+        int more = number == NULL ? -1 : as_wide(number, bits, &negative);
+        Py_XDECREF(number);
+        if (more != 0) {
+            return more < 0 ? -1 : raise_range(op, object);
+        }
+    }
+    uint64_t most = type->wide ? UINT64_MAX : UINT32_MAX;
+    uint64_t half = type->wide ? (uint64_t)INT64_MAX : (uint64_t)INT32_MAX;
+    bool fits = negative
+                    ? (type->is_signed || summand) && ~*bits <= half
+                    : *bits <= (type->is_signed && !summand ? half : most);
+    return fits ? 0 : raise_range(op, object);
+}
+
+/* What lies in memory that was cut short nobody else sees any more. */
+static PyObject *
+answer(PyObject *op, uint64_t bits)
+{
+    return shx_synchronizer_is_torn(op) ? shx_synchronizer_raise(op, EFAULT)
+                                        : as_object(op, bits);
+}
+
+static int
+check_writable(PyObject *op)
+{
+    if (SYNCHRONIZER(op)->mapping->segment.writable) {
+        return 0;
+    }
+    PyErr_SetString(PyExc_TypeError,
+                    "cannot modify it: the memory is readonly. load() and "
+                    "wait() work");
+    return -1;
+}
+
+/* Methods */
+
+PyDoc_STRVAR(atomic_load_doc, "load($self, /)\n--\n\n"
+                              "Return the number.");
+
+static PyObject *
+atomic_load_number(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return answer(op, shx_atomic_load(AT(op)));
+}
+
+PyDoc_STRVAR(atomic_store_doc, "store($self, value, /)\n--\n\n"
+                               "Put a number there.");
+
+static PyObject *
+atomic_store_number(PyObject *op, PyObject *value)
+{
+    uint64_t bits;
+    if (as_bits(op, value, false, &bits) < 0 || check_writable(op) < 0) {
+        return NULL;
+    }
+    shx_atomic_store(AT(op), bits);
+    if (shx_synchronizer_is_torn(op)) {
+        return shx_synchronizer_raise(op, EFAULT);
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(
+    atomic_add_doc,
+    "add($self, value, /)\n--\n\n"
+    "Add to the number; return the one before, as fetch_add of C11 and Rust.\n"
+    "\nIt wraps around, modulo 2**64 or 2**32. -1 takes one off, of types\n"
+    "without a sign, too.");
+
+static PyObject *
+atomic_add(PyObject *op, PyObject *value)
+{
+    uint64_t bits;
+    if (as_bits(op, value, true, &bits) < 0 || check_writable(op) < 0) {
+        return NULL;
+    }
+    return answer(op, shx_atomic_add(AT(op), bits));
+}
+
+PyDoc_STRVAR(atomic_exchange_doc,
+             "exchange($self, value, /)\n--\n\n"
+             "Put a number there; return the one before.");
+
+static PyObject *
+atomic_exchange_number(PyObject *op, PyObject *value)
+{
+    uint64_t bits;
+    if (as_bits(op, value, false, &bits) < 0 || check_writable(op) < 0) {
+        return NULL;
+    }
+    return answer(op, shx_atomic_exchange(AT(op), bits));
+}
+
+PyDoc_STRVAR(
+    atomic_compare_exchange_doc,
+    "compare_exchange($self, expected, value, /)\n--\n\n"
+    "Put a number there if the expected one is; return the one before: if\n"
+    "it is the expected one, it was done.");
+
+static PyObject *
+atomic_compare_exchange(PyObject *op, PyObject *const *args, Py_ssize_t count)
+{
+    uint64_t expected, bits;
+    if (count != 2) {
+        return PyErr_Format(PyExc_TypeError,
+                            "compare_exchange expected 2 arguments, got %zd",
+                            count);
+    }
+    if (as_bits(op, args[0], false, &expected) < 0 ||
+        as_bits(op, args[1], false, &bits) < 0 || check_writable(op) < 0) {
+        return NULL;
+    }
+    return answer(op, shx_atomic_compare_exchange(AT(op), expected, bits));
+}
+
+PyDoc_STRVAR(
+    atomic_wait_doc,
+    "wait($self, /, value, timeout=None)\n--\n\n"
+    "Wait while this number is there; return whether it was another within\n"
+    "timeout seconds.\n\n"
+    "Who puts another there calls notify() afterwards. None waits for ever,\n"
+    "and a negative timeout is 0. Also of readonly memory.");
+
+static PyObject *
+atomic_wait(PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    static char *keywords[] = {"value", "timeout", NULL};
+    PyObject *value, *seconds = Py_None;
+    uint64_t bits;
+    int64_t timeout;
+    shx_waiting waiting;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O:wait", keywords,
+                                     &value, &seconds) ||
+        as_bits(op, value, false, &bits) < 0 ||
+        shx_parse_timeout(seconds, &timeout) < 0) {
+        return NULL;
+    }
+    if (!ATOMIC(op)->type->wide) {
+        bits = (uint32_t)bits;
+    }
+    shx_waiting_begin_whole(&waiting, op, timeout);
+    shx_err err = shx_atomic_wait(AT(op), bits, &waiting.patience);
+    shx_waiting_end(&waiting);
+    return shx_synchronizer_answer(
+        op, err == 0 && shx_synchronizer_is_torn(op) ? EFAULT : err);
+}
+
+static PyObject *
+notify(PyObject *op, unsigned count)
+{
+    if (check_writable(op) < 0) {
+        return NULL;
+    }
+    return PyLong_FromUnsignedLong(shx_atomic_notify(AT(op), count));
+}
+
+PyDoc_STRVAR(atomic_notify_doc,
+             "notify($self, n=1, /)\n--\n\n"
+             "Wake n of those who wait; return how many it were.");
+
+static PyObject *
+atomic_notify(PyObject *op, PyObject *const *args, Py_ssize_t count)
+{
+    int wanted = 1;
+    if (count > 1) {
+        return PyErr_Format(PyExc_TypeError,
+                            "notify expected at most 1 argument, got %zd",
+                            count);
+    }
+    if (count == 1) {
+        wanted = PyLong_AsInt(args[0]);
+        if (wanted == -1 && PyErr_Occurred()) {
+            return NULL;
+        }
+    }
+    if (wanted < 0) {
+        PyErr_SetString(PyExc_ValueError, "n must not be negative");
+        return NULL;
+    }
+    return notify(op, (unsigned)wanted);
+}
+
+PyDoc_STRVAR(atomic_notify_all_doc,
+             "notify_all($self, /)\n--\n\n"
+             "Wake all who wait; return how many it were.");
+
+static PyObject *
+atomic_notify_all(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return notify(op, UINT_MAX);
+}
+
+PyDoc_STRVAR(atomic_size_of_doc,
+             "size_of(type='q')\n--\n\n"
+             "Return how many bytes one of that type takes in a memory.");
+
+static PyObject *
+atomic_size_of(PyObject *Py_UNUSED(self), PyObject *args, PyObject *kwargs)
+{
+    static char *keywords[] = {"type", NULL};
+    PyObject *letter = NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:size_of", keywords,
+                                     &letter)) {
+        return NULL;
+    }
+    const number_type *type = letter == NULL ? types : find_type(letter);
+    return type == NULL ? NULL : PyLong_FromLong(type->wide ? 8 : 4);
+}
+
+PyDoc_STRVAR(atomic_reduce_doc,
+             "__reduce__($self, /)\n--\n\n"
+             "Pickle by reference: to the memory and the offset in it.");
+
+static PyObject *
+atomic_reduce(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    PyObject *rebuild =
+        PyObject_GetAttrString((PyObject *)Py_TYPE(op), "_rebuild");
+    return rebuild == NULL
+               ? NULL
+               : Py_BuildValue("N(OnC)", rebuild, SYNCHRONIZER(op)->memory,
+                               SYNCHRONIZER(op)->offset,
+                               ATOMIC(op)->type->letter);
+}
+
+static PyObject *
+atomic_rebuild(PyObject *type, PyObject *args)
+{
+    PyObject *memory, *letter;
+    Py_ssize_t offset;
+    shx_state *state = shx_state_of((PyTypeObject *)type);
+    if (state == NULL || !PyArg_ParseTuple(args, "O!nO", state->memory_type,
+                                           &memory, &offset, &letter)) {
+        return NULL;
+    }
+    return make((PyTypeObject *)type, memory, offset, letter);
+}
+
+static PyMethodDef atomic_methods[] = {
+    {"load", atomic_load_number, METH_NOARGS, atomic_load_doc},
+    {"store", atomic_store_number, METH_O, atomic_store_doc},
+    {"add", atomic_add, METH_O, atomic_add_doc},
+    {"exchange", atomic_exchange_number, METH_O, atomic_exchange_doc},
+    {"compare_exchange", (PyCFunction)(void (*)(void))atomic_compare_exchange,
+     METH_FASTCALL, atomic_compare_exchange_doc},
+    {"wait", (PyCFunction)(void (*)(void))atomic_wait,
+     METH_VARARGS | METH_KEYWORDS, atomic_wait_doc},
+    {"notify", (PyCFunction)(void (*)(void))atomic_notify, METH_FASTCALL,
+     atomic_notify_doc},
+    {"notify_all", atomic_notify_all, METH_NOARGS, atomic_notify_all_doc},
+    {"size_of", (PyCFunction)(void (*)(void))atomic_size_of,
+     METH_VARARGS | METH_KEYWORDS | METH_STATIC, atomic_size_of_doc},
+    {"__reduce__", atomic_reduce, METH_NOARGS, atomic_reduce_doc},
+    {"_rebuild", atomic_rebuild, METH_VARARGS | METH_CLASS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyObject *
+atomic_repr(PyObject *op)
+{
+    PyObject *value = as_object(op, shx_atomic_load(AT(op)));
+    PyObject *state =
+        value == NULL
+            ? NULL
+            : PyUnicode_FromFormat("%c %S", ATOMIC(op)->type->letter, value);
+    Py_XDECREF(value);
+    return shx_synchronizer_repr(op, state);
+}
+
+PyDoc_STRVAR(
+    atomic_doc,
+    "Atomic(where=None, offset=0, type='q')\n--\n\n"
+    "A number in shared memory that many may change at once: every method\n"
+    "is one step, and all see these steps in one order (C11's seq_cst).\n\n"
+    "where is a Memory, and offset the number's place in it, a multiple of\n"
+    "its size: any bytes will do, an item of an array, too. None: 0 at\n"
+    "first, for threads, and for children, which it is passed to. type is\n"
+    "as in the struct module and numpy: q and Q of 8 bytes, with a sign and\n"
+    "without, i and I of 4.\n\n"
+    "OverflowError: a number is out of the type's range. ValueError: the\n"
+    "offset is no such multiple, or beyond the memory. TypeError: a method\n"
+    "would write to readonly memory. OSError: the memory was cut short.");
+
+static PyType_Slot atomic_slots[] = {
+    {Py_tp_doc, (void *)atomic_doc},
+    {Py_tp_new, atomic_new},
+    {Py_tp_traverse, shx_synchronizer_traverse},
+    {Py_tp_clear, shx_synchronizer_clear},
+    {Py_tp_dealloc, shx_synchronizer_dealloc},
+    {Py_tp_repr, atomic_repr},
+    {Py_tp_methods, atomic_methods},
+    {0, NULL},
+};
+
+static PyType_Spec atomic_spec = {
+    .name = "shmemext.synchronize.Atomic",
+    .basicsize = sizeof(atomic_number),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+    .slots = atomic_slots,
+};
+
+int
+shx_atomic_add_type(PyObject *module)
+{
+    shx_state *state = shx_state_of_module(module);
+    state->atomic_type =
+        shx_synchronizer_add_type(module, &atomic_spec, "Atomic");
+    return state->atomic_type == NULL ? -1 : 0;
+}
