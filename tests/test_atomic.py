@@ -229,7 +229,7 @@ def test_notify_says_how_many_it_woke():
     atomic = Atomic(type="i")
     with pytest.raises(ValueError, match="negative"):
         atomic.notify(-1)
-    assert atomic.notify(0) == 0
+    assert atomic.notify(n=0) == 0
     assert atomic.notify(2**31 - 1) == 0
     assert atomic.notify_all() == 0
 

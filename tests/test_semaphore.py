@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 import semaphore_children as children
@@ -198,7 +199,7 @@ def test_release_of_too_many_gives_none_back():
 
 def test_bounded_semaphore_of_too_many_permits_names_the_other():
     assert BoundedSemaphore(4096).get_value() == 4096
-    with pytest.raises(ValueError, match="4096 permits.*Semaphore"):
+    with pytest.raises(ValueError, match="at most 4096 permits"):
         BoundedSemaphore(4097)
 
 
@@ -355,9 +356,7 @@ def test_only_its_holder_releases_a_permit(method):
     semaphore = BoundedSemaphore(2)
     semaphore.acquire()
     ours, theirs = multiprocessing.get_context(method).Pipe()
-    child = started(
-        children.release_error, semaphore, theirs, method=method
-    )
+    child = started(children.release_error, semaphore, theirs, method=method)
     error = ours.recv()
     assert "released too many times" in error
     assert "use a Semaphore" in error
@@ -366,9 +365,7 @@ def test_only_its_holder_releases_a_permit(method):
 
     theirs_too = multiprocessing.get_context(method).BoundedSemaphore(2)
     theirs_too.acquire()
-    child = started(
-        children.release_error, theirs_too, theirs, method=method
-    )
+    child = started(children.release_error, theirs_too, theirs, method=method)
     assert ours.recv() is None
     child.join(PATIENCE)
     assert theirs_too.get_value() == 2
@@ -464,8 +461,8 @@ def test_forked_child_has_no_permit_of_its_parents():
             os._exit(0)
     os.waitpid(pid, 0)
     os.close(write)
-    with open(read) as answer:
-        assert answer.read() == "refused0"
+    assert os.read(read, 100) == b"refused0"
+    os.close(read)
     semaphore.release()
 
 
@@ -524,10 +521,8 @@ def test_hostile_bytes(kind, memory):
     try:
         for _ in range(100):
             assert semaphore.acquire(timeout=0.001) in (True, False)
-            try:
+            with suppress(ValueError):
                 semaphore.release()
-            except ValueError:
-                pass
             assert 0 <= semaphore.get_value() <= MOST
             repr(semaphore)
     finally:
