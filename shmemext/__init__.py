@@ -44,6 +44,7 @@ _LATER = {
     "segments": "lifetime",
     "Atomic": "synchronize",
     "BoundedSemaphore": "synchronize",
+    "Condition": "synchronize",
     "Event": "synchronize",
     "Lock": "synchronize",
     "OwnerDied": "synchronize",
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from .lifetime import segments as segments
     from .synchronize import Atomic as Atomic
     from .synchronize import BoundedSemaphore as BoundedSemaphore
+    from .synchronize import Condition as Condition
     from .synchronize import Event as Event
     from .synchronize import Lock as Lock
     from .synchronize import OwnerDied as OwnerDied

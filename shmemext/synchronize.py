@@ -11,6 +11,7 @@ The names are multiprocessing's, and so are their methods and exceptions."""
 from ._shmemext import (
     Atomic,
     BoundedSemaphore,
+    Condition,
     Event,
     Lock,
     OwnerDied,
@@ -21,6 +22,7 @@ from ._shmemext import (
 __all__ = [
     "Atomic",
     "BoundedSemaphore",
+    "Condition",
     "Event",
     "Lock",
     "OwnerDied",

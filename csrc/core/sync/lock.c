@@ -223,7 +223,8 @@ release(const shx_site *at, const shx_member *me, uint32_t mark)
 shx_err
 shx_lock_release_watched(const shx_site *at, const shx_member *me)
 {
-    return release(at, me, 0);
+    return (load(at) & SHX_LOCK_TORN) != 0 ? shx_lock_release_torn(at, me)
+                                           : release(at, me, 0);
 }
 
 shx_err
