@@ -275,6 +275,8 @@ shx_err
 shx_lock_release_to_all(const shx_site *at, const shx_member *me)
 {
     return release(at, me, 0, UINT_MAX);
+    return (load(at) & SHX_LOCK_TORN) != 0 ? shx_lock_release_torn(at, me)
+                                           : release(at, me, 0);
 }
 
 shx_err
