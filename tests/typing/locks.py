@@ -48,12 +48,11 @@ def guarded(lock: Lock | RLock, shm: SharedMemory) -> bytes:
         with lock:
             return bytes(shm.buf[64:72])
     except OwnerDied as died:
-        assert_type(died.pid, int)
-        error: OSError = died
+        assert_type(died.pid, int | None)
         with lock.repair(timeout=5) as torn:
             assert_type(torn, bool)
             shm.buf[64:72] = bytes(8)
-        raise error
+        raise
 
 
 async def tasks(lock: Lock, event: Event, limit: BoundedSemaphore) -> bool:
