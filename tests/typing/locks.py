@@ -77,7 +77,7 @@ if __name__ == "__main__":
     gate.release()
 
     own = RLock()
-    print(own.acquire(timeout=1.5), own.acquire(blocking=True))
+    print(own.acquire(timeout=1.5), own.acquire(True))
     print(own.acquire(True, None), own.acquire(block=False))
     flag = Event(shm, 128)
     print(flag.is_set(), flag.wait(0), flag.wait(timeout=0.01))
@@ -107,6 +107,6 @@ if TYPE_CHECKING:
     gate.acquire(timeout="1")  # E: arg-type
     own.release(2)  # E: call-arg
     flag.acquire()  # E: attr-defined
-    number += 1  # E: operator
+    number + 1  # E: operator
     Barrier()  # E: call-arg
     Semaphore("name")  # E: arg-type
