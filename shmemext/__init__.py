@@ -48,6 +48,7 @@ _LATER = {
     "Lock": "synchronize",
     "OwnerDied": "synchronize",
     "RLock": "synchronize",
+    "RWLock": "synchronize",
     "Semaphore": "synchronize",
 }
 
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     from .synchronize import Lock as Lock
     from .synchronize import OwnerDied as OwnerDied
     from .synchronize import RLock as RLock
+    from .synchronize import RWLock as RWLock
     from .synchronize import Semaphore as Semaphore
 else:
 

@@ -15,6 +15,7 @@ from ._shmemext import (
     Lock,
     OwnerDied,
     RLock,
+    RWLock,
     Semaphore,
 )
 
@@ -25,5 +26,6 @@ __all__ = [
     "Lock",
     "OwnerDied",
     "RLock",
+    "RWLock",
     "Semaphore",
 ]

@@ -15,6 +15,7 @@
 #include "py/sync/lock.h"
 #include "py/sync/parties.h"
 #include "py/sync/rlock.h"
+#include "py/sync/rwlock.h"
 #include "py/sync/semaphore.h"
 #include "py/sync/store.h"
 
@@ -37,6 +38,7 @@ static int (*const rooms[])(PyObject *module) = {
     shx_synchronizer_add,
     shx_lock_add,
     shx_rlock_add,
+    shx_rwlock_add,
     shx_semaphore_add,
     shx_bounded_semaphore_add,
     shx_event_add,

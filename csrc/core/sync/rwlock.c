@@ -6,7 +6,10 @@
 
 #include "core/sync/thread.h"
 
-enum { SPINS = 30, GATE = 0 };
+enum { SPINS = 30 };
+
+/* Of the cell's own words. */
+enum { GATE, THREAD };
 
 /* Of the gate. */
 #define WATCHED UINT32_C(1)
@@ -57,7 +60,7 @@ tell_gate(const shx_site *at)
     }
 }
 
-/* Once less by this slot, if it is still ours. */
+/* Once less by this slot: is it left now? False too if it is not ours. */
 static bool
 leave(const shx_site *at, const shx_member *me, unsigned slot)
 {
@@ -73,7 +76,7 @@ leave(const shx_site *at, const shx_member *me, unsigned slot)
     if (less == 0) {
         tell_gate(at);
     }
-    return true;
+    return less == 0;
 }
 
 /* Readers */
@@ -121,13 +124,20 @@ find_own(const shx_site *at, shx_rwlock_memory *memory, const shx_member *me)
     return -1;
 }
 
-/* Does this thread write by this object? */
+/* Which thread of the process writes, or 0: the owner's to write. */
+static void
+sign(const shx_site *at, uint32_t thread)
+{
+    atomic_store_explicit(&at->cell->own[THREAD], thread,
+                          memory_order_relaxed);
+}
+
 static bool
-is_writing(const shx_site *at, shx_rwlock_memory *memory, const shx_member *me)
+is_writing(const shx_site *at, const shx_member *me)
 {
     return shx_lock_is_ours(at, me) &&
-           atomic_load_explicit(&memory->writer, memory_order_relaxed) ==
-               self(me);
+           atomic_load_explicit(&at->cell->own[THREAD],
+                                memory_order_relaxed) == shx_this_thread();
 }
 
 /* Once more, where it reads already. Another thread may leave that slot
@@ -140,7 +150,7 @@ enter_again(const shx_site *at, shx_rwlock_memory *memory,
 {
     int slot = find_own(at, memory, me);
     if (slot < 0) {
-        return is_writing(at, memory, me) ? EDEADLK : EAGAIN;
+        return is_writing(at, me) ? EDEADLK : EAGAIN;
     }
     uint64_t value = atomic_load(&at->cell->slots[slot]);
     do {
@@ -198,6 +208,13 @@ shx_rwlock_read(const shx_site *at, shx_rwlock_memory *memory,
     }
 }
 
+bool
+shx_rwlock_take_read(const shx_site *at, shx_rwlock_memory *memory,
+                     const shx_member *me)
+{
+    return enter(at, memory, me, false) == 0;
+}
+
 shx_err
 shx_rwlock_try_read(const shx_site *at, shx_rwlock_memory *memory,
                     const shx_member *me)
@@ -218,18 +235,22 @@ shx_rwlock_try_read(const shx_site *at, shx_rwlock_memory *memory,
     return err == ENOSPC ? EAGAIN : err;
 }
 
+/* False: it is not ours any more. Where it is left, nobody remembers it
+ * before; where its thread has counted it up meanwhile, it is that one's
+ * again. */
 static bool
 leave_remembered(const shx_site *at, shx_rwlock_memory *memory,
-                 const shx_member *me, unsigned slot)
+                 const shx_member *me, unsigned slot, uint64_t has)
 {
     uint64_t value = atomic_load(&at->cell->slots[slot]);
-    if ((value & ~DEPTH) != shx_slot_of(me, 0)) {
+    if ((value & ~DEPTH) != shx_slot_of(me, 0) ||
+        !atomic_compare_exchange_strong(&memory->holds[slot], &has, 0)) {
         return false;
     }
-    if ((value & DEPTH) == 0) {
-        atomic_store(&memory->holds[slot], 0);
+    if (!leave(at, me, slot)) {
+        atomic_store(&memory->holds[slot], has);
     }
-    return leave(at, me, slot);
+    return true;
 }
 
 shx_err
@@ -243,7 +264,7 @@ shx_rwlock_release_read(const shx_site *at, shx_rwlock_memory *memory,
         for (unsigned i = 0, slot = hint; i < count; i++) {
             uint64_t has = atomic_load(&memory->holds[slot]);
             if ((has == who || (any != 0 && has >> 32 == me->token)) &&
-                leave_remembered(at, memory, me, slot)) {
+                leave_remembered(at, memory, me, slot, has)) {
                 return 0;
             }
             slot = slot + 1 == count ? 0 : slot + 1;
@@ -340,12 +361,6 @@ wait_for_readers(const shx_site *at, shx_rwlock_memory *memory,
     return err;
 }
 
-static void
-sign(shx_rwlock_memory *memory, const shx_member *me)
-{
-    atomic_store_explicit(&memory->writer, self(me), memory_order_relaxed);
-}
-
 static bool
 is_held(shx_err err, shx_torn torn)
 {
@@ -356,7 +371,7 @@ shx_err
 shx_rwlock_write(const shx_site *at, shx_rwlock_memory *memory,
                  const shx_member *me, shx_torn torn, shx_patience *patience)
 {
-    if (is_writing(at, memory, me) ||
+    if (is_writing(at, me) ||
         (!shx_lock_is_free(at) && find_own(at, memory, me) >= 0)) {
         return EDEADLK;
     }
@@ -365,9 +380,10 @@ shx_rwlock_write(const shx_site *at, shx_rwlock_memory *memory,
         if (!is_held(err, torn)) {
             return err;
         }
+        sign(at, 0); /* it may say who died */
         shx_err drained = wait_for_readers(at, memory, me, patience);
         if (drained == 0) {
-            sign(memory, me);
+            sign(at, shx_this_thread());
             return err;
         }
         if (drained != EINTR) {
@@ -383,8 +399,7 @@ shx_rwlock_write(const shx_site *at, shx_rwlock_memory *memory,
 }
 
 bool
-shx_rwlock_take_write(const shx_site *at, shx_rwlock_memory *memory,
-                      const shx_member *me)
+shx_rwlock_take_write(const shx_site *at, const shx_member *me)
 {
     if (!shx_lock_take(at, me)) {
         return false;
@@ -393,13 +408,12 @@ shx_rwlock_take_write(const shx_site *at, shx_rwlock_memory *memory,
         (void)give_up(at, me, 0);
         return false;
     }
-    sign(memory, me);
+    sign(at, shx_this_thread());
     return true;
 }
 
 shx_err
-shx_rwlock_try_write(const shx_site *at, shx_rwlock_memory *memory,
-                     const shx_member *me, shx_torn torn)
+shx_rwlock_try_write(const shx_site *at, const shx_member *me, shx_torn torn)
 {
     shx_err err = shx_lock_try(at, me, torn);
     if (!is_held(err, torn)) {
@@ -411,7 +425,7 @@ shx_rwlock_try_write(const shx_site *at, shx_rwlock_memory *memory,
             return give_up(at, me, EAGAIN);
         }
     }
-    sign(memory, me);
+    sign(at, shx_this_thread());
     return err;
 }
 
@@ -430,16 +444,40 @@ shx_rwlock_watch_drain(const shx_site *at, shx_patience *patience)
 }
 
 shx_err
+shx_rwlock_claim_write(const shx_site *at, const shx_member *me)
+{
+    shx_err err = shx_lock_try(at, me, SHX_TORN_TELLS);
+    if (err == 0) {
+        sign(at, 0);
+    }
+    return err;
+}
+
+shx_err
 shx_rwlock_release_write(const shx_site *at, const shx_member *me)
 {
+    if (!shx_lock_is_ours(at, me)) {
+        return SHX_NOT_OWNER;
+    }
+    sign(at, 0);
     return shx_lock_release_to_all(at, me);
+}
+
+shx_err
+shx_rwlock_release_write_torn(const shx_site *at, const shx_member *me)
+{
+    if (!shx_lock_is_ours(at, me)) {
+        return SHX_NOT_OWNER;
+    }
+    sign(at, 0);
+    return shx_lock_release_torn(at, me);
 }
 
 shx_rwlock_state
 shx_rwlock_look(const shx_site *at)
 {
     shx_rwlock_state state = {0};
-    shx_member me;
+    shx_member me = {0};
     bool known = shx_party_me(at->party, &me) == 0;
     for (unsigned i = 0; i < count_of(at); i++) {
         uint64_t value = atomic_load(&at->cell->slots[i]);
