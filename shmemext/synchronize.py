@@ -15,9 +15,11 @@ from ._shmemext import (
     Event,
     Lock,
     OwnerDied,
+    ReadLock,
     RLock,
     RWLock,
     Semaphore,
+    WriteLock,
 )
 
 __all__ = [
@@ -29,5 +31,7 @@ __all__ = [
     "OwnerDied",
     "RLock",
     "RWLock",
+    "ReadLock",
     "Semaphore",
+    "WriteLock",
 ]

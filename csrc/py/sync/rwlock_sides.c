@@ -323,6 +323,10 @@ static PyMethodDef write_methods[] = {
     {"_claim", write_claim, METH_NOARGS, NULL},
     {"_is_drained", write_is_drained, METH_NOARGS, NULL},
     {"_watch_drain", write_watch_drain, METH_O, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMethodDef write_class_methods[] = {
     {"_rebuild", write_rebuild, METH_VARARGS | METH_CLASS, NULL},
     {NULL, NULL, 0, NULL},
 };
@@ -340,6 +344,7 @@ static PyType_Slot write_slots[] = {
     {Py_tp_clear, shx_synchronizer_clear},
     {Py_tp_dealloc, side_dealloc},
     {Py_tp_repr, side_repr},
+    {Py_tp_methods, write_class_methods},
     {Py_tp_getset, shx_lock_getset},
     {0, NULL},
 };
