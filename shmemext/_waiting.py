@@ -9,6 +9,7 @@ of one loop the first in line looks, and the others queue behind it."""
 import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -79,13 +80,33 @@ async def wait_event(event: Any) -> bool:
     return True
 
 
+async def pass_barrier(barrier: Any) -> int:
+    """Which one of the parties this is. Who has come stays in its place while
+    it waits, so a task that is cancelled has to go back."""
+    index, visit = barrier._stay(0)
+    while index is None:
+        staying = asyncio.ensure_future(
+            in_thread(barrier._stay, _SLICE, visit)
+        )
+        try:
+            index, visit = await asyncio.shield(staying)
+        except asyncio.CancelledError:
+            staying.add_done_callback(partial(_go_back, barrier))
+            raise
+    return int(index)
+
+
+def _go_back(barrier: Any, staying: asyncio.Future[Any]) -> None:
+    if not staying.cancelled() and staying.exception() is None:
+        _, visit = staying.result()
+        if visit is not None:
+            barrier._take_back(visit)
 async def to_its_end(function: Any, *args: Any) -> Any:
     """In a thread that looks at what is ours: a task that is cancelled goes on
     when that is done, in a slice at most."""
     task = asyncio.ensure_future(in_thread(function, *args))
     cancelled = None
     while not task.done():
-        try:
             await asyncio.wait([task])
         except asyncio.CancelledError as error:
             cancelled = error
@@ -93,8 +114,6 @@ async def to_its_end(function: Any, *args: Any) -> Any:
     if cancelled is not None:
         raise cancelled
     return result
-
-
 async def _relock(
     condition: Any, depth: int
 ) -> tuple[bool | None, BaseException | None]:
@@ -104,12 +123,9 @@ async def _relock(
         taken = condition._retake(depth)
         if taken is not False:
             return taken, cancelled
-        try:
             await in_thread(condition.lock._watch, _SLICE)
         except asyncio.CancelledError as error:
             cancelled = error
-
-
 async def wait(condition: Any) -> bool:
     """Until notified; with the lock before and after, whatever is raised."""
     slot, depth = condition._begin()

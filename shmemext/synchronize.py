@@ -10,6 +10,7 @@ The names are multiprocessing's, and so are their methods and exceptions."""
 
 from ._shmemext import (
     Atomic,
+    Barrier,
     BoundedSemaphore,
     Condition,
     Event,
@@ -21,6 +22,7 @@ from ._shmemext import (
 
 __all__ = [
     "Atomic",
+    "Barrier",
     "BoundedSemaphore",
     "Condition",
     "Event",

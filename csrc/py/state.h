@@ -49,6 +49,7 @@
     X(lock)                                                                   \
     X(condition)                                                              \
     X(rlock)                                                                  \
+    X(barrier)                                                                \
     X(semaphore)                                                              \
     X(bounded_semaphore)                                                      \
     X(event)                                                                  \
