@@ -101,12 +101,15 @@ def _go_back(barrier: Any, staying: asyncio.Future[Any]) -> None:
         _, visit = staying.result()
         if visit is not None:
             barrier._take_back(visit)
+
+
 async def to_its_end(function: Any, *args: Any) -> Any:
     """In a thread that looks at what is ours: a task that is cancelled goes on
     when that is done, in a slice at most."""
     task = asyncio.ensure_future(in_thread(function, *args))
     cancelled = None
     while not task.done():
+        try:
             await asyncio.wait([task])
         except asyncio.CancelledError as error:
             cancelled = error
@@ -114,6 +117,8 @@ async def to_its_end(function: Any, *args: Any) -> Any:
     if cancelled is not None:
         raise cancelled
     return result
+
+
 async def _relock(
     condition: Any, depth: int
 ) -> tuple[bool | None, BaseException | None]:
@@ -123,9 +128,12 @@ async def _relock(
         taken = condition._retake(depth)
         if taken is not False:
             return taken, cancelled
+        try:
             await in_thread(condition.lock._watch, _SLICE)
         except asyncio.CancelledError as error:
             cancelled = error
+
+
 async def wait(condition: Any) -> bool:
     """Until notified; with the lock before and after, whatever is raised."""
     slot, depth = condition._begin()

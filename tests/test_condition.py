@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
@@ -230,11 +231,10 @@ def test_dead_waiter_is_passed_over():
 
 def stop(process):
     os.kill(process.pid, signal.SIGSTOP)
-    path = f"/proc/{process.pid}/stat"
+    stat = Path(f"/proc/{process.pid}/stat")
 
     def stopped():
-        with open(path) as file:
-            return file.read().rpartition(")")[2].split()[0] == "T"
+        return stat.read_text().rpartition(")")[2].split()[0] == "T"
 
     until(stopped)
 
@@ -414,7 +414,7 @@ def test_storm_leaves_nobody_behind():
         processes[i % 4].join()
         processes[i % 4] = start(i % 4)
     before = bytes(memory.buf[:4])
-    until(lambda: all(a != b for a, b in zip(before, memory.buf[:4])))
+    until(lambda: all(before[i] != memory.buf[i] for i in range(4)))
     for process in processes:
         process.kill()
         process.join()
@@ -624,7 +624,7 @@ def test_memory_is_the_place():
         assert two.locked()
     with pytest.raises(ValueError, match=r"waiters=5.*waiters=6"):
         Condition(where=memory, offset=64, waiters=6)
-    with pytest.raises(ValueError, match="waiters=5.*lock"):
+    with pytest.raises(ValueError, match=r"waiters=5.*lock"):
         Condition(Lock(), memory, 64, waiters=5)
     with pytest.raises(ValueError, match="takes 512 bytes"):
         Condition(where=AnonymousMemory(448))
@@ -877,9 +877,8 @@ def test_task_is_told_that_the_holder_died():
         task = asyncio.create_task(wait_async(condition))
         while count(condition) < 1:
             await asyncio.sleep(0.001)
-        with killed_holder(condition, memory):
-            with pytest.raises(OwnerDied):
-                await task
+        with killed_holder(condition, memory), pytest.raises(OwnerDied):
+            await task
 
     asyncio.run(main())
     with pytest.raises(OwnerDied):

@@ -116,6 +116,7 @@ void shx_lock_wake_all(const shx_site *at);
 
 /* Newcomers need not queue up any more. */
 void shx_lock_calm(const shx_site *at);
+
 /* Who holds it has repaired what it guards: it is sound from now on. */
 static inline void
 shx_lock_mend(const shx_site *at)
