@@ -191,7 +191,7 @@ barrier_wait(PyObject *op, PyObject *args, PyObject *kwargs)
     shx_arrival arrival = shx_barrier_look(SITE(op), &visit);
     if (arrival == SHX_BARRIER_WAITS) {
         shx_waiting waiting;
-        shx_waiting_begin(&waiting, timeout);
+        shx_waiting_begin_whole(&waiting, op, timeout);
         shx_err err =
             shx_barrier_wait(SITE(op), &visit, &waiting.patience, &arrival);
         shx_waiting_end(&waiting);
