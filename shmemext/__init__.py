@@ -43,6 +43,7 @@ _LATER = {
     "uninstall": "_install",
     "segments": "lifetime",
     "Atomic": "synchronize",
+    "Barrier": "synchronize",
     "BoundedSemaphore": "synchronize",
     "Event": "synchronize",
     "Lock": "synchronize",
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from .lifetime import collect as collect
     from .lifetime import segments as segments
     from .synchronize import Atomic as Atomic
+    from .synchronize import Barrier as Barrier
     from .synchronize import BoundedSemaphore as BoundedSemaphore
     from .synchronize import Event as Event
     from .synchronize import Lock as Lock

@@ -9,6 +9,7 @@ of one loop the first in line looks, and the others queue behind it."""
 import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -77,3 +78,26 @@ async def wait_event(event: Any) -> bool:
         while not event._wait_since(times, 0):
             await in_thread(event._wait_since, times, _SLICE)
     return True
+
+
+async def pass_barrier(barrier: Any) -> int:
+    """Which one of the parties this is. Who has come stays in its place while
+    it waits, so a task that is cancelled has to go back."""
+    index, visit = barrier._stay(0)
+    while index is None:
+        staying = asyncio.ensure_future(
+            in_thread(barrier._stay, _SLICE, visit)
+        )
+        try:
+            index, visit = await asyncio.shield(staying)
+        except asyncio.CancelledError:
+            staying.add_done_callback(partial(_go_back, barrier))
+            raise
+    return int(index)
+
+
+def _go_back(barrier: Any, staying: asyncio.Future[Any]) -> None:
+    if not staying.cancelled() and staying.exception() is None:
+        _, visit = staying.result()
+        if visit is not None:
+            barrier._take_back(visit)

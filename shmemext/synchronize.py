@@ -10,6 +10,7 @@ The names are multiprocessing's, and so are their methods and exceptions."""
 
 from ._shmemext import (
     Atomic,
+    Barrier,
     BoundedSemaphore,
     Event,
     Lock,
@@ -20,6 +21,7 @@ from ._shmemext import (
 
 __all__ = [
     "Atomic",
+    "Barrier",
     "BoundedSemaphore",
     "Event",
     "Lock",

@@ -13,9 +13,9 @@ import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import plain_c
 import preload
 import pytest
-import test_core
 
 TESTS = Path(__file__).parent
 
@@ -122,7 +122,8 @@ def programs(tmp_path_factory):
     """Without sanitizers, which would come after the library."""
     where = tmp_path_factory.mktemp("core")
     nouns = "core", "contest", "ledger", "users"
-    return [test_core.link_test(noun, where, False) for noun in nouns]
+    sources = [plain_c.PROGRAMS / f"test_{noun}.c" for noun in nouns]
+    return [plain_c.link(one, where / one.stem, "-O1") for one in sources]
 
 
 @pytest.mark.parametrize("calls", DISPENSABLE)

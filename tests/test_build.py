@@ -14,7 +14,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from test_core import compiler
+from plain_c import compiler
 
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT / "tools"))

@@ -7,102 +7,39 @@ UndefinedBehaviorSanitizer, where the compiler has them.
 than Python's.
 """
 
-import os
 import re
-import shlex
-import shutil
 import subprocess
 import sys
-from functools import cache
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 from family_children import gone
-
-ROOT = Path(__file__).parent.parent
-CORE = ROOT / "csrc" / "core"
-SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-STANDARD = ["-std=c11", "-D_FILE_OFFSET_BITS=64"]
-FLAGS = [
-    *STANDARD,
-    "-g",
-    "-O1",
-    "-Wall",
-    "-Wextra",
-    "-Wpedantic",
-    "-Werror",
-    f"-I{CORE.parent}",
-]
+from plain_c import (
+    CORE,
+    FLAGS,
+    PROGRAMS,
+    STANDARD,
+    compiler,
+    link_sanitized,
+    run,
+)
 
 
-def compiler():
-    """$CC, or the first that is there."""
-    named = os.environ.get("CC")
-    for words in (shlex.split(named),) if named else (["cc"], ["clang"]):
-        if words and shutil.which(words[0]):
-            return words
-    pytest.skip("there is no C compiler")
+NOUNS = "core", "contest", "ledger", "users", "party", "death"
 
 
-@cache
-def sanitizers(*words):
-    """Those that programs of this compiler run with: musl has none."""
-    with TemporaryDirectory() as directory:
-        path = Path(directory, "probe")
-        path.with_suffix(".c").write_text("int main(void) { return 0; }\n")
-        command = [*words, *SANITIZERS, path.with_suffix(".c"), "-o", path]
-        made = subprocess.run(command, capture_output=True)
-        works = made.returncode == 0 and run(path).returncode == 0
-    return SANITIZERS if works else []
-
-
-def link(source, directory, sanitized=True):
-    """A C program and the core: nothing else is in it."""
-    words = compiler()
-    path = directory / source.stem
-    sources = [
-        path
-        for path in sorted(CORE.rglob("*.c"))
-        if path.name != "reaper.c"  # a program of its own
-    ]
-    subprocess.run(
-        [
-            *words,
-            *FLAGS,
-            *(sanitizers(*words) if sanitized else []),
-            source,
-            *sources,
-            "-pthread",
-            "-o",
-            path,
-        ],
-        check=True,
-    )
-    return path
-
-
-def link_test(noun, directory, sanitized=True):
-    source = ROOT / "tests" / "core" / f"test_{noun}.c"
-    return link(source, directory, sanitized)
-
-
-def run(*words):
-    """The tests' own LD_PRELOAD would put another sanitizer before this."""
-    env = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}
-    return subprocess.run(
-        words, capture_output=True, text=True, timeout=600, env=env
-    )
-
-
-@pytest.fixture(scope="module", params=["core", "contest", "ledger", "users"])
+@pytest.fixture(scope="module", params=NOUNS)
+    scope="module",
+    params=["core", "contest", "ledger", "users", "party", "death"],
+)
 def program(request, tmp_path_factory):
-    return link_test(request.param, tmp_path_factory.mktemp("core"))
+    source = PROGRAMS / f"test_{request.param}.c"
+    return link_sanitized(source, tmp_path_factory.mktemp("core"))
 
 
 @pytest.fixture(scope="module")
 def reaper(tmp_path_factory):
-    return link(CORE / "life" / "reaper.c", tmp_path_factory.mktemp("core"))
+    source = CORE / "life" / "reaper.c"
+    return link_sanitized(source, tmp_path_factory.mktemp("core"))
 
 
 def test_core_from_plain_c(program, name, tmp_path):
@@ -139,7 +76,8 @@ def test_reaper_from_plain_c(reaper, name):
 def test_core_is_clean():
     """More than the tests are."""
     more = "-Wconversion -Wsign-conversion -Wshadow -Wstrict-prototypes"
-    words = [*compiler(), *FLAGS, *more.split(), "-fsyntax-only"]
+    words = [*compiler(), *FLAGS, *more.split(), f"-I{CORE.parent}"]
+    words += ["-O1", "-fsyntax-only"]
     subprocess.run([*words, *sorted(CORE.rglob("*.c"))], check=True)
 
 

@@ -13,8 +13,8 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
+from plain_c import compiler
 from test_build import program, write
-from test_core import compiler
 
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT / "tools"))

@@ -5,11 +5,10 @@ import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from textwrap import dedent
 
+import plain_c
 import pytest
-import test_core
 import test_full
 import test_kinds_full
 from conftest import python
@@ -500,13 +499,14 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
-    return test_core.link_test("guard", tmp_path_factory.mktemp("guard"))
+    source = plain_c.PROGRAMS / "test_guard.c"
+    return plain_c.link_sanitized(source, tmp_path_factory.mktemp("guard"))
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_guard_from_plain_c(program, case):
     printed, numbers = CASES[case]
-    done = test_core.run(program, case)
+    done = plain_c.run(program, case)
     if not isinstance(numbers, tuple):
         numbers = (numbers,)
     assert -done.returncode in numbers, done.stderr
@@ -514,6 +514,6 @@ def test_guard_from_plain_c(program, case):
 
 
 def test_every_case_of_the_c_program_runs():
-    source = Path(test_core.__file__).parent / "core" / "test_guard.c"
+    source = plain_c.PROGRAMS / "test_guard.c"
     cases = set(re.findall(r"CASE\((\w+)\)", source.read_text()))
     assert cases - {"name"} == set(CASES)

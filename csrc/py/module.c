@@ -10,6 +10,7 @@
 #include "py/shared_memory/sweeping.h"
 #include "py/shared_memory/users.h"
 #include "py/sync/atomic.h"
+#include "py/sync/barrier.h"
 #include "py/sync/bounded_semaphore.h"
 #include "py/sync/event.h"
 #include "py/sync/lock.h"
@@ -37,6 +38,7 @@ static int (*const rooms[])(PyObject *module) = {
     shx_synchronizer_add,
     shx_lock_add,
     shx_rlock_add,
+    shx_barrier_add,
     shx_semaphore_add,
     shx_bounded_semaphore_add,
     shx_event_add,

@@ -44,6 +44,7 @@
     X(synchronizer)                                                           \
     X(lock)                                                                   \
     X(rlock)                                                                  \
+    X(barrier)                                                                \
     X(semaphore)                                                              \
     X(bounded_semaphore)                                                      \
     X(event)                                                                  \

@@ -23,26 +23,40 @@ owns(const shx_party *party, int fd)
 }
 
 /* The very file, opened anew: by the descriptor that is kept, or by its path.
- * That one is looked at afterwards, since it may be another file's. */
+ * What either stands for may have become another file's, of which some block
+ * who opens them, and some do something: so it is looked at before and after.
+ * EBADF, ESTALE: the descriptor is another's. */
 static shx_err
 open_anew(const shx_party *party, int *out)
 {
     int fd;
-    shx_err err = shx_os_reopen(party->fd, O_RDONLY, &fd);
-    for (int ways = 0; ways < 2; ways++) {
-        if (err == 0 && owns(party, fd)) {
-            *out = fd;
-            return 0;
-        }
-        if (err == 0) {
-            shx_os_close(fd);
-            err = ESTALE;
-        }
-        if (ways == 0 && party->path != NULL) {
-            err = shx_os_open_path(party->path, O_RDONLY, &fd);
-        }
+    shx_err err = EBADF;
+    if (owns(party, party->fd)) {
+        err = shx_os_reopen(party->fd, O_RDONLY | O_NONBLOCK, &fd);
+    }
+    if (err != 0 && party->path != NULL &&
+        shx_os_open_path(party->path, O_RDONLY, &fd) == 0) {
+        err = 0;
+    }
+    if (err == 0 && !owns(party, fd)) {
+        shx_os_close(fd);
+        err = ESTALE;
+    }
+    if (err == 0) {
+        *out = fd;
     }
     return err;
+}
+
+/* A program that has closed every descriptor, ours too. */
+static void
+mend_fd(shx_party *party)
+{
+    int fd;
+    if (!party->over && !owns(party, party->fd) &&
+        open_anew(party, &fd) == 0) {
+        party->fd = fd;
+    }
 }
 
 /* Numbers that nobody living has: 0 is none. */
@@ -62,11 +76,28 @@ draw(int fd, shx_member *out)
     return err == EAGAIN ? EBUSY : err;
 }
 
+/* Has somebody this token, as far as this descriptor can say, which may come
+ * to mean another file at any moment? An error: it cannot. */
 static shx_err
-cast(const shx_party *party, shx_anchor *out)
+look(const shx_party *party, int fd, uint32_t token, bool *claimed)
+{
+    if (!owns(party, fd)) {
+        return ESTALE;
+    }
+    shx_err err = shx_os_find_token(fd, token, claimed);
+    return err == 0 && !owns(party, fd) ? ESTALE : err;
+}
+
+/* The number of the descriptor may have been given to another file while it
+ * was used: then nobody could see that we live. So it is looked at from
+ * without, when nothing but the mapping keeps the token any more. */
+static shx_err
+cast(shx_party *party, shx_anchor *out)
 {
     int fd;
+    bool claimed = false;
     shx_anchor made = {.hold = NULL};
+    mend_fd(party);
     shx_err err = open_anew(party, &fd);
     if (err != 0) {
         return err;
@@ -77,7 +108,16 @@ cast(const shx_party *party, shx_anchor *out)
     }
     shx_os_close(fd);
     if (err == 0) {
+        err = look(party, party->fd, made.who.token, &claimed);
+    }
+    if (err == 0 && !claimed) {
+        err = ESTALE;
+    }
+    if (err == 0) {
         *out = made;
+    }
+    else if (made.hold != NULL) {
+        shx_os_let_go(made.hold);
     }
     return err;
 }
@@ -183,8 +223,11 @@ watch_forks(void)
 
 /* What raw clone(2) has made is nobody yet. */
 static void
-forget_all(void)
+notice_clone(void)
 {
+    if (parties.belt == NULL || atomic_load(parties.belt) != 0) {
+        return;
+    }
     for (shx_party *party = parties.first; party != NULL;
          party = party->next) {
         forget(party);
@@ -197,9 +240,7 @@ shx_party_join_again(shx_party *party)
 {
     shx_err err = 0;
     shx_mutex_lock(&parties.mutex);
-    if (atomic_load(parties.belt) == 0) {
-        forget_all();
-    }
+    notice_clone();
     if (atomic_load(&party->token) == 0) {
         err = join(party);
     }
@@ -257,6 +298,9 @@ make(int fd, const char *path, const shx_identity *identity, shx_party **out)
     }
     shx_err err = path != NULL && party->path == NULL ? ENOMEM : join(party);
     if (err != 0) {
+        if (party->fd != fd) { /* see mend_fd() */
+            shx_os_close(party->fd);
+        }
         dispose(party);
         return err;
     }
@@ -299,6 +343,7 @@ shx_party_join(int fd, const char *path, shx_party **out)
         return SHX_NOT_LOCAL;
     }
     shx_mutex_lock(&parties.mutex);
+    notice_clone(); /* or it would forget the new one, too */
     shx_err err = join_locked(fd, path, out);
     shx_mutex_unlock(&parties.mutex);
     return err;
@@ -314,11 +359,11 @@ unlink_locked(shx_party *party)
     *link = party->next;
 }
 
-/* Of what raw clone(2) has made, the anchor is its parent's. */
 static void
 close_locked(shx_party *party)
 {
-    if (party->ours.hold != NULL && atomic_load(parties.belt) != 0) {
+    notice_clone(); /* its parent's anchor is not there */
+    if (party->ours.hold != NULL) {
         shx_os_let_go(party->ours.hold);
     }
     if (owns(party, party->fd)) {
@@ -356,24 +401,11 @@ shx_party_end(const shx_identity *identity)
     shx_mutex_unlock(&parties.mutex);
 }
 
-/* By a descriptor that may come to mean another file at any moment. */
 static bool
 is_free(const shx_party *party, int fd, uint32_t token)
 {
     bool claimed = true;
-    return owns(party, fd) && shx_os_find_token(fd, token, &claimed) == 0 &&
-           !claimed && owns(party, fd);
-}
-
-/* A program that has closed every descriptor, ours too. */
-static void
-mend_fd(shx_party *party)
-{
-    int fd;
-    if (!party->over && !owns(party, party->fd) &&
-        open_anew(party, &fd) == 0) {
-        party->fd = fd;
-    }
+    return look(party, fd, token, &claimed) == 0 && !claimed;
 }
 
 static bool
@@ -385,10 +417,14 @@ is_dead_locked(shx_party *party, uint32_t token)
     if (party->over || !is_free(party, party->fd, token)) {
         return false;
     }
-    if (open_anew(party, &fd) == 0) {
+    shx_err err = open_anew(party, &fd);
+    if (err == 0) {
         bool dead = is_free(party, fd, token);
         shx_os_close(fd);
         return dead;
+    }
+    if (err == EBADF || err == ESTALE) {
+        return false; /* somebody is at it: what was seen proves nothing */
     }
     (void)shx_os_pause(&moment);
     return is_free(party, party->fd, token);

@@ -94,18 +94,19 @@ void shx_party_end(const shx_identity *identity);
 /* The rest of the next. EBUSY, EMFILE and the like. */
 shx_err shx_party_join_again(shx_party *party);
 
-/* Who are we? Two loads, but for the first time in a process. */
+/* Who are we? Three loads, but for the first time in a process. They are in
+ * the reverse order of what another thread of it stores that is first. */
 static inline shx_err
 shx_party_me(shx_party *party, shx_member *me)
 {
-    me->token = atomic_load_explicit(&party->token, memory_order_relaxed);
-    if (me->token == 0 ||
-        atomic_load_explicit(party->belt, memory_order_relaxed) == 0) {
+    bool same = atomic_load_explicit(party->belt, memory_order_acquire) != 0;
+    me->token = atomic_load_explicit(&party->token, memory_order_acquire);
+    if (me->token == 0 || !same) {
         shx_err err = shx_party_join_again(party);
         if (err != 0) {
             return err;
         }
-        me->token = atomic_load_explicit(&party->token, memory_order_relaxed);
+        me->token = atomic_load_explicit(&party->token, memory_order_acquire);
     }
     me->nonce = atomic_load_explicit(&party->nonce, memory_order_relaxed);
     return 0;

@@ -298,7 +298,8 @@ shx_err shx_os_claim_token(int fd, uint32_t token);
 /* Has a party that number, but for this open file? */
 shx_err shx_os_find_token(int fd, uint32_t token, bool *claimed);
 
-/* The least number from `token` on that somebody has: 0 if nobody. */
+/* The least number from `token` on that somebody has: 0 if nobody. EBUSY:
+ * somebody has locked all of the file, and hides who there is. */
 shx_err shx_os_next_token(int fd, uint32_t token, uint32_t *next);
 
 /* Are the locks of this file system those of this machine, whoever has it

@@ -151,7 +151,7 @@ shx_os_next_token(int fd, uint32_t token, uint32_t *next)
     struct flock lock;
     range rest = byte_of(token);
     rest.length = (INT64_C(1) << SHX_TOKEN_BITS) - (int64_t)token;
-    *next = 0;
+    uint32_t found = 0;
     /* Of several it tells of any one: what lies below that is looked at. */
     while (rest.length > 0) {
         if (set_lock(fd, F_OFD_GETLK, F_WRLCK, rest, &lock) != 0) {
@@ -160,11 +160,13 @@ shx_os_next_token(int fd, uint32_t token, uint32_t *next)
         if (lock.l_type == F_UNLCK) {
             break;
         }
-        int64_t start = (int64_t)lock.l_start;
-        start = start < rest.start ? rest.start : start;
-        *next = (uint32_t)(start - used.start);
-        rest.length = start - rest.start;
+        if (lock.l_len != 1) {
+            return EBUSY;
+        }
+        found = (uint32_t)((int64_t)lock.l_start - used.start);
+        rest.length = (int64_t)lock.l_start - rest.start;
     }
+    *next = found;
     return 0;
 }
 
@@ -181,7 +183,6 @@ shx_os_has_local_locks(int fd)
         0x9123683e, /* btrfs */
         0xf2f52010, /* f2fs */
         0x794c7630, /* overlay */
-        0x958458f6, /* hugetlbfs */
     };
     struct statfs system;
     if (fstatfs(fd, &system) != 0) {

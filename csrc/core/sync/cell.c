@@ -42,13 +42,13 @@ shx_cell_read(const shx_cell *cell)
 }
 
 /* Somebody may be making it, and use it at once: then the head is not 0 by
- * now, and that is looked at again. */
+ * now, and that is looked at again, later than what was seen here. */
 static bool
 is_zeros(const shx_cell *cell, size_t size)
 {
     const _Atomic uint64_t *words = &cell->head;
     for (size_t i = 0; i < size / sizeof *words; i++) {
-        if (atomic_load_explicit(&words[i], memory_order_relaxed) != 0) {
+        if (atomic_load_explicit(&words[i], memory_order_acquire) != 0) {
             return false;
         }
     }

@@ -79,6 +79,10 @@ shx_err shx_lock_acquire(const shx_site *at, const shx_member *me,
 shx_err shx_lock_acquire_again(const shx_site *at, const shx_member *me,
                                shx_torn torn, shx_patience *patience);
 
+/* Waits until it may be had, and takes nothing. The rest is as above. */
+shx_err shx_lock_await(const shx_site *at, const shx_member *me,
+                       shx_patience *patience);
+
 /* Does not wait. EAGAIN: it is held, by who is not proven dead. */
 shx_err shx_lock_try(const shx_site *at, const shx_member *me, shx_torn torn);
 
@@ -100,6 +104,18 @@ shx_lock_release(const shx_site *at, const shx_member *me)
 /* The same, and it is torn from now on, or still. Everybody is told. */
 shx_err shx_lock_release_torn(const shx_site *at, const shx_member *me);
 
+/* As shx_lock_release(), but that all who sleep are woken: where those who
+ * wait do not all take it. */
+shx_err shx_lock_release_to_all(const shx_site *at, const shx_member *me);
+
+/* Lets go for a moment, torn as it is, and wakes nobody. Who does not acquire
+ * it again wakes all. */
+void shx_lock_pause(const shx_site *at, const shx_member *me);
+void shx_lock_wake_all(const shx_site *at);
+
+/* Newcomers need not queue up any more. */
+void shx_lock_calm(const shx_site *at);
+
 /* Waits until it may be had, or something else has happened, for a slice at
  * most: takes nothing. The results are those of a nap. */
 shx_err shx_lock_watch(const shx_site *at, shx_patience *patience);
@@ -118,6 +134,14 @@ shx_lock_is_ours(const shx_site *at, const shx_member *me)
     uint32_t word =
         atomic_load_explicit(&at->cell->word, memory_order_relaxed);
     return (word & SHX_TOKEN) == me->token;
+}
+
+static inline bool
+shx_lock_is_free(const shx_site *at)
+{
+    uint32_t word =
+        atomic_load_explicit(&at->cell->word, memory_order_relaxed);
+    return (word & SHX_TOKEN) == 0;
 }
 
 /* For people: who it is that holds it, as it was at one moment. */

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 
+#include "core/sync/thread.h"
+
 enum { THREAD, DEPTH, NONCE };
 
 static uint32_t
@@ -17,22 +19,10 @@ set(const shx_site *at, int which, uint32_t value)
     atomic_store_explicit(&at->cell->own[which], value, memory_order_relaxed);
 }
 
-/* The system gives the number of a thread that is gone to another. */
-static uint32_t
-this_thread(void)
-{
-    static _Atomic uint32_t count;
-    static _Thread_local uint32_t number;
-    if (number == 0) {
-        number = atomic_fetch_add(&count, 1) + 1;
-    }
-    return number;
-}
-
 uint32_t
 shx_rlock_depth(const shx_site *at, const shx_member *me)
 {
-    return shx_lock_is_ours(at, me) && get(at, THREAD) == this_thread() &&
+    return shx_lock_is_ours(at, me) && get(at, THREAD) == shx_this_thread() &&
                    get(at, NONCE) == me->nonce
                ? get(at, DEPTH)
                : 0;
@@ -41,7 +31,7 @@ shx_rlock_depth(const shx_site *at, const shx_member *me)
 void
 shx_rlock_own(const shx_site *at, const shx_member *me, uint32_t depth)
 {
-    set(at, THREAD, this_thread());
+    set(at, THREAD, shx_this_thread());
     set(at, NONCE, me->nonce);
     set(at, DEPTH, depth);
 }

@@ -177,6 +177,14 @@ shx_synchronizer_raise(PyObject *op, shx_err err)
                      "infinity: lock [0, size) with lockf(3), or use flock(2)",
                      label);
     }
+    else if (err == SHX_NO_LOCKS) {
+        shx_raise_unsupported(
+            ENOTSUP,
+            "the system, or a sandbox, lacks locks of open files "
+            "(F_OFD_SETLK of fcntl(2), Linux 3.15), so nobody could say "
+            "whether a holder lives: multiprocessing's locks do without",
+            label);
+    }
     else if (err == SHX_TOO_MANY) {
         PyErr_SetString(PyExc_ValueError, shx_error_text(err));
     }
@@ -208,12 +216,10 @@ PyDoc_STRVAR(synchronizer_reduce_doc,
              "Pickle by reference: to the memory and the offset in it, or to\n"
              "the name.");
 
-static PyObject *
-synchronizer_reduce(PyObject *op, PyObject *Py_UNUSED(ignored))
+PyObject *
+shx_synchronizer_reduced(PyObject *op, PyObject *rebuild)
 {
     const shx_synchronizer *self = SYNCHRONIZER(op);
-    PyObject *rebuild =
-        PyObject_GetAttrString((PyObject *)Py_TYPE(op), "_rebuild");
     if (rebuild == NULL) {
         return NULL;
     }
@@ -229,6 +235,13 @@ synchronizer_reduce(PyObject *op, PyObject *Py_UNUSED(ignored))
     Py_XDECREF(named);
     Py_DECREF(rebuild);
     return result;
+}
+
+static PyObject *
+synchronizer_reduce(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return shx_synchronizer_reduced(
+        op, PyObject_GetAttrString((PyObject *)Py_TYPE(op), "_rebuild"));
 }
 
 static PyMethodDef synchronizer_methods[] = {
