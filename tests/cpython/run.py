@@ -35,6 +35,7 @@ SYNCHRONIZERS = [
     "Semaphore",
     "BoundedSemaphore",
     "Event",
+    "Barrier",
 ]
 
 
