@@ -5,9 +5,9 @@
         WithProcessesTestSharedMemory.test_shared_memory_basics ...
 
 `python` is an interpreter in which shmemext stands in for the stdlib's
-module of shared memory. Its locks and the like are given to the tests here,
-where these ask for the stdlib's by a name of their class. REPORT gets a line of JSON per test. What children import to find the
-test classes is this file, so it defines them without being __main__; the
+module of shared memory. The locks that the tests make are ours by what is
+done here. REPORT gets a line of JSON per test. What children import to find
+the test classes is this file, so it defines them without being __main__; the
 start method comes by the environment, which all children have.
 """
 
@@ -35,6 +35,7 @@ SYNCHRONIZERS = [
     "Semaphore",
     "BoundedSemaphore",
     "Event",
+    "Condition",
     "Barrier",
 ]
 
