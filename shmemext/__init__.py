@@ -45,6 +45,7 @@ _LATER = {
     "Atomic": "synchronize",
     "Barrier": "synchronize",
     "BoundedSemaphore": "synchronize",
+    "Condition": "synchronize",
     "Event": "synchronize",
     "Lock": "synchronize",
     "OwnerDied": "synchronize",
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from .synchronize import Atomic as Atomic
     from .synchronize import Barrier as Barrier
     from .synchronize import BoundedSemaphore as BoundedSemaphore
+    from .synchronize import Condition as Condition
     from .synchronize import Event as Event
     from .synchronize import Lock as Lock
     from .synchronize import OwnerDied as OwnerDied

@@ -8,7 +8,7 @@ its words mean, the header of its kind."""
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from . import _heads, _shmemext
 
@@ -17,6 +17,7 @@ _CHUNK = 1 << 20
 _WAITED, _TORN, _TOKEN = 1 << 31, 1 << 30, (1 << 29) - 1
 _FIRST_SLOT = 64
 _MOST_SLOTS = 4096
+_LOCK, _WAITERS = 64, 128  # of a condition
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,8 @@ class Synchronizer:
     type: str
     version: int
     state: str
-    """free, held, torn (its holder died, and nobody has repaired it), under
-    repair, set, clear; else unknown."""
+    """free, held, torn (its holder died, and nobody has repaired it), repair,
+    set, clear; else unknown."""
     holders: tuple[Holder, ...]
     free: int | None
     """Units or permits, where it has any."""
@@ -142,8 +143,9 @@ class _Cell:
 
     def size(self) -> int:
         """At least: within that there is no other one."""
-        slots = self._slots() if self._head.type != "Condition" else 0
-        return _FIRST_SLOT + 8 * slots
+        if self._head.type == "Condition":
+            return _WAITERS + 16 * self._parameter()
+        return _FIRST_SLOT + 8 * self._slots()
 
     def synchronizer(self) -> Synchronizer:
         known = self._head.version == _heads.VERSION
@@ -182,7 +184,7 @@ class _Cell:
         holders: tuple[Holder, ...] = ()
         if token:
             holders = (Holder(pid or None, self._look.is_alive(token)),)
-            state = "under repair" if torn else "held"
+            state = "repair" if torn else "held"
         else:
             state = "torn" if torn else "free"
         return self._make(
@@ -212,15 +214,41 @@ class _Cell:
 
     def _event(self) -> Synchronizer:
         word = self._words[2]
-        return self._make(
-            "set" if word & 1 else "clear", waited=word & 2 != 0
+        return self._make("set" if word & 1 else "clear", waited=word & 2 != 0)
+
+    def _condition(self) -> Synchronizer:
+        """It is its lock's state: its own, or one that lies elsewhere."""
+        content = self._look.read(self._offset + _LOCK, _FIRST_SLOT)
+        waiting = self._look.read(
+            self._offset + _WAITERS, 16 * self._parameter()
         )
+        return replace(
+            self._lock(_words(content)),
+            waiters=sum(
+                any(waiting[at : at + 8]) for at in range(0, len(waiting), 16)
+            ),
+        )
+
+    def _rwlock(self) -> Synchronizer:
+        """A reader is whoever has a slot."""
+        found = self._lock()
+        readers = self._owners(_FIRST_SLOT, self._slots())
+        if found.holders or not readers:
+            return found
+        return replace(found, state="held", holders=readers)
+
+    def _barrier(self) -> Synchronizer:
+        return self._make("unknown")
+
+    def _parameter(self) -> int:
+        """As a number of slots: never more than there may be."""
+        return min(self._head.parameter & ~_WAITED, _MOST_SLOTS)
 
     def _slots(self) -> int:
         """How many follow, of eight bytes: never more than there may be."""
         if self._head.type not in ("BoundedSemaphore", "RWLock"):
             return 0
-        return min(self._head.parameter & ~_WAITED, _MOST_SLOTS)
+        return self._parameter()
 
     def _owners(self, offset: int, slots: int) -> tuple[Holder, ...]:
         words = _words(self._look.read(self._offset + offset, 8 * slots))
@@ -241,6 +269,9 @@ _READERS: dict[str, Callable[[_Cell], Synchronizer]] = {
     "Semaphore": _Cell._semaphore,
     "BoundedSemaphore": _Cell._bounded_semaphore,
     "Event": _Cell._event,
+    "Condition": _Cell._condition,
+    "Barrier": _Cell._barrier,
+    "RWLock": _Cell._rwlock,
 }
 
 

@@ -125,3 +125,64 @@ def _go_back(barrier: Any, staying: asyncio.Future[Any]) -> None:
         _, visit = staying.result()
         if visit is not None:
             barrier._take_back(visit)
+
+
+async def to_its_end(function: Any, *args: Any) -> Any:
+    """In a thread that looks at what is ours: a task that is cancelled goes on
+    when that is done, in a slice at most."""
+    task = asyncio.ensure_future(in_thread(function, *args))
+    cancelled = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    result = task.result()
+    if cancelled is not None:
+        raise cancelled
+    return result
+
+
+async def _relock(
+    condition: Any, depth: int
+) -> tuple[bool | None, BaseException | None]:
+    """Whatever happens meanwhile: that is told, and whether it is sound."""
+    cancelled = None
+    while True:
+        taken = condition._retake(depth)
+        if taken is not False:
+            return taken, cancelled
+        try:
+            await in_thread(condition.lock._watch, _SLICE)
+        except asyncio.CancelledError as error:
+            cancelled = error
+
+
+async def wait(condition: Any) -> bool:
+    """Until notified; with the lock before and after, whatever is raised."""
+    slot, depth = condition._begin()
+    failed: BaseException | None = None
+    left = False
+    try:
+        while True:
+            try:
+                while failed is None:
+                    if await to_its_end(condition._sleep, slot, _SLICE):
+                        break
+            except asyncio.CancelledError as error:
+                failed = error
+            taken, cancelled = await _relock(condition, depth)
+            failed = failed or cancelled
+            fails = failed is not None or taken is None
+            notified = condition._leave(slot, fails)
+            left = notified is not None
+            if failed is not None:
+                raise failed
+            if taken is None:
+                condition._raise_died()
+            if notified:
+                return True
+            condition._let_go()
+    finally:
+        if not left:
+            condition._abandon(slot)

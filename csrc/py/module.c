@@ -12,6 +12,7 @@
 #include "py/sync/atomic.h"
 #include "py/sync/barrier.h"
 #include "py/sync/bounded_semaphore.h"
+#include "py/sync/condition.h"
 #include "py/sync/event.h"
 #include "py/sync/lock.h"
 #include "py/sync/parties.h"
@@ -41,11 +42,12 @@ static int (*const rooms[])(PyObject *module) = {
     shx_rlock_add,
     shx_rwlock_add,
     shx_barrier_add,
+    shx_condition_add,
     shx_semaphore_add,
     shx_bounded_semaphore_add,
     shx_event_add,
-    shx_atomic_add_type,
 };
+/* clang-format on */
 /* clang-format on */
 /* clang-format on */
 

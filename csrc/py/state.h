@@ -17,17 +17,21 @@
     X(_mmap)                                                                  \
     X(_mode)                                                                  \
     X(_name)                                                                  \
+    X(__enter__)                                                              \
     X(__wrapped__)                                                            \
+    X(acquire_async)                                                          \
     X(_prepend_leading_slash)                                                 \
     X(_resource_tracker)                                                      \
     X(_size)                                                                  \
     X(_track)                                                                 \
     X(close)                                                                  \
     X(family)                                                                 \
+    X(locked)                                                                 \
     X(mmap)                                                                   \
     X(name)                                                                   \
     X(path)                                                                   \
     X(readonly)                                                               \
+    X(release)                                                                \
     X(size)                                                                   \
     X(track)
 
@@ -43,6 +47,7 @@
     X(owner_died)                                                             \
     X(synchronizer)                                                           \
     X(lock)                                                                   \
+    X(condition)                                                              \
     X(rlock)                                                                  \
     X(barrier)                                                                \
     X(semaphore)                                                              \

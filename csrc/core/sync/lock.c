@@ -268,13 +268,15 @@ release(const shx_site *at, const shx_member *me, uint32_t mark, unsigned wake)
 shx_err
 shx_lock_release_watched(const shx_site *at, const shx_member *me)
 {
-    return release(at, me, 0, 1);
+    return (load(at) & SHX_LOCK_TORN) != 0 ? shx_lock_release_torn(at, me)
+                                           : release(at, me, 0, 1);
 }
 
 shx_err
 shx_lock_release_to_all(const shx_site *at, const shx_member *me)
 {
-    return release(at, me, 0, UINT_MAX);
+    return (load(at) & SHX_LOCK_TORN) != 0 ? shx_lock_release_torn(at, me)
+                                           : release(at, me, 0, UINT_MAX);
 }
 
 shx_err

@@ -24,7 +24,7 @@
  *      the very word that was proven: a dead token does not move.
  *   2. Who sleeps saw WAITED in the word that is compared.
  *   3. Who has slept takes the lock with WAITED, since others may sleep too.
- *   4. TORN goes with the release of who has repaired, and never else.
+ *   4. TORN goes when who holds it says that it has repaired, and never else.
  * tests/models/lock.pml is this, with a death between any two steps.
  *
  * A lock that ignores deaths is taken from the dead as if they had released
@@ -67,7 +67,7 @@ shx_lock_take(const shx_site *at, const shx_member *me)
 typedef enum {
     SHX_TORN_TELLS,   /* SHX_OWNER_DIED, and the lock stays as it is */
     SHX_TORN_REPAIRS, /* takes it: it is held when SHX_OWNER_DIED is returned,
-                       * and stays torn until it is released */
+                       * and stays torn until it is mended */
 } shx_torn;
 
 /* Waits for it. ETIMEDOUT, SHX_INTERRUPTED; EFAULT: the page is lost. */
@@ -89,7 +89,8 @@ shx_err shx_lock_try(const shx_site *at, const shx_member *me, shx_torn torn);
 /* The rest of the next: somebody may sleep, or it is not ours. */
 shx_err shx_lock_release_watched(const shx_site *at, const shx_member *me);
 
-/* SHX_NOT_OWNER: another process holds it, or nobody. Sound from now on. */
+/* SHX_NOT_OWNER: another process holds it, or nobody. What is torn stays so,
+ * and everybody is told. */
 static inline shx_err
 shx_lock_release(const shx_site *at, const shx_member *me)
 {
@@ -101,7 +102,7 @@ shx_lock_release(const shx_site *at, const shx_member *me)
                : shx_lock_release_watched(at, me);
 }
 
-/* The same, and it is torn from now on, or still. Everybody is told. */
+/* The same, and it is torn from now on. */
 shx_err shx_lock_release_torn(const shx_site *at, const shx_member *me);
 
 /* As shx_lock_release(), but that all who sleep are woken: where those who
@@ -115,6 +116,13 @@ void shx_lock_wake_all(const shx_site *at);
 
 /* Newcomers need not queue up any more. */
 void shx_lock_calm(const shx_site *at);
+
+/* Who holds it has repaired what it guards: it is sound from now on. */
+static inline void
+shx_lock_mend(const shx_site *at)
+{
+    atomic_fetch_and(&at->cell->word, ~SHX_LOCK_TORN);
+}
 
 /* Waits until it may be had, or something else has happened, for a slice at
  * most: takes nothing. The results are those of a nap. */

@@ -99,16 +99,6 @@ shx_rlock_release(const shx_site *at, const shx_member *me)
 }
 
 shx_err
-shx_rlock_release_torn(const shx_site *at, const shx_member *me)
-{
-    if (shx_rlock_depth(at, me) == 0) {
-        return SHX_NOT_OWNER;
-    }
-    disown(at);
-    return shx_lock_release_torn(at, me);
-}
-
-shx_err
 shx_rlock_release_all(const shx_site *at, const shx_member *me,
                       uint32_t *depth)
 {

@@ -302,11 +302,11 @@ atomic_exchange_number(PyObject *op, PyObject *value)
     return answer(op, shx_atomic_exchange(AT(op), bits));
 }
 
-PyDoc_STRVAR(
-    atomic_compare_exchange_doc,
-    "compare_exchange($self, expected, value, /)\n--\n\n"
-    "Put a number there if the expected one is; return the one before: if\n"
-    "it is the expected one, it was done.");
+PyDoc_STRVAR(atomic_compare_exchange_doc,
+             "compare_exchange($self, expected, new, /)\n--\n\n"
+             "Put a new number there if the expected one is; return the one "
+             "before: if\n"
+             "it is the expected one, it was done.");
 
 static PyObject *
 atomic_compare_exchange(PyObject *op, PyObject *const *args, Py_ssize_t count)
@@ -366,29 +366,23 @@ notify(PyObject *op, unsigned count)
 }
 
 PyDoc_STRVAR(atomic_notify_doc,
-             "notify($self, n=1, /)\n--\n\n"
+             "notify($self, /, n=1)\n--\n\n"
              "Wake n of those who wait; return how many it were.");
 
 static PyObject *
-atomic_notify(PyObject *op, PyObject *const *args, Py_ssize_t count)
+atomic_notify(PyObject *op, PyObject *args, PyObject *kwargs)
 {
-    int wanted = 1;
-    if (count > 1) {
-        return PyErr_Format(PyExc_TypeError,
-                            "notify expected at most 1 argument, got %zd",
-                            count);
+    static char *keywords[] = {"n", NULL};
+    int count = 1;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|i:notify", keywords,
+                                     &count)) {
+        return NULL;
     }
-    if (count == 1) {
-        wanted = PyLong_AsInt(args[0]);
-        if (wanted == -1 && PyErr_Occurred()) {
-            return NULL;
-        }
-    }
-    if (wanted < 0) {
+    if (count < 0) {
         PyErr_SetString(PyExc_ValueError, "n must not be negative");
         return NULL;
     }
-    return notify(op, (unsigned)wanted);
+    return notify(op, (unsigned)count);
 }
 
 PyDoc_STRVAR(atomic_notify_all_doc,
@@ -456,8 +450,8 @@ static PyMethodDef atomic_methods[] = {
      METH_FASTCALL, atomic_compare_exchange_doc},
     {"wait", (PyCFunction)(void (*)(void))atomic_wait,
      METH_VARARGS | METH_KEYWORDS, atomic_wait_doc},
-    {"notify", (PyCFunction)(void (*)(void))atomic_notify, METH_FASTCALL,
-     atomic_notify_doc},
+    {"notify", (PyCFunction)(void (*)(void))atomic_notify,
+     METH_VARARGS | METH_KEYWORDS, atomic_notify_doc},
     {"notify_all", atomic_notify_all, METH_NOARGS, atomic_notify_all_doc},
     {"size_of", (PyCFunction)(void (*)(void))atomic_size_of,
      METH_VARARGS | METH_KEYWORDS | METH_STATIC, atomic_size_of_doc},

@@ -190,6 +190,9 @@ lock_end_repair(PyObject *op, PyObject *arg)
     if (sound < 0 || shx_synchronizer_me(op, &me) < 0) {
         return NULL;
     }
+    if (sound && shx_lock_is_ours(SITE(op), &me)) {
+        shx_lock_mend(SITE(op));
+    }
     shx_err err = sound ? KIND(op)->release(SITE(op), &me)
                         : KIND(op)->release_torn(SITE(op), &me);
     if (err != 0) {
