@@ -69,7 +69,9 @@ def _refusal(
     return None
 
 
-def reduce(memory: SharedMemory, reduced: tuple[Any, ...]) -> tuple[Any, ...]:
-    """What is pickled for one whose memory this is, (callable, arguments):
+def reduce(
+    memory: SharedMemory, maker: Any, arguments: tuple[Any, ...]
+) -> tuple[Any, ...]:
+    """What is pickled for one whose memory this is, and which maker makes:
     with it, to a process that is being started, goes a share of the name."""
-    return _shmemext._ride(memory, reduced)
+    return _shmemext._ride(memory, (maker, arguments))
