@@ -55,19 +55,32 @@ shmemext.__all__ = PUBLIC
 def stubs():
     """The types of what is written in C: "Class.name" to (arguments, what it
     returns or is)."""
-    found = {}
+    classes = {}
     stub = Path(shmemext.__file__).with_name("_shmemext.pyi")
     for node in ast.parse(stub.read_text()).body:
         if isinstance(node, ast.ClassDef):
+            own = {}
             for item in node.body:
-                if isinstance(item, ast.FunctionDef):
+                if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef):
                     # of overloads, the first says what people need to know
-                    name = f"{node.name}.{item.name}"
-                    found.setdefault(name, signature(item))
+                    own.setdefault(item.name, signature(item))
                 elif isinstance(item, ast.AnnAssign):
-                    name = f"{node.name}.{ast.unparse(item.target)}"
-                    found[name] = "", ast.unparse(item.annotation)
-    return found
+                    own[ast.unparse(item.target)] = (
+                        "",
+                        ast.unparse(item.annotation),
+                    )
+            # what is there for the stub alone stands for who derives from it
+            inherited = [
+                b for b in map(ast.unparse, node.bases) if b[0] == "_"
+            ]
+            for base in inherited:
+                own = classes.get(base, {}) | own
+            classes[node.name] = own
+    return {
+        f"{name}.{member}": types
+        for name, members in classes.items()
+        for member, types in members.items()
+    }
 
 
 def signature(function):
@@ -76,6 +89,8 @@ def signature(function):
     if "staticmethod" not in decorators:
         (arguments.posonlyargs or arguments.args).pop(0)
     returns = ast.unparse(function.returns) if function.returns else None
+    if isinstance(function, ast.AsyncFunctionDef):
+        returns = f"Awaitable[{returns}]"
     return f"({ast.unparse(arguments)})", returns
 
 
@@ -88,8 +103,10 @@ def key_of(name):
 
 def type_signature(app, what, name, obj, options, text, returns):
     if what == "class" and isinstance(obj, type):
-        constructor = f"{obj.__name__}.__init__"
-        return TYPES.get(constructor, (text, None))[0], None
+        for constructor in "__init__", "__new__":
+            if f"{obj.__name__}.{constructor}" in TYPES:
+                return TYPES[f"{obj.__name__}.{constructor}"][0], None
+        return text, None
     if what == "method" and not inspect.isfunction(obj):
         return TYPES.get(key_of(name), (text, returns))
     return text, returns

@@ -43,11 +43,14 @@ _LATER = {
     "uninstall": "_install",
     "segments": "lifetime",
     "Atomic": "synchronize",
+    "Barrier": "synchronize",
     "BoundedSemaphore": "synchronize",
+    "Condition": "synchronize",
     "Event": "synchronize",
     "Lock": "synchronize",
     "OwnerDied": "synchronize",
     "RLock": "synchronize",
+    "RWLock": "synchronize",
     "Semaphore": "synchronize",
 }
 
@@ -62,11 +65,14 @@ if TYPE_CHECKING:
     from .lifetime import collect as collect
     from .lifetime import segments as segments
     from .synchronize import Atomic as Atomic
+    from .synchronize import Barrier as Barrier
     from .synchronize import BoundedSemaphore as BoundedSemaphore
+    from .synchronize import Condition as Condition
     from .synchronize import Event as Event
     from .synchronize import Lock as Lock
     from .synchronize import OwnerDied as OwnerDied
     from .synchronize import RLock as RLock
+    from .synchronize import RWLock as RWLock
     from .synchronize import Semaphore as Semaphore
 else:
 

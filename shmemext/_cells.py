@@ -36,9 +36,7 @@ class Cells(AnonymousMemory):
         return made
 
 
-_here: WeakValueDictionary[tuple[int, int, int], Cells] = (
-    WeakValueDictionary()
-)
+_here: WeakValueDictionary[tuple[int, int, int], Cells] = WeakValueDictionary()
 _open: Cells | None = None  # which the next place is in
 
 

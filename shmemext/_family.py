@@ -73,4 +73,7 @@ def _end_child() -> None:
     not before this."""
     threading: Any = sys.modules["threading"]
     threading._shutdown()
+    barriers: Any = sys.modules.get("shmemext._barriers")
+    if barriers is not None:
+        barriers.leave()
     _shmemext._leave()

@@ -20,7 +20,7 @@ _MODE = 0o600
 _LONGEST = 255 - len(PREFIX)
 
 
-def open(name: str, head: int, size: int, mode: int | None) -> SharedMemory:  # noqa: A001
+def open(name: str, head: int, size: int, mode: int | None) -> SharedMemory:
     """The memory of that name, with the cell at its beginning: made, of this
     size and with this head and mode, where there is none.
 
@@ -69,7 +69,9 @@ def _refusal(
     return None
 
 
-def reduce(memory: SharedMemory, reduced: tuple[Any, ...]) -> tuple[Any, ...]:
-    """What is pickled for one whose memory this is, (callable, arguments):
+def reduce(
+    memory: SharedMemory, maker: Any, arguments: tuple[Any, ...]
+) -> tuple[Any, ...]:
+    """What is pickled for one whose memory this is, and which maker makes:
     with it, to a process that is being started, goes a share of the name."""
-    return _shmemext._ride(memory, reduced)
+    return _shmemext._ride(memory, (maker, arguments))

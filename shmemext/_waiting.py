@@ -9,6 +9,7 @@ of one loop the first in line looks, and the others queue behind it."""
 import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -64,6 +65,30 @@ async def acquire(of: _Awaitable) -> bool:
     return True
 
 
+class _Writer(_Awaitable, Protocol):
+    def _claim(self) -> bool: ...
+    def _is_drained(self) -> bool: ...
+    def _watch_drain(self, timeout: float | None, /) -> None: ...
+
+
+async def write(of: _Writer) -> bool:
+    """The word first, so that no other reader gets in; then those who are in
+    are waited for."""
+    queue = line(of)
+    if not queue.locked() and of._try():
+        return True
+    async with queue:
+        while not of._claim():
+            await in_thread(of._watch, _SLICE)
+        try:
+            while not of._is_drained():
+                await in_thread(of._watch_drain, _SLICE)
+        except BaseException:
+            of.release()
+            raise
+    return True
+
+
 async def release(of: _Awaitable) -> None:
     of.release()
 
@@ -77,3 +102,87 @@ async def wait_event(event: Any) -> bool:
         while not event._wait_since(times, 0):
             await in_thread(event._wait_since, times, _SLICE)
     return True
+
+
+async def pass_barrier(barrier: Any) -> int:
+    """Which one of the parties this is. Who has come stays in its place while
+    it waits, so a task that is cancelled has to go back."""
+    index, visit = barrier._stay(0)
+    while index is None:
+        staying = asyncio.ensure_future(
+            in_thread(barrier._stay, _SLICE, visit)
+        )
+        try:
+            index, visit = await asyncio.shield(staying)
+        except asyncio.CancelledError:
+            staying.add_done_callback(partial(_go_back, barrier))
+            raise
+    return int(index)
+
+
+def _go_back(barrier: Any, staying: asyncio.Future[Any]) -> None:
+    if not staying.cancelled() and staying.exception() is None:
+        _, visit = staying.result()
+        if visit is not None:
+            barrier._take_back(visit)
+
+
+async def to_its_end(function: Any, *args: Any) -> Any:
+    """In a thread that looks at what is ours: a task that is cancelled goes on
+    when that is done, in a slice at most."""
+    task = asyncio.ensure_future(in_thread(function, *args))
+    cancelled = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    result = task.result()
+    if cancelled is not None:
+        raise cancelled
+    return result
+
+
+async def _relock(
+    condition: Any, depth: int
+) -> tuple[bool | None, BaseException | None]:
+    """Whatever happens meanwhile: that is told, and whether it is sound."""
+    cancelled = None
+    while True:
+        taken = condition._retake(depth)
+        if taken is not False:
+            return taken, cancelled
+        try:
+            await in_thread(condition.lock._watch, _SLICE)
+        except asyncio.CancelledError as error:
+            cancelled = error
+
+
+async def wait(condition: Any) -> bool:
+    """Until notified; with the lock before and after, whatever is raised."""
+    slot, depth = condition._begin()
+    failed: BaseException | None = None
+    left = False
+    try:
+        while True:
+            try:
+                while failed is None:
+                    if await to_its_end(condition._sleep, slot, _SLICE):
+                        break
+            except asyncio.CancelledError as error:
+                failed = error
+            taken, cancelled = await _relock(condition, depth)
+            failed = failed or cancelled
+            fails = failed is not None or taken is None
+            notified = condition._leave(slot, fails)
+            left = notified is not None
+            if failed is not None:
+                raise failed
+            if taken is None:
+                condition._raise_died()
+            if notified:
+                return True
+            condition._let_go()
+    finally:
+        if not left:
+            condition._abandon(slot)

@@ -10,20 +10,30 @@ The names are multiprocessing's, and so are their methods and exceptions."""
 
 from ._shmemext import (
     Atomic,
+    Barrier,
     BoundedSemaphore,
+    Condition,
     Event,
     Lock,
     OwnerDied,
+    ReadLock,
     RLock,
+    RWLock,
     Semaphore,
+    WriteLock,
 )
 
 __all__ = [
     "Atomic",
+    "Barrier",
     "BoundedSemaphore",
+    "Condition",
     "Event",
     "Lock",
     "OwnerDied",
     "RLock",
+    "RWLock",
+    "ReadLock",
     "Semaphore",
+    "WriteLock",
 ]

@@ -26,6 +26,7 @@ shx_errno(shx_err err)
         return ENOSYS;
     case SHX_NO_READERS:
     case SHX_NO_POPULATE:
+    case SHX_NOT_LOCAL:
         return EOPNOTSUPP;
     default:
         return err > 0 ? err : 0;

@@ -10,11 +10,14 @@
 #include "py/shared_memory/sweeping.h"
 #include "py/shared_memory/users.h"
 #include "py/sync/atomic.h"
+#include "py/sync/barrier.h"
 #include "py/sync/bounded_semaphore.h"
+#include "py/sync/condition.h"
 #include "py/sync/event.h"
 #include "py/sync/lock.h"
 #include "py/sync/parties.h"
 #include "py/sync/rlock.h"
+#include "py/sync/rwlock.h"
 #include "py/sync/semaphore.h"
 #include "py/sync/store.h"
 
@@ -37,12 +40,15 @@ static int (*const rooms[])(PyObject *module) = {
     shx_synchronizer_add,
     shx_lock_add,
     shx_rlock_add,
+    shx_rwlock_add,
+    shx_barrier_add,
+    shx_condition_add,
+    shx_atomic_add_type,
     shx_semaphore_add,
     shx_bounded_semaphore_add,
     shx_event_add,
     shx_atomic_add_type,
 };
-/* clang-format on */
 /* clang-format on */
 
 static int

@@ -17,17 +17,21 @@
     X(_mmap)                                                                  \
     X(_mode)                                                                  \
     X(_name)                                                                  \
+    X(__enter__)                                                              \
     X(__wrapped__)                                                            \
+    X(acquire_async)                                                          \
     X(_prepend_leading_slash)                                                 \
     X(_resource_tracker)                                                      \
     X(_size)                                                                  \
     X(_track)                                                                 \
     X(close)                                                                  \
     X(family)                                                                 \
+    X(locked)                                                                 \
     X(mmap)                                                                   \
     X(name)                                                                   \
     X(path)                                                                   \
     X(readonly)                                                               \
+    X(release)                                                                \
     X(size)                                                                   \
     X(track)
 
@@ -43,11 +47,16 @@
     X(owner_died)                                                             \
     X(synchronizer)                                                           \
     X(lock)                                                                   \
+    X(condition)                                                              \
     X(rlock)                                                                  \
+    X(barrier)                                                                \
     X(semaphore)                                                              \
     X(bounded_semaphore)                                                      \
     X(event)                                                                  \
-    X(atomic)
+    X(atomic)                                                                 \
+    X(read_lock)                                                              \
+    X(write_lock)                                                             \
+    X(rwlock)
 
 typedef struct {
 #define X(n) PyTypeObject *n##_type;

@@ -10,7 +10,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
-from . import completion, gc, info, ls, rm
+from . import completion, gc, info, locks, ls, rm
 from .entries import KINDS, ORDERS
 from .output import Output
 from .status import MEANING, USAGE
@@ -242,6 +242,19 @@ def _add_info(parser: Parser) -> None:
     _add_null(parser, _NULL)
 
 
+def _add_locks(parser: Parser) -> None:
+    parser.add_argument(
+        "names",
+        metavar="NAME",
+        nargs="*",
+        help="only those of that name, or in the segment of that name, or in "
+        "a file, by path; without one, those that have a name of their own, "
+        "and those in segments in which a process uses any",
+    )
+    _add_form(parser, "of those that there are, or of their segments")
+    _add_null(parser, _NULL)
+
+
 def _add_rm(parser: Parser) -> None:
     parser.add_argument(
         "names",
@@ -369,6 +382,25 @@ _COMMANDS: tuple[tuple[str, Run, str, Callable[[Parser], None]], ...] = (
         info.run,
         "show all that is known of segments",
         _add_info,
+    ),
+    (
+        "locks",
+        locks.run,
+        "list locks and the like, and who holds them, alive or dead\n"
+        "What shmemext.synchronize makes, by a name of its own or in a "
+        "segment. Nothing is taken from the dead here: who acquires it next "
+        "does that.\n"
+        "\n"
+        "columns:\n"
+        "  OFFSET\twhere in the segment; - of one that has a name of its own\n"
+        "  STATE\tfree, held, or read, by readers; its holder died, and "
+        "nobody has repaired it since; how many units are free; set or "
+        "clear; whole or broken\n"
+        "  HOLDER\tthe process that took it last, as its own pid namespace "
+        "has it; the command is known where it has the segment open\n"
+        "  WAITERS\thow many wait; some, where nobody counts: somebody does, "
+        "or did",
+        _add_locks,
     ),
     (
         "rm",

@@ -19,7 +19,7 @@ _shmemext() {
     local self=${1/#\~/"${HOME-}"}
     local word=$2 before=${COMP_WORDS[COMP_CWORD - 1]}
     local odd=$'[[:cntrl:]"\'\\\\$`!]'
-    local command= words= ended= place= line kept quote name quoted i
+    local command= words= ended= place= list=ls line kept quote name quoted i
     if [[ $before == = ]]; then
         before=${COMP_WORDS[COMP_CWORD - 2]}
     fi
@@ -71,7 +71,7 @@ _shmemext() {
         if [[ $quoted == "$line"* || $name == "$line"* ]]; then
             COMPREPLY+=("${quoted#"$kept"}")
         fi
-    done < <("$self" ls --quiet --null 2> /dev/null)
+    done < <("$self" "$list" --quiet --null 2> /dev/null)
 }
 complete -F _shmemext shmemext
 """
@@ -108,7 +108,8 @@ def _cases() -> Iterator[tuple[str, str]]:
     for name, one in commands.items():
         for action in one._actions:
             if action.metavar == "NAME":
-                yield f'*" {name} "*', ":"
+                lists = "list=locks" if name == "locks" else ":"
+                yield f'*" {name} "*', lists
             elif not action.option_strings and action.choices:
                 words = " ".join(map(str, action.choices))
                 yield f'*" {name} "*', f'words="{words}"'

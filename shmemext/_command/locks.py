@@ -6,21 +6,28 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from .._ledgers import DIRECTORY, open_to_read
 from .._named import PREFIX
-from .._processes import PROC, Process
+from .._processes import Process
 from .._segment import Segment
 from .._survey import Survey, survey
 from .._synchronizers import MOST, Holder, Look, Synchronizer
 from .json import text_of
-from .names import bare
+from .names import bare, put_names
 from .output import Output
 from .status import FAILED, OK
 from .table import plain
 from .text import count, printable
 
+# Where a word says too little to people.
+_WORDS = {
+    "torn": "its holder died",
+    "repair": "under repair",
+    "elsewhere": "its lock is elsewhere",
+}
 _HEADER = ("NAME", "OFFSET", "TYPE", "STATE", "HOLDER", "WAITERS")
 
 
@@ -48,18 +55,20 @@ class Row:
 def run(options: argparse.Namespace, output: Output) -> int:
     asked: list[str] = options.names
     rows: list[Row] = []
-    status, notes = OK, []
-    if asked:
-        for given in asked:
-            found = [*_of_name(given, notes)]
-            if not found:
-                output.complain(f"{printable(given)}: {_missing(given)}")
-                status = FAILED
-            for one in found:
-                rows += one
-    else:
-        for one in _all(notes):
-            rows += one
+    notes: list[str] = []
+    status = OK
+    for given in asked:
+        found = [*_of_name(given, notes)]
+        rows += chain.from_iterable(found)
+        if not found:
+            what = "no such synchronizer, segment or file"
+            output.complain(f"{printable(given)}: {what}")
+            status = FAILED
+    if not asked:
+        rows += chain.from_iterable(_all(notes))
+    if options.quiet:
+        names = dict.fromkeys(_name(one) for one in rows)
+        return put_names([*names], options, output) or status
     if options.json:
         output.put(text_of({"synchronizers": [*map(_fields, rows)]}))
     else:
@@ -89,10 +98,6 @@ def _of_name(given: str, notes: list[str]) -> Iterator[list[Row]]:
             yield _in_segment(segment, notes, wants_parties=False)
     if not found.segments and "/" in name and os.path.isfile(given):  # noqa: PTH113
         yield _in_file(given, given, None, (), notes, wants_parties=False)
-
-
-def _missing(given: str) -> str:
-    return "no such synchronizer, segment or file"
 
 
 def _in_segment(
@@ -147,10 +152,14 @@ def _in_file(
 # How it is shown
 
 
+def _name(row: Row) -> str:
+    return row.memory if row.name is None else row.name
+
+
 def _row(row: Row, output: Output) -> list[str]:
     found = row.found
     return [
-        output.shown(row.memory if row.name is None else row.name),
+        output.shown(_name(row)),
         "-" if row.name is not None else str(found.offset),
         found.type,
         _state(found),
@@ -162,9 +171,7 @@ def _row(row: Row, output: Output) -> list[str]:
 def _state(found: Synchronizer) -> str:
     if found.free is not None:
         return f"{found.free} free"
-    if found.state == "torn":
-        return "its holder died"
-    return found.state
+    return _WORDS.get(found.state, found.state)
 
 
 def _holders(row: Row, output: Output) -> str:
@@ -178,7 +185,8 @@ def _holders(row: Row, output: Output) -> str:
         return "-"
     dead = sum(not one.alive for one in holders)
     if len(holders) > 1 or holders[0].pid is None:
-        text = count(len(holders), "holder")
+        what = "reader" if found.state == "read" else "holder"
+        text = count(len(holders), what)
         return f"{text}, {dead} dead" if dead else text
     one = holders[0]
     command = row.command(one)

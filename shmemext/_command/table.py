@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The table of `ls`. On a terminal it is as wide as that is: names, families
-and processes are written shorter, and no column is left out."""
+and processes are written shorter, and no column is left out. And a plain one,
+in which nothing is."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -198,3 +199,19 @@ def _colour_of(one: Entry) -> int | None:
 
 def _coloured(text: str, code: int) -> str:
     return f"\x1b[{code}m{text}\x1b[0m"
+
+
+def plain(
+    header: Sequence[str], rows: list[Row], output: Output
+) -> Iterator[str]:
+    widths = [
+        max(map(cells, column)) for column in zip(header, *rows, strict=True)
+    ]
+    for number, row in enumerate([[*header], *rows]):
+        padded = [
+            cell + " " * (width - cells(cell))
+            for cell, width in zip(row, widths, strict=True)
+        ]
+        line = "  ".join(padded).rstrip()
+        bold = output.has_colour and number == 0
+        yield _coloured(line, _BOLD) if bold else line

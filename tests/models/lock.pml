@@ -333,6 +333,10 @@ holds:
             fi
         };
         atomic { assert(inside == me); inside = 0 };
+        if
+        :: repairing && sound -> atomic { word = word & ~TORN; marked = false }
+        :: else
+        fi;
 
 /* release() */
         atomic {

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/sync/bounded_semaphore.h"
 
-#include <errno.h>
+enum { WAITED = SHX_PERMITS_WAITED, STEP = 2 };
 
-enum { WAITED = 1, STEP = 2 };
-
-static bool
-claim(const shx_site *at, const shx_member *me, shx_word *hint)
+bool
+shx_permits_take_any(const shx_site *at, const shx_member *me, shx_word *hint)
 {
     if (at->parameter == 0) {
         return false;
@@ -20,21 +18,14 @@ claim(const shx_site *at, const shx_member *me, shx_word *hint)
     return true;
 }
 
-bool
-shx_permits_take(const shx_site *at, const shx_member *me, shx_word *hint)
-{
-    return claim(at, me, hint);
-}
-
 uint32_t
 shx_permits_count(const shx_site *at)
 {
     return at->parameter - shx_slots_count(at->cell->slots, at->parameter);
 }
 
-/* So many came back. */
-static void
-tell(const shx_site *at, unsigned count)
+void
+shx_permits_tell(const shx_site *at, uint32_t count)
 {
     shx_word *gate = &at->cell->word;
     uint32_t seen = atomic_load(gate);
@@ -52,18 +43,18 @@ shx_permits_reap(const shx_site *at)
 {
     unsigned freed = shx_slots_reap(at->cell->slots, at->parameter, at->party);
     if (freed != 0) {
-        tell(at, freed);
+        shx_permits_tell(at, freed);
     }
 }
 
 bool
 shx_permits_try(const shx_site *at, const shx_member *me, shx_word *hint)
 {
-    if (claim(at, me, hint)) {
+    if (shx_permits_take_any(at, me, hint)) {
         return true;
     }
     shx_permits_reap(at);
-    return claim(at, me, hint);
+    return shx_permits_take_any(at, me, hint);
 }
 
 /* Says that somebody sleeps from now on, who sees this in the word. What is
@@ -90,10 +81,10 @@ shx_err
 shx_permits_acquire(const shx_site *at, const shx_member *me, shx_word *hint,
                     shx_patience *patience)
 {
-    bool taken = claim(at, me, hint);
+    bool taken = shx_permits_take_any(at, me, hint);
     while (!taken) {
         uint32_t seen = announce(at);
-        taken = claim(at, me, hint);
+        taken = shx_permits_take_any(at, me, hint);
         if (taken) {
             break;
         }
@@ -105,7 +96,7 @@ shx_permits_acquire(const shx_site *at, const shx_member *me, shx_word *hint,
         else if (err != 0) {
             return err;
         }
-        taken = claim(at, me, hint);
+        taken = shx_permits_take_any(at, me, hint);
     }
     if (patience->naps != 0) {
         pass_on(at);
@@ -125,8 +116,8 @@ count_ours(const shx_site *at, uint64_t ours)
 }
 
 shx_err
-shx_permits_release(const shx_site *at, const shx_member *me, shx_word *hint,
-                    uint32_t count)
+shx_permits_release_any(const shx_site *at, const shx_member *me,
+                        const shx_word *hint, uint32_t count)
 {
     uint64_t ours = shx_slot_of(me, 0);
     unsigned place = atomic_load_explicit(hint, memory_order_relaxed);
@@ -139,7 +130,7 @@ shx_permits_release(const shx_site *at, const shx_member *me, shx_word *hint,
         dropped++;
     }
     if (dropped != 0) {
-        tell(at, dropped);
+        shx_permits_tell(at, dropped);
     }
     return dropped == count ? 0 : SHX_NOT_OWNER;
 }

@@ -34,10 +34,24 @@ shx_permits_size(uint32_t permits)
            SHX_CELL_ALIGNMENT;
 }
 
+enum { SHX_PERMITS_WAITED = 1 };
+
+/* The rest of the next. */
+bool shx_permits_take_any(const shx_site *at, const shx_member *me,
+                          shx_word *hint);
+
 /* Takes a permit if one is free, from *hint on, where one was the last time:
  * it is the object's, and any value will do. */
-bool shx_permits_take(const shx_site *at, const shx_member *me,
-                      shx_word *hint);
+static inline bool
+shx_permits_take(const shx_site *at, const shx_member *me, shx_word *hint)
+{
+    uint32_t place = atomic_load_explicit(hint, memory_order_relaxed);
+    uint64_t none = 0;
+    return (place < at->parameter &&
+            atomic_compare_exchange_strong(&at->cell->slots[place], &none,
+                                           shx_slot_of(me, 0))) ||
+           shx_permits_take_any(at, me, hint);
+}
 
 /* The same, and frees those of the dead before it says no. */
 bool shx_permits_try(const shx_site *at, const shx_member *me, shx_word *hint);
@@ -46,10 +60,28 @@ bool shx_permits_try(const shx_site *at, const shx_member *me, shx_word *hint);
 shx_err shx_permits_acquire(const shx_site *at, const shx_member *me,
                             shx_word *hint, shx_patience *patience);
 
+/* The rest of the next: it is another slot, several, or somebody may sleep. */
+shx_err shx_permits_release_any(const shx_site *at, const shx_member *me,
+                                const shx_word *hint, uint32_t count);
+void shx_permits_tell(const shx_site *at, uint32_t count);
+
 /* Gives so many back. SHX_NOT_OWNER: this process has not as many, and keeps
  * those that it has, unless two threads give them back at once. */
-shx_err shx_permits_release(const shx_site *at, const shx_member *me,
-                            shx_word *hint, uint32_t count);
+static inline shx_err
+shx_permits_release(const shx_site *at, const shx_member *me,
+                    const shx_word *hint, uint32_t count)
+{
+    uint32_t place = atomic_load_explicit(hint, memory_order_relaxed);
+    uint64_t ours = shx_slot_of(me, 0);
+    if (count != 1 || place >= at->parameter ||
+        !atomic_compare_exchange_strong(&at->cell->slots[place], &ours, 0)) {
+        return shx_permits_release_any(at, me, hint, count);
+    }
+    if ((atomic_load(&at->cell->word) & SHX_PERMITS_WAITED) != 0) {
+        shx_permits_tell(at, 1);
+    }
+    return 0;
+}
 
 /* How many are free, as it is written there. */
 uint32_t shx_permits_count(const shx_site *at);

@@ -118,16 +118,52 @@ announce(const shx_site *at, uint32_t word, const shx_patience *patience,
     return word == *announced || change(at, &word, *announced);
 }
 
-/* Whoever else is hungry says so again. Newcomers may sleep on a free word,
- * behind us: nobody else would wake them. */
-static void
-give_up(const shx_site *at)
+void
+shx_lock_wake_all(const shx_site *at)
+{
+    (void)shx_os_wake(&at->cell->word, UINT_MAX);
+}
+
+/* Newcomers may sleep on a free word, behind the hungry: nobody else would
+ * wake them. */
+void
+shx_lock_calm(const shx_site *at)
 {
     uint32_t word = atomic_fetch_and(&at->cell->word, ~SHX_LOCK_HUNGRY);
     if ((word & SHX_TOKEN) == 0 && (word & SHX_LOCK_HUNGRY) != 0 &&
         (word & SHX_LOCK_WAITED) != 0) {
-        (void)shx_os_wake(&at->cell->word, 1);
+        shx_lock_wake_all(at);
     }
+}
+
+/* A look at the word, or a nap. EAGAIN: look again. 0: it may be taken from
+ * *word; or is ours by now, and then *word says so. */
+static shx_err
+look(const shx_site *at, const shx_member *me, shx_torn torn,
+     shx_patience *patience, uint32_t *word)
+{
+    uint32_t announced;
+    *word = load(at);
+    if ((*word & SHX_TOKEN) == 0 && (*word & SHX_LOCK_TORN) != 0 &&
+        torn == SHX_TORN_TELLS) {
+        return SHX_OWNER_DIED;
+    }
+    if (may_take(*word, patience)) {
+        return 0;
+    }
+    if (!announce(at, *word, patience, &announced)) {
+        return EAGAIN;
+    }
+    shx_err err =
+        shx_nap(patience, &at->cell->word, announced, &at->cell->watch);
+    if (err == SHX_SLICE_OVER) {
+        *word = me->token;
+        return steal(at, me, torn, announced);
+    }
+    if (err != 0) {
+        shx_lock_calm(at); /* whoever else is hungry says so again */
+    }
+    return err == 0 ? EAGAIN : err;
 }
 
 static shx_err
@@ -136,33 +172,18 @@ wait_for(const shx_site *at, const shx_member *me, shx_torn torn,
 {
     unsigned rounds = 0;
     for (;;) {
-        uint32_t word = load(at), announced;
+        uint32_t word;
         shx_err err = shx_patience_spin(patience, &rounds);
-        if (err != 0) {
-            return err;
+        if (err == 0) {
+            err = look(at, me, torn, patience, &word);
         }
-        if ((word & SHX_TOKEN) == 0 && (word & SHX_LOCK_TORN) != 0 &&
-            torn == SHX_TORN_TELLS) {
-            return SHX_OWNER_DIED;
+        if (err == 0 && (word & SHX_TOKEN) == me->token) {
+            return 0;
         }
-        if (may_take(word, patience)) {
-            if (take(at, me, word, patience->naps != 0)) {
-                return tell(word);
-            }
-            continue;
+        if (err == 0 && take(at, me, word, patience->naps != 0)) {
+            return tell(word);
         }
-        if (!announce(at, word, patience, &announced)) {
-            continue;
-        }
-        err = shx_nap(patience, &at->cell->word, announced, &at->cell->watch);
-        if (err == SHX_SLICE_OVER) {
-            err = steal(at, me, torn, announced);
-            if (err != EAGAIN) {
-                return err;
-            }
-        }
-        else if (err != 0) {
-            give_up(at);
+        if (err != 0 && err != EAGAIN) {
             return err;
         }
     }
@@ -186,6 +207,30 @@ shx_lock_acquire_again(const shx_site *at, const shx_member *me, shx_torn torn,
 }
 
 shx_err
+shx_lock_await(const shx_site *at, const shx_member *me,
+               shx_patience *patience)
+{
+    unsigned rounds = 0;
+    for (int i = 0; i < SPINS && (load(at) & SHX_TOKEN) != 0; i++) {
+        shx_os_relax();
+    }
+    for (;;) {
+        uint32_t word;
+        shx_err err = shx_patience_spin(patience, &rounds);
+        if (err == 0) {
+            err = look(at, me, SHX_TORN_TELLS, patience, &word);
+        }
+        if (err == 0 && (word & SHX_TOKEN) == me->token) {
+            (void)shx_lock_release_to_all(at, me);
+            continue;
+        }
+        if (err != EAGAIN) {
+            return err;
+        }
+    }
+}
+
+shx_err
 shx_lock_try(const shx_site *at, const shx_member *me, shx_torn torn)
 {
     enum { TRIES = 100 }; /* against a word that never rests */
@@ -206,7 +251,7 @@ shx_lock_try(const shx_site *at, const shx_member *me, shx_torn torn)
 
 /* A torn one is not hungry: nobody is to queue up for what nobody takes. */
 static shx_err
-release(const shx_site *at, const shx_member *me, uint32_t mark)
+release(const shx_site *at, const shx_member *me, uint32_t mark, unsigned wake)
 {
     uint32_t word = load(at);
     do {
@@ -215,7 +260,7 @@ release(const shx_site *at, const shx_member *me, uint32_t mark)
         }
     } while (!change(at, &word, mark != 0 ? mark : word & SHX_LOCK_HUNGRY));
     if ((word & SHX_LOCK_WAITED) != 0) {
-        (void)shx_os_wake(&at->cell->word, mark != 0 ? UINT_MAX : 1);
+        (void)shx_os_wake(&at->cell->word, wake);
     }
     return 0;
 }
@@ -223,13 +268,30 @@ release(const shx_site *at, const shx_member *me, uint32_t mark)
 shx_err
 shx_lock_release_watched(const shx_site *at, const shx_member *me)
 {
-    return release(at, me, 0);
+    return (load(at) & SHX_LOCK_TORN) != 0 ? shx_lock_release_torn(at, me)
+                                           : release(at, me, 0, 1);
+}
+
+shx_err
+shx_lock_release_to_all(const shx_site *at, const shx_member *me)
+{
+    return (load(at) & SHX_LOCK_TORN) != 0 ? shx_lock_release_torn(at, me)
+                                           : release(at, me, 0, UINT_MAX);
 }
 
 shx_err
 shx_lock_release_torn(const shx_site *at, const shx_member *me)
 {
-    return release(at, me, SHX_LOCK_TORN);
+    return release(at, me, SHX_LOCK_TORN, UINT_MAX);
+}
+
+void
+shx_lock_pause(const shx_site *at, const shx_member *me)
+{
+    uint32_t word = load(at);
+    while ((word & SHX_TOKEN) == me->token &&
+           !change(at, &word, word & ~SHX_TOKEN)) {
+    }
 }
 
 shx_err

@@ -24,7 +24,7 @@
  *      the very word that was proven: a dead token does not move.
  *   2. Who sleeps saw WAITED in the word that is compared.
  *   3. Who has slept takes the lock with WAITED, since others may sleep too.
- *   4. TORN goes with the release of who has repaired, and never else.
+ *   4. TORN goes when who holds it says that it has repaired, and never else.
  * tests/models/lock.pml is this, with a death between any two steps.
  *
  * A lock that ignores deaths is taken from the dead as if they had released
@@ -67,7 +67,7 @@ shx_lock_take(const shx_site *at, const shx_member *me)
 typedef enum {
     SHX_TORN_TELLS,   /* SHX_OWNER_DIED, and the lock stays as it is */
     SHX_TORN_REPAIRS, /* takes it: it is held when SHX_OWNER_DIED is returned,
-                       * and stays torn until it is released */
+                       * and stays torn until it is mended */
 } shx_torn;
 
 /* Waits for it. ETIMEDOUT, SHX_INTERRUPTED; EFAULT: the page is lost. */
@@ -79,13 +79,18 @@ shx_err shx_lock_acquire(const shx_site *at, const shx_member *me,
 shx_err shx_lock_acquire_again(const shx_site *at, const shx_member *me,
                                shx_torn torn, shx_patience *patience);
 
+/* Waits until it may be had, and takes nothing. The rest is as above. */
+shx_err shx_lock_await(const shx_site *at, const shx_member *me,
+                       shx_patience *patience);
+
 /* Does not wait. EAGAIN: it is held, by who is not proven dead. */
 shx_err shx_lock_try(const shx_site *at, const shx_member *me, shx_torn torn);
 
 /* The rest of the next: somebody may sleep, or it is not ours. */
 shx_err shx_lock_release_watched(const shx_site *at, const shx_member *me);
 
-/* SHX_NOT_OWNER: another process holds it, or nobody. Sound from now on. */
+/* SHX_NOT_OWNER: another process holds it, or nobody. What is torn stays so,
+ * and everybody is told. */
 static inline shx_err
 shx_lock_release(const shx_site *at, const shx_member *me)
 {
@@ -97,8 +102,27 @@ shx_lock_release(const shx_site *at, const shx_member *me)
                : shx_lock_release_watched(at, me);
 }
 
-/* The same, and it is torn from now on, or still. Everybody is told. */
+/* The same, and it is torn from now on. */
 shx_err shx_lock_release_torn(const shx_site *at, const shx_member *me);
+
+/* As shx_lock_release(), but that all who sleep are woken: where those who
+ * wait do not all take it. */
+shx_err shx_lock_release_to_all(const shx_site *at, const shx_member *me);
+
+/* Lets go for a moment, torn as it is, and wakes nobody. Who does not acquire
+ * it again wakes all. */
+void shx_lock_pause(const shx_site *at, const shx_member *me);
+void shx_lock_wake_all(const shx_site *at);
+
+/* Newcomers need not queue up any more. */
+void shx_lock_calm(const shx_site *at);
+
+/* Who holds it has repaired what it guards: it is sound from now on. */
+static inline void
+shx_lock_mend(const shx_site *at)
+{
+    atomic_fetch_and(&at->cell->word, ~SHX_LOCK_TORN);
+}
 
 /* Waits until it may be had, or something else has happened, for a slice at
  * most: takes nothing. The results are those of a nap. */
@@ -118,6 +142,14 @@ shx_lock_is_ours(const shx_site *at, const shx_member *me)
     uint32_t word =
         atomic_load_explicit(&at->cell->word, memory_order_relaxed);
     return (word & SHX_TOKEN) == me->token;
+}
+
+static inline bool
+shx_lock_is_free(const shx_site *at)
+{
+    uint32_t word =
+        atomic_load_explicit(&at->cell->word, memory_order_relaxed);
+    return (word & SHX_TOKEN) == 0;
 }
 
 /* For people: who it is that holds it, as it was at one moment. */

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 
+#include "core/sync/thread.h"
+
 enum { THREAD, DEPTH, NONCE };
 
 static uint32_t
@@ -17,22 +19,10 @@ set(const shx_site *at, int which, uint32_t value)
     atomic_store_explicit(&at->cell->own[which], value, memory_order_relaxed);
 }
 
-/* The system gives the number of a thread that is gone to another. */
-static uint32_t
-this_thread(void)
-{
-    static _Atomic uint32_t count;
-    static _Thread_local uint32_t number;
-    if (number == 0) {
-        number = atomic_fetch_add(&count, 1) + 1;
-    }
-    return number;
-}
-
 uint32_t
 shx_rlock_depth(const shx_site *at, const shx_member *me)
 {
-    return shx_lock_is_ours(at, me) && get(at, THREAD) == this_thread() &&
+    return shx_lock_is_ours(at, me) && get(at, THREAD) == shx_this_thread() &&
                    get(at, NONCE) == me->nonce
                ? get(at, DEPTH)
                : 0;
@@ -41,19 +31,23 @@ shx_rlock_depth(const shx_site *at, const shx_member *me)
 void
 shx_rlock_own(const shx_site *at, const shx_member *me, uint32_t depth)
 {
-    set(at, THREAD, this_thread());
+    set(at, THREAD, shx_this_thread());
     set(at, NONCE, me->nonce);
     set(at, DEPTH, depth);
 }
 
+/* It may be torn: who waited for a condition has it so, and repairs. */
 static shx_err
-again(const shx_site *at, uint32_t depth)
+again(const shx_site *at, uint32_t depth, shx_torn torn)
 {
     if (depth == UINT32_MAX) {
         return EOVERFLOW;
     }
     set(at, DEPTH, depth + 1);
-    return 0;
+    return torn == SHX_TORN_REPAIRS &&
+                   (atomic_load(&at->cell->word) & SHX_LOCK_TORN) != 0
+               ? SHX_OWNER_DIED
+               : 0;
 }
 
 shx_err
@@ -62,7 +56,7 @@ shx_rlock_acquire(const shx_site *at, const shx_member *me, shx_torn torn,
 {
     uint32_t depth = shx_rlock_depth(at, me);
     if (depth != 0) {
-        return again(at, depth);
+        return again(at, depth, torn);
     }
     shx_err err = shx_lock_acquire(at, me, torn, patience);
     if (err == 0 || (err == SHX_OWNER_DIED && torn == SHX_TORN_REPAIRS)) {
@@ -76,7 +70,7 @@ shx_rlock_try(const shx_site *at, const shx_member *me, shx_torn torn)
 {
     uint32_t depth = shx_rlock_depth(at, me);
     if (depth != 0) {
-        return again(at, depth);
+        return again(at, depth, torn);
     }
     shx_err err = shx_lock_try(at, me, torn);
     if (err == 0 || (err == SHX_OWNER_DIED && torn == SHX_TORN_REPAIRS)) {
@@ -106,16 +100,6 @@ shx_rlock_release(const shx_site *at, const shx_member *me)
     }
     disown(at);
     return shx_lock_release(at, me);
-}
-
-shx_err
-shx_rlock_release_torn(const shx_site *at, const shx_member *me)
-{
-    if (shx_rlock_depth(at, me) == 0) {
-        return SHX_NOT_OWNER;
-    }
-    disown(at);
-    return shx_lock_release_torn(at, me);
 }
 
 shx_err

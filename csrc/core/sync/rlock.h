@@ -32,9 +32,6 @@ void shx_rlock_own(const shx_site *at, const shx_member *me, uint32_t depth);
 /* Once less; the last one releases. SHX_NOT_OWNER: this thread has it not. */
 shx_err shx_rlock_release(const shx_site *at, const shx_member *me);
 
-/* All of it, and it is torn from now on, or still. */
-shx_err shx_rlock_release_torn(const shx_site *at, const shx_member *me);
-
 /* All at once, as who waits for a condition does, and is to have it back by
  * shx_lock_acquire_again() and shx_rlock_own(). */
 shx_err shx_rlock_release_all(const shx_site *at, const shx_member *me,

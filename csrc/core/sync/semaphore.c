@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/sync/semaphore.h"
 
-#include <errno.h>
-
 static const uint32_t waited = SHX_SEMAPHORE_WAITED;
 
 static uint32_t

@@ -190,6 +190,9 @@ lock_end_repair(PyObject *op, PyObject *arg)
     if (sound < 0 || shx_synchronizer_me(op, &me) < 0) {
         return NULL;
     }
+    if (sound && shx_lock_is_ours(SITE(op), &me)) {
+        shx_lock_mend(SITE(op));
+    }
     shx_err err = sound ? KIND(op)->release(SITE(op), &me)
                         : KIND(op)->release_torn(SITE(op), &me);
     if (err != 0) {
@@ -253,18 +256,22 @@ PyMethodDef shx_lock_methods[] = {
     {"acquire", (PyCFunction)(void (*)(void))lock_acquire,
      METH_FASTCALL | METH_KEYWORDS, lock_acquire_doc},
     {"release", lock_release, METH_NOARGS, lock_release_doc},
-    {"locked", lock_locked, METH_NOARGS, lock_locked_doc},
-    {"repair", (PyCFunction)(void (*)(void))lock_repair,
-     METH_FASTCALL | METH_KEYWORDS, lock_repair_doc},
     {"acquire_async", lock_acquire_async, METH_NOARGS, lock_acquire_async_doc},
     {"__enter__", lock_enter, METH_NOARGS, NULL},
     {"__exit__", (PyCFunction)(void (*)(void))lock_exit, METH_FASTCALL, NULL},
     {"__aenter__", lock_acquire_async, METH_NOARGS, NULL},
     {"__aexit__", (PyCFunction)(void (*)(void))lock_aexit, METH_FASTCALL,
      NULL},
+    {"_try", lock_try, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+PyMethodDef shx_lock_word_methods[] = {
+    {"locked", lock_locked, METH_NOARGS, lock_locked_doc},
+    {"repair", (PyCFunction)(void (*)(void))lock_repair,
+     METH_FASTCALL | METH_KEYWORDS, lock_repair_doc},
     {"_begin_repair", lock_begin_repair, METH_O, NULL},
     {"_end_repair", lock_end_repair, METH_O, NULL},
-    {"_try", lock_try, METH_NOARGS, NULL},
     {"_watch", lock_watch, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };
@@ -457,7 +464,8 @@ shx_lock_add(PyObject *module)
     shx_state *state = shx_state_of_module(module);
     state->lock_type = shx_synchronizer_add_type(module, &lock_spec, "Lock");
     return state->lock_type == NULL ||
-                   shx_add_methods(state->lock_type, shx_lock_methods) < 0
+                   shx_add_methods(state->lock_type, shx_lock_methods) < 0 ||
+                   shx_add_methods(state->lock_type, shx_lock_word_methods) < 0
                ? -1
                : 0;
 }

@@ -30,7 +30,7 @@ static const shx_lock_kind kind = {
     .acquire = shx_rlock_acquire,
     .attempt = shx_rlock_try,
     .release = shx_rlock_release,
-    .release_torn = shx_rlock_release_torn,
+    .release_torn = shx_rlock_release, /* it is, and stays so */
     .refuse = refuse,
 };
 
@@ -38,6 +38,16 @@ static PyObject *
 rlock_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     return shx_lock_new(type, args, kwargs, &kind, "|On$OO:RLock");
+}
+
+PyObject *
+shx_rlock_part(PyObject *whole, Py_ssize_t skip, uint32_t parameter)
+{
+    shx_state *state = shx_state_of(Py_TYPE(whole));
+    return state == NULL
+               ? NULL
+               : shx_synchronizer_make_part(state->rlock_type, &kind.base,
+                                            whole, skip, parameter);
 }
 
 static PyObject *
@@ -98,7 +108,9 @@ shx_rlock_add(PyObject *module)
     state->rlock_type =
         shx_synchronizer_add_type(module, &rlock_spec, "RLock");
     return state->rlock_type == NULL ||
-                   shx_add_methods(state->rlock_type, shx_lock_methods) < 0
+                   shx_add_methods(state->rlock_type, shx_lock_methods) < 0 ||
+                   shx_add_methods(state->rlock_type, shx_lock_word_methods) <
+                       0
                ? -1
                : 0;
 }

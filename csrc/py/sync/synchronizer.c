@@ -122,10 +122,13 @@ shx_raise_owner_died(PyObject *op, const shx_site *at, const char *way)
     }
     uint32_t victim = atomic_load(&at->cell->victim);
     PyObject *text = PyUnicode_FromFormat(
-        "process %u died while it held %U: what it guards may be half "
+        "process %u died while it %s %U: what it guards may be half "
         "written. Check or rebuild it inside 'with %s:', or make the lock "
         "with on_death='ignore'",
-        victim, label, way);
+        victim,
+        SYNCHRONIZER(op)->kind->kind == SHX_CELL_RWLOCK ? "wrote under"
+                                                        : "held",
+        label, way);
     PyObject *error = NULL, *pid = PyLong_FromUnsignedLong(victim);
     if (text != NULL && pid != NULL) {
         error = PyObject_CallFunction((PyObject *)state->owner_died_type, "iO",
@@ -161,8 +164,11 @@ shx_synchronizer_raise(PyObject *op, shx_err err)
         err = EFAULT; /* see shx_waiting_begin_whole() */
     }
     if (err == SHX_OWNER_DIED) {
-        return shx_raise_owner_died(op, &SYNCHRONIZER(op)->site,
-                                    "lock.repair()");
+        const shx_synchronizer *self = SYNCHRONIZER(op);
+        return shx_raise_owner_died(op, &self->site,
+                                    self->kind->kind == SHX_CELL_RWLOCK
+                                        ? "rw.write.repair()"
+                                        : "lock.repair()");
     }
     PyObject *label = shx_synchronizer_label(op);
     if (label == NULL) {
@@ -176,6 +182,20 @@ shx_synchronizer_raise(PyObject *op, shx_err err)
                      "%U: somebody has locked all of the memory's file, to "
                      "infinity: lock [0, size) with lockf(3), or use flock(2)",
                      label);
+    }
+    else if (err == EDEADLK) {
+        PyErr_Format(PyExc_RuntimeError,
+                     "%U: this thread has it already, to read or to write: it "
+                     "would wait for itself. Release that first",
+                     label);
+    }
+    else if (err == SHX_NO_LOCKS) {
+        shx_raise_unsupported(
+            ENOTSUP,
+            "the system, or a sandbox, lacks locks of open files "
+            "(F_OFD_SETLK of fcntl(2), Linux 3.15), so nobody could say "
+            "whether a holder lives: multiprocessing's locks do without",
+            label);
     }
     else if (err == SHX_TOO_MANY) {
         PyErr_SetString(PyExc_ValueError, shx_error_text(err));
@@ -208,12 +228,10 @@ PyDoc_STRVAR(synchronizer_reduce_doc,
              "Pickle by reference: to the memory and the offset in it, or to\n"
              "the name.");
 
-static PyObject *
-synchronizer_reduce(PyObject *op, PyObject *Py_UNUSED(ignored))
+PyObject *
+shx_synchronizer_reduced(PyObject *op, PyObject *rebuild)
 {
     const shx_synchronizer *self = SYNCHRONIZER(op);
-    PyObject *rebuild =
-        PyObject_GetAttrString((PyObject *)Py_TYPE(op), "_rebuild");
     if (rebuild == NULL) {
         return NULL;
     }
@@ -224,11 +242,18 @@ synchronizer_reduce(PyObject *op, PyObject *Py_UNUSED(ignored))
     PyObject *result =
         named == NULL
             ? NULL
-            : PyObject_CallMethod(named, "reduce", "O(O(OI))", self->memory,
+            : PyObject_CallMethod(named, "reduce", "OO(OI)", self->memory,
                                   rebuild, self->name, self->site.parameter);
     Py_XDECREF(named);
     Py_DECREF(rebuild);
     return result;
+}
+
+static PyObject *
+synchronizer_reduce(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return shx_synchronizer_reduced(
+        op, PyObject_GetAttrString((PyObject *)Py_TYPE(op), "_rebuild"));
 }
 
 static PyMethodDef synchronizer_methods[] = {

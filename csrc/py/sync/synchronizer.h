@@ -68,6 +68,10 @@ PyObject *shx_synchronizer_rebuild(PyTypeObject *type,
                                    const shx_synchronizer_kind *kind,
                                    PyObject *args);
 
+/* What it is pickled as, for that: `rebuild`, which is stolen, is called with
+ * these two in the end. NULL: with an exception. */
+PyObject *shx_synchronizer_reduced(PyObject *op, PyObject *rebuild);
+
 /* For the slots of the derived types. */
 int shx_synchronizer_traverse(PyObject *op, visitproc visit, void *arg);
 int shx_synchronizer_clear(PyObject *op);

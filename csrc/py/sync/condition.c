@@ -1,0 +1,619 @@
+/* SPDX-License-Identifier: MIT */
+/* The type shmemext.Condition. */
+#include "py/sync/condition.h"
+
+#include <errno.h>
+
+#include "py/memory/memory.h"
+#include "py/sync/lock.h"
+#include "py/sync/rlock.h"
+#include "py/sync/waiting.h"
+
+enum { WAITERS = 24 };
+
+static size_t
+size(uint32_t parameter)
+{
+    return shx_condition_size(parameter);
+}
+
+static uint32_t
+waiters_of(uint32_t parameter)
+{
+    return parameter & ~(SHX_IGNORES_DEATH | SHX_CONDITION_HAS_LOCK);
+}
+
+static PyObject *
+describe(uint32_t parameter)
+{
+    if ((parameter & SHX_CONDITION_HAS_LOCK) != 0) {
+        return PyUnicode_FromFormat("lock, waiters=%u", waiters_of(parameter));
+    }
+    PyObject *on_death = shx_lock_describe_parameter(parameter);
+    PyObject *text =
+        on_death == NULL
+            ? NULL
+            : PyUnicode_FromFormat("waiters=%u, %U", waiters_of(parameter),
+                                   on_death);
+    Py_XDECREF(on_death);
+    return text;
+}
+
+static const shx_synchronizer_kind kind = {SHX_CELL_CONDITION, size, describe};
+
+/* Construction */
+
+/* Of an object that is made: its lock, which is one of ours, or NULL. */
+static int
+settle(PyObject *op, PyObject *lock)
+{
+    shx_condition_object *self = CONDITION(op);
+    uint32_t parameter = self->base.site.parameter;
+    self->lock = lock != NULL ? Py_NewRef(lock)
+                              : shx_rlock_part(op, SHX_CONDITION_LOCK,
+                                               parameter & SHX_IGNORES_DEATH);
+    if (self->lock == NULL) {
+        return -1;
+    }
+    self->core = (shx_condition){
+        .at = self->base.site,
+        .lock = SYNCHRONIZER(self->lock)->site,
+        .recursive = SYNCHRONIZER(self->lock)->kind->kind == SHX_CELL_RLOCK,
+    };
+    return 0;
+}
+
+/* -1 with an exception: it is no lock of ours. *out: NULL for None. */
+static int
+check_lock(PyTypeObject *type, PyObject *lock, PyObject **out)
+{
+    shx_state *state = shx_state_of(type);
+    *out = lock == Py_None ? NULL : lock;
+    if (state == NULL) {
+        return -1;
+    }
+    if (lock == Py_None || PyObject_TypeCheck(lock, state->lock_type) ||
+        PyObject_TypeCheck(lock, state->rlock_type)) {
+        return 0;
+    }
+    PyErr_Format(PyExc_TypeError,
+                 "'lock' is a shmemext Lock or RLock, or None for an RLock of "
+                 "its own, not %.100s",
+                 Py_TYPE(lock)->tp_name);
+    return -1;
+}
+
+static int
+parse_parameter(PyObject *lock, Py_ssize_t waiters, PyObject *on_death,
+                uint32_t *parameter)
+{
+    if (shx_parse_on_death(on_death, parameter) < 0) {
+        return -1;
+    }
+    if (lock != NULL && on_death != NULL) {
+        PyErr_SetString(PyExc_ValueError,
+                        "'on_death' is the lock's: it is said where that is "
+                        "made");
+        return -1;
+    }
+    if (waiters < 1 || waiters > SHX_CONDITION_MOST_WAITERS) {
+        PyErr_Format(PyExc_ValueError,
+                     "'waiters' is how many may wait at once, 1 to %d",
+                     SHX_CONDITION_MOST_WAITERS);
+        return -1;
+    }
+    *parameter |= (uint32_t)waiters;
+    *parameter |= lock != NULL ? SHX_CONDITION_HAS_LOCK : 0;
+    return 0;
+}
+
+static PyObject *
+condition_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *keywords[] = {"lock",     "where", "offset", "waiters",
+                               "on_death", "mode",  NULL};
+    shx_address address = {.where = Py_None};
+    PyObject *lock = Py_None, *on_death = NULL;
+    Py_ssize_t waiters = WAITERS;
+    uint32_t parameter;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OOn$nOO:Condition",
+                                     keywords, &lock, &address.where,
+                                     &address.offset, &waiters, &on_death,
+                                     &address.mode) ||
+        check_lock(type, lock, &lock) < 0 ||
+        parse_parameter(lock, waiters, on_death, &parameter) < 0) {
+        return NULL;
+    }
+    PyObject *op = shx_synchronizer_make(type, &kind, &address, parameter);
+    if (op != NULL && settle(op, lock) < 0) {
+        Py_CLEAR(op);
+    }
+    return op;
+}
+
+/* The arguments of synchronizers, and a lock that is elsewhere. */
+static PyObject *
+condition_rebuild(PyObject *type, PyObject *args)
+{
+    PyObject *lock = NULL, *place = PyTuple_GetSlice(args, 0, 2);
+    PyObject *op = NULL;
+    if (place == NULL) {
+        return NULL;
+    }
+    if (PyTuple_GET_SIZE(args) <= 2 ||
+        check_lock((PyTypeObject *)type, PyTuple_GET_ITEM(args, 2), &lock) ==
+            0) {
+        op = shx_synchronizer_rebuild((PyTypeObject *)type, &kind, place);
+    }
+    Py_DECREF(place);
+    if (op == NULL) {
+        return NULL;
+    }
+    uint32_t parameter = SYNCHRONIZER(op)->site.parameter;
+    if (((parameter & SHX_CONDITION_HAS_LOCK) != 0) != (lock != NULL)) {
+        PyErr_SetString(PyExc_ValueError, "its lock is another one");
+        Py_CLEAR(op);
+    }
+    else if (settle(op, lock) < 0) {
+        Py_CLEAR(op);
+    }
+    return op;
+}
+
+static PyObject *
+condition_reduce(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    const shx_synchronizer *self = SYNCHRONIZER(op);
+    bool has_lock = (self->site.parameter & SHX_CONDITION_HAS_LOCK) != 0;
+    PyObject *lock = has_lock ? CONDITION(op)->lock : NULL;
+    PyObject *rebuild =
+        PyObject_GetAttrString((PyObject *)Py_TYPE(op), "_rebuild");
+    if (rebuild == NULL) {
+        return NULL;
+    }
+    if (self->name == NULL) {
+        return lock == NULL ? Py_BuildValue("N(On)", rebuild, self->memory,
+                                            self->offset)
+                            : Py_BuildValue("N(OnO)", rebuild, self->memory,
+                                            self->offset, lock);
+    }
+    PyObject *args =
+        lock == NULL
+            ? Py_BuildValue("OI", self->name, self->site.parameter)
+            : Py_BuildValue("OIO", self->name, self->site.parameter, lock);
+    PyObject *named = PyImport_ImportModule("shmemext._named");
+    PyObject *result = named == NULL || args == NULL
+                           ? NULL
+                           : PyObject_CallMethod(named, "reduce", "O(OO)",
+                                                 self->memory, rebuild, args);
+    Py_XDECREF(named);
+    Py_XDECREF(args);
+    Py_DECREF(rebuild);
+    return result;
+}
+
+static int
+condition_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    Py_VISIT(CONDITION(op)->lock);
+    return shx_synchronizer_traverse(op, visit, arg);
+}
+
+static void
+condition_dealloc(PyObject *op)
+{
+    PyObject_GC_UnTrack(op);
+    PyObject *lock = CONDITION(op)->lock;
+    CONDITION(op)->lock = NULL;
+    shx_synchronizer_dealloc(op);
+    Py_XDECREF(lock);
+}
+
+/* Its lock's methods */
+
+static PyObject *
+call_lock(PyObject *op, PyObject *name)
+{
+    PyObject *lock = CONDITION(op)->lock;
+    return name == NULL ? NULL : PyObject_CallMethodNoArgs(lock, name);
+}
+
+#define STR(op, which)                                                        \
+    (shx_state_of(Py_TYPE(op)) == NULL                                        \
+         ? NULL                                                               \
+         : shx_state_of(Py_TYPE(op))->str.which)
+
+PyDoc_STRVAR(condition_acquire_doc,
+             "acquire($self, /, block=True, timeout=None)\n--\n\n"
+             "Take its lock: condition.lock.acquire().");
+
+static PyObject *
+condition_acquire(PyObject *op, PyObject *const *args, Py_ssize_t count,
+                  PyObject *names)
+{
+    PyObject *method = PyObject_GetAttrString(CONDITION(op)->lock, "acquire");
+    PyObject *result =
+        method == NULL
+            ? NULL
+            : PyObject_Vectorcall(method, args, (size_t)count, names);
+    Py_XDECREF(method);
+    return result;
+}
+
+PyDoc_STRVAR(condition_release_doc,
+             "release($self, /)\n--\n\n"
+             "Give its lock back: condition.lock.release().");
+
+static PyObject *
+condition_release(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return call_lock(op, STR(op, release));
+}
+
+PyDoc_STRVAR(condition_locked_doc,
+             "locked($self, /)\n--\n\n"
+             "Return whether somebody has its lock, as it is at this moment.");
+
+static PyObject *
+condition_locked(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return call_lock(op, STR(op, locked));
+}
+
+static PyObject *
+condition_enter(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return call_lock(op, STR(op, __enter__));
+}
+
+static PyObject *
+condition_exit(PyObject *op, PyObject *const *Py_UNUSED(args),
+               Py_ssize_t Py_UNUSED(count))
+{
+    return call_lock(op, STR(op, release));
+}
+
+PyDoc_STRVAR(condition_acquire_async_doc,
+             "acquire_async($self, /)\n--\n\n"
+             "Take its lock, as a coroutine: condition.lock.acquire_async().");
+
+static PyObject *
+condition_acquire_async(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return call_lock(op, STR(op, acquire_async));
+}
+
+static PyObject *
+condition_aexit(PyObject *op, PyObject *const *Py_UNUSED(args),
+                Py_ssize_t Py_UNUSED(count))
+{
+    return shx_call_waiting("release", op);
+}
+
+/* Waiting */
+
+bool
+shx_condition_is_torn(PyObject *op)
+{
+    return shx_synchronizer_is_torn(op) ||
+           shx_synchronizer_is_torn(CONDITION(op)->lock);
+}
+
+PyObject *
+shx_condition_raise(PyObject *op, shx_err err, const char *unowned)
+{
+    shx_condition_object *self = CONDITION(op);
+    if (err == SHX_NOT_OWNER && shx_condition_is_torn(op)) {
+        return shx_synchronizer_raise(op, EFAULT); /* of zeros */
+    }
+    if (err == SHX_NOT_OWNER) {
+        PyErr_SetString(PyExc_AssertionError, unowned);
+        return NULL;
+    }
+    if (err == SHX_OWNER_DIED) {
+        return shx_raise_owner_died(self->lock, &self->core.lock,
+                                    "condition.lock.repair()");
+    }
+    if (err != SHX_TOO_MANY) {
+        return shx_synchronizer_raise(op, err);
+    }
+    PyObject *label = shx_synchronizer_label(op);
+    PyObject *text =
+        label == NULL
+            ? NULL
+            : PyUnicode_FromFormat(
+                  "%U: %u wait already, as many as it was made for: make it "
+                  "with more waiters=",
+                  label, waiters_of(self->core.at.parameter));
+    PyObject *error = text == NULL ? NULL
+                                   : PyObject_CallFunction(PyExc_OSError, "iO",
+                                                           ENOSPC, text);
+    if (error != NULL) {
+        PyErr_SetObject(PyExc_OSError, error);
+    }
+    Py_XDECREF(error);
+    Py_XDECREF(text);
+    Py_XDECREF(label);
+    return NULL;
+}
+
+static const char wait_unowned[] =
+    "must acquire() condition before using wait()";
+
+static PyObject *
+wait_for(PyObject *op, int64_t timeout)
+{
+    const shx_condition *core = &CONDITION(op)->core;
+    shx_waiter me;
+    shx_waiting waiting;
+    shx_err err = shx_condition_me(core, &me);
+    if (err == 0) {
+        shx_waiting_begin(&waiting, timeout);
+        err = shx_condition_wait(core, &me, &waiting.patience);
+        shx_waiting_end(&waiting);
+    }
+    if ((err == 0 || err == ETIMEDOUT) && shx_condition_is_torn(op)) {
+        err = EFAULT;
+    }
+    switch (err) {
+    case 0:
+        Py_RETURN_TRUE;
+    case ETIMEDOUT:
+        Py_RETURN_FALSE;
+    default:
+        return shx_condition_raise(op, err, wait_unowned);
+    }
+}
+
+PyDoc_STRVAR(
+    condition_wait_doc,
+    "wait($self, /, timeout=None)\n--\n\n"
+    "Let go of the lock until notified; return, with the lock, whether it\n"
+    "was within timeout seconds.\n\n"
+    "It has the lock again also when it raises, and then whoever waits next\n"
+    "is notified instead. OwnerDied: who had the lock died meanwhile; it\n"
+    "is held, and stays torn until condition.lock.repair().\n"
+    "OSError: as many wait already as it was made for.");
+
+static PyObject *
+condition_wait(PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    static char *keywords[] = {"timeout", NULL};
+    PyObject *timeout = Py_None;
+    int64_t nanoseconds;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:wait", keywords,
+                                     &timeout) ||
+        shx_parse_timeout(timeout, &nanoseconds) < 0) {
+        return NULL;
+    }
+    return wait_for(op, nanoseconds);
+}
+
+static int64_t
+now(void)
+{
+    struct timespec time;
+    shx_os_now(&time);
+    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}
+
+PyDoc_STRVAR(condition_wait_for_doc,
+             "wait_for($self, /, predicate, timeout=None)\n--\n\n"
+             "Wait until predicate() is true, for timeout seconds at most;\n"
+             "return what it was the last time.");
+
+static PyObject *
+condition_wait_for(PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    static char *keywords[] = {"predicate", "timeout", NULL};
+    PyObject *predicate, *timeout = Py_None;
+    int64_t left;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O:wait_for", keywords,
+                                     &predicate, &timeout) ||
+        shx_parse_timeout(timeout, &left) < 0) {
+        return NULL;
+    }
+    bool ends = left >= 0;
+    int64_t end = ends ? now() + left : 0;
+    for (;;) {
+        PyObject *result = PyObject_CallNoArgs(predicate);
+        int is_true = result == NULL ? -1 : PyObject_IsTrue(result);
+        left = ends ? end - now() : -1;
+        if (is_true > 0 || (is_true == 0 && ends && left <= 0)) {
+            return result;
+        }
+        Py_XDECREF(result);
+        PyObject *waited =
+            is_true < 0 ? NULL
+            : ends ? PyObject_CallMethod(op, "wait", "d", (double)left / 1e9)
+                   : PyObject_CallMethod(op, "wait", NULL);
+        if (waited == NULL) {
+            return NULL;
+        }
+        Py_DECREF(waited);
+    }
+}
+
+static PyObject *
+notify(PyObject *op, uint64_t count)
+{
+    const shx_condition *core = &CONDITION(op)->core;
+    shx_waiter me;
+    shx_err err = shx_condition_me(core, &me);
+    if (err == 0 && shx_condition_depth(core, &me) == 0) {
+        err = SHX_NOT_OWNER;
+    }
+    if (err == 0) {
+        shx_condition_notify(core, count);
+        err = shx_condition_is_torn(op) ? EFAULT : 0;
+    }
+    if (err != 0) {
+        return shx_condition_raise(op, err, "lock is not owned");
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(condition_notify_doc,
+             "notify($self, /, n=1)\n--\n\n"
+             "Wake n of those who wait, who began to first, with the lock\n"
+             "held. The dead are passed over.");
+
+static PyObject *
+condition_notify(PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    static char *keywords[] = {"n", NULL};
+    PyObject *n = NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:notify", keywords,
+                                     &n)) {
+        return NULL;
+    }
+    Py_ssize_t count = n == NULL ? 1 : PyNumber_AsSsize_t(n, NULL);
+    if (count == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    return notify(op, count < 0 ? 0 : (uint64_t)count);
+}
+
+PyDoc_STRVAR(condition_notify_all_doc,
+             "notify_all($self, /)\n--\n\n"
+             "Wake all who wait, with the lock held.");
+
+static PyObject *
+condition_notify_all(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return notify(op, UINT64_MAX);
+}
+
+PyDoc_STRVAR(
+    condition_wait_async_doc,
+    "wait_async($self, /)\n--\n\n"
+    "Wait as a coroutine, which lets other tasks run: True, with the lock.\n"
+    "\nA task that is cancelled has the lock again when CancelledError is\n"
+    "raised, and whoever waits next is notified instead. See\n"
+    "asyncio.timeout() for a timeout.");
+
+static PyObject *
+condition_wait_async(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return shx_call_waiting("wait", op);
+}
+
+PyDoc_STRVAR(condition_size_of_doc,
+             "size_of(waiters=24)\n--\n\n"
+             "Return how many bytes it takes in a memory, its own RLock\n"
+             "included.");
+
+static PyObject *
+condition_size_of(PyObject *Py_UNUSED(type), PyObject *args, PyObject *kwargs)
+{
+    static char *keywords[] = {"waiters", NULL};
+    Py_ssize_t waiters = WAITERS;
+    uint32_t parameter;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|n:size_of", keywords,
+                                     &waiters) ||
+        parse_parameter(NULL, waiters, NULL, &parameter) < 0) {
+        return NULL;
+    }
+    return PyLong_FromSize_t(shx_condition_size(parameter));
+}
+
+#define KEYWORDS(function) ((PyCFunction)(void (*)(void))(function))
+
+static PyMethodDef condition_methods[] = {
+    {"acquire", KEYWORDS(condition_acquire), METH_FASTCALL | METH_KEYWORDS,
+     condition_acquire_doc},
+    {"release", condition_release, METH_NOARGS, condition_release_doc},
+    {"locked", condition_locked, METH_NOARGS, condition_locked_doc},
+    {"wait", KEYWORDS(condition_wait), METH_VARARGS | METH_KEYWORDS,
+     condition_wait_doc},
+    {"wait_for", KEYWORDS(condition_wait_for), METH_VARARGS | METH_KEYWORDS,
+     condition_wait_for_doc},
+    {"notify", KEYWORDS(condition_notify), METH_VARARGS | METH_KEYWORDS,
+     condition_notify_doc},
+    {"notify_all", condition_notify_all, METH_NOARGS,
+     condition_notify_all_doc},
+    {"acquire_async", condition_acquire_async, METH_NOARGS,
+     condition_acquire_async_doc},
+    {"wait_async", condition_wait_async, METH_NOARGS,
+     condition_wait_async_doc},
+    {"size_of", KEYWORDS(condition_size_of),
+     METH_VARARGS | METH_KEYWORDS | METH_STATIC, condition_size_of_doc},
+    {"__enter__", condition_enter, METH_NOARGS, NULL},
+    {"__exit__", KEYWORDS(condition_exit), METH_FASTCALL, NULL},
+    {"__aenter__", condition_acquire_async, METH_NOARGS, NULL},
+    {"__aexit__", KEYWORDS(condition_aexit), METH_FASTCALL, NULL},
+    {"__reduce__", condition_reduce, METH_NOARGS, NULL},
+    {"_rebuild", condition_rebuild, METH_VARARGS | METH_CLASS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyObject *
+get_lock(PyObject *op, void *Py_UNUSED(closure))
+{
+    return Py_NewRef(CONDITION(op)->lock);
+}
+
+static PyGetSetDef condition_getset[] = {
+    {"lock", get_lock, shx_memory_refuse,
+     PyDoc_STR("Its Lock or RLock: condition.lock.repair() is the way out of\n"
+               "OwnerDied."),
+     "lock"},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyObject *
+condition_repr(PyObject *op)
+{
+    const shx_condition *core = &CONDITION(op)->core;
+    unsigned count = shx_condition_count(core);
+    PyObject *lock = shx_lock_describe(&core->lock);
+    PyObject *state = lock == NULL
+                          ? NULL
+                          : PyUnicode_FromFormat("%U, %u wait%s", lock, count,
+                                                 count == 1 ? "s" : "");
+    Py_XDECREF(lock);
+    return shx_synchronizer_repr(op, state);
+}
+
+PyDoc_STRVAR(
+    condition_doc,
+    "Condition(lock=None, where=None, offset=0, *, waiters=24,\n"
+    "          on_death='raise', mode=None)\n--\n\n"
+    "Processes wait, with a lock, until another one notifies them.\n\n"
+    "lock is a Lock or RLock of shmemext, wherever that lies; None: an\n"
+    "RLock of its own, which on_death is for. where, offset and mode are\n"
+    "Lock's; it takes size_of(waiters) bytes there. As many processes and\n"
+    "threads as waiters says may wait at once.\n\n"
+    "Who waits is served in order, and notify(n) wakes n of those who live:\n"
+    "a waiter that died is passed over, and what one was notified of that\n"
+    "died before it had the lock, another one is. See\n"
+    "multiprocessing.Condition.");
+
+static PyType_Slot condition_slots[] = {
+    {Py_tp_doc, (void *)condition_doc},
+    {Py_tp_new, condition_new},
+    {Py_tp_traverse, condition_traverse},
+    {Py_tp_clear, shx_synchronizer_clear},
+    {Py_tp_dealloc, condition_dealloc},
+    {Py_tp_repr, condition_repr},
+    {Py_tp_methods, condition_methods},
+    {Py_tp_getset, condition_getset},
+    {0, NULL},
+};
+
+static PyType_Spec condition_spec = {
+    .name = "shmemext.synchronize.Condition",
+    .basicsize = sizeof(shx_condition_object),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+    .slots = condition_slots,
+};
+
+int
+shx_condition_add(PyObject *module)
+{
+    PyTypeObject *type =
+        shx_synchronizer_add_type(module, &condition_spec, "Condition");
+    shx_state_of_module(module)->condition_type = type;
+    return type == NULL || shx_add_methods(type, shx_condition_steps) < 0 ? -1
+                                                                          : 0;
+}
