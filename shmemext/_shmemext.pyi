@@ -379,16 +379,6 @@ class Condition(Synchronizer):
     async def __aexit__(self, *args: object) -> None: ...
 
 class Event(Synchronizer):
-@final
-class ReadLock(_Taken): ...
-
-@final
-class WriteLock(_Repaired):
-    def _claim(self) -> bool: ...
-    def _is_drained(self) -> bool: ...
-    def _watch_drain(self, timeout: float | None, /) -> None: ...
-
-class RWLock(Synchronizer):
     def __new__(
         cls,
         where: _Where = None,
@@ -464,6 +454,22 @@ class Atomic(Synchronizer):
     ) -> bool: ...
     @classmethod
     def _rebuild(cls, where: Memory, offset: int, type: str, /) -> Self: ...
+
+@final
+class ReadLock(_Taken): ...
+
+@final
+class WriteLock(_Repaired):
+    def _claim(self) -> bool: ...
+    def _is_drained(self) -> bool: ...
+    def _watch_drain(self, timeout: float | None, /) -> None: ...
+
+class RWLock(Synchronizer):
+    def __new__(
+        cls,
+        where: _Where = None,
+        offset: SupportsIndex = 0,
+        *,
         readers: SupportsIndex = 48,
         on_death: _OnDeath = "raise",
         mode: int | None = None,
