@@ -33,7 +33,7 @@ from shmemext.synchronize import Lock, OwnerDied, RLock
 
 HERE = Path(__file__).parent
 METHODS = ["fork", "spawn", "forkserver"]
-PATIENCE = 20
+PATIENCE = 10
 
 
 @pytest.fixture
