@@ -101,7 +101,11 @@ def test_arguments(both):
     else:
         both(0)  # where whoever waits waits for ever; threading refuses it
     barrier = both(1, None, 5)
-    assert (barrier.parties, barrier.n_waiting, barrier.broken) == (1, 0, False)
+    assert (barrier.parties, barrier.n_waiting, barrier.broken) == (
+        1,
+        0,
+        False,
+    )
     assert barrier.wait() == 0
     assert barrier.wait(None) == 0
     assert barrier.wait(timeout=-1) == 0
@@ -151,9 +155,7 @@ def test_thousand_generations_of_processes(both, start, replies):
 def test_more_threads_than_parties_pass_in_turns(both):
     barrier = both(2)
     tickets = iter(range(400))
-    rounds = in_threads(
-        4, lambda _: [barrier.wait(PATIENCE) for _ in tickets]
-    )
+    rounds = in_threads(4, lambda _: [barrier.wait(PATIENCE) for _ in tickets])
     assert sorted(sum(rounds, [])) == [0] * 200 + [1] * 200
 
 
