@@ -39,12 +39,19 @@ def open(name: str, head: int, size: int, mode: int | None) -> SharedMemory:
         if len(os.fsencode(bare)) > _LONGEST:
             error.add_note(f"a name has at most {_LONGEST} bytes here")
         raise
+    except ValueError:  # of a segment: it says nothing of a synchronizer
+        if "\0" in bare:
+            raise
+        raise ValueError(
+            f"{name!r}: {PREFIX}{bare} in {_shmemext.DIRECTORY} is somebody "
+            "else's, and no synchronizer"
+        ) from None
     wanted = _heads.read(head)
     assert wanted is not None
     reason = _refusal(memory, wanted, size)
     if reason is not None:
         memory.close()
-        raise ValueError(f"{name!r} cannot be a {wanted.type}: {reason}")
+        raise ValueError(f"{wanted.type}({name!r}): {reason}")
     return memory
 
 

@@ -272,6 +272,34 @@ class _Lock(_Repaired):
 class Lock(_Lock): ...
 class RLock(_Lock): ...
 
+@final
+class ReadLock(_Taken): ...
+
+@final
+class WriteLock(_Repaired):
+    def _claim(self) -> bool: ...
+    def _is_drained(self) -> bool: ...
+    def _watch_drain(self, timeout: float | None, /) -> None: ...
+
+class RWLock(Synchronizer):
+    def __new__(
+        cls,
+        where: _Where = None,
+        offset: SupportsIndex = 0,
+        *,
+        readers: SupportsIndex = 48,
+        on_death: _OnDeath = "raise",
+        mode: int | None = None,
+    ) -> Self: ...
+    @property
+    def read(self) -> ReadLock: ...
+    @property
+    def write(self) -> WriteLock: ...
+    @staticmethod
+    def size_of(readers: SupportsIndex = 48) -> int: ...
+    @classmethod
+    def _rebuild(cls, where: Memory | str, number: int, /) -> Self: ...
+
 @type_check_only
 class _Semaphore(Synchronizer):
     def __new__(
@@ -351,16 +379,6 @@ class Condition(Synchronizer):
     async def __aexit__(self, *args: object) -> None: ...
 
 class Event(Synchronizer):
-@final
-class ReadLock(_Taken): ...
-
-@final
-class WriteLock(_Repaired):
-    def _claim(self) -> bool: ...
-    def _is_drained(self) -> bool: ...
-    def _watch_drain(self, timeout: float | None, /) -> None: ...
-
-class RWLock(Synchronizer):
     def __new__(
         cls,
         where: _Where = None,
@@ -436,6 +454,22 @@ class Atomic(Synchronizer):
     ) -> bool: ...
     @classmethod
     def _rebuild(cls, where: Memory, offset: int, type: str, /) -> Self: ...
+
+@final
+class ReadLock(_Taken): ...
+
+@final
+class WriteLock(_Repaired):
+    def _claim(self) -> bool: ...
+    def _is_drained(self) -> bool: ...
+    def _watch_drain(self, timeout: float | None, /) -> None: ...
+
+class RWLock(Synchronizer):
+    def __new__(
+        cls,
+        where: _Where = None,
+        offset: SupportsIndex = 0,
+        *,
         readers: SupportsIndex = 48,
         on_death: _OnDeath = "raise",
         mode: int | None = None,

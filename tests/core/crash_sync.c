@@ -337,6 +337,7 @@ start_victim(const row *of)
         of->cloned ? (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0) : fork();
     CHECK(pid >= 0);
     if (pid == 0) {
+        CHECK(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0);
         of->prepare();
         CHECK(ptrace(PTRACE_TRACEME, 0, 0, 0) == 0);
         (void)raise(SIGSTOP);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h> /* PR_SET_PDEATHSIG */
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -138,7 +139,7 @@ sleep_for(int64_t nanoseconds)
         }                                                                     \
     } while (0)
 
-/* Processes. */
+/* Processes. None stays when a CHECK has ended who started it. */
 static inline pid_t
 spawn(void (*run)(int), int number)
 {
@@ -146,6 +147,7 @@ spawn(void (*run)(int), int number)
     pid_t pid = fork();
     CHECK(pid >= 0);
     if (pid == 0) {
+        CHECK(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0);
         run(number);
         _exit(0);
     }
