@@ -121,6 +121,9 @@ write_both(int self, const shx_member *me, shx_err err)
     atomic_fetch_add(&notes->a, 1);
     work(any(200));
     atomic_fetch_add(&notes->b, 1);
+    if (err == SHX_OWNER_DIED) {
+        shx_lock_mend(&site);
+    }
     leave(self);
 }
 

@@ -114,6 +114,14 @@ release(const shx_site *at)
     return shx_lock_release(at, &me);
 }
 
+/* What it guards has been repaired. */
+static inline shx_err
+release_mended(const shx_site *at)
+{
+    shx_lock_mend(at);
+    return release(at);
+}
+
 static inline uint64_t
 now(void)
 {
