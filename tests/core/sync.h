@@ -165,8 +165,11 @@ spawn(void (*run)(int), int number)
 static inline void
 kill_and_wait(pid_t pid)
 {
+    int status;
     CHECK(kill(pid, SIGKILL) == 0);
-    CHECK(waitpid(pid, NULL, 0) == pid);
+    CHECK(waitpid(pid, &status, 0) == pid);
+    CHECK(WIFEXITED(status) ? WEXITSTATUS(status) == 0
+                            : WTERMSIG(status) == SIGKILL); /* not its own */
 }
 
 /* It has ended by itself, and well. */
