@@ -33,19 +33,17 @@ def open(name: str, head: int, size: int, mode: int | None) -> SharedMemory:
         memory = _shmemext._publish(
             PREFIX + bare, content, size, _MODE if mode is None else mode
         )
+    except FileExistsError:  # of a segment: it says nothing of a synchronizer
+        raise ValueError(
+            f"{name!r}: {PREFIX}{bare} in {_shmemext.DIRECTORY} is somebody "
+            "else's, and no synchronizer"
+        ) from None
     except OSError as error:
         if error.filename is not None:
             error.filename = name
         if len(os.fsencode(bare)) > _LONGEST:
             error.add_note(f"a name has at most {_LONGEST} bytes here")
         raise
-    except ValueError:  # of a segment: it says nothing of a synchronizer
-        if "\0" in bare:
-            raise
-        raise ValueError(
-            f"{name!r}: {PREFIX}{bare} in {_shmemext.DIRECTORY} is somebody "
-            "else's, and no synchronizer"
-        ) from None
     wanted = _heads.read(head)
     assert wanted is not None
     reason = _refusal(memory, wanted, size)
