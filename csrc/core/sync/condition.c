@@ -356,8 +356,7 @@ shx_condition_retake(const shx_condition *condition, const shx_waiter *me,
     if (shx_lock_is_ours(&condition->lock, &me->there)) {
         return EAGAIN; /* another thread's, or another task's */
     }
-    shx_err err =
-        shx_lock_try(&condition->lock, &me->there, SHX_TORN_REPAIRS);
+    shx_err err = shx_lock_try(&condition->lock, &me->there, SHX_TORN_REPAIRS);
     if (err == 0 || err == SHX_OWNER_DIED) {
         own(condition, me, depth);
         shx_lock_expect_waiter(&condition->lock);
@@ -425,8 +424,8 @@ come_back(const shx_condition *condition, const shx_waiter *me, uint32_t depth,
           shx_err slept, const shx_patience *patience)
 {
     bool asks = slept != SHX_INTERRUPTED;
-    shx_patience relock = shx_patience_for(-1, asks ? patience->poll : NULL,
-                                           patience->context);
+    shx_patience relock =
+        shx_patience_for(-1, asks ? patience->poll : NULL, patience->context);
     shx_err err = shx_condition_relock(condition, me, depth, &relock);
     if (err == SHX_INTERRUPTED) {
         relock.poll = NULL;

@@ -30,11 +30,11 @@ describe(uint32_t parameter)
         return PyUnicode_FromFormat("lock, waiters=%u", waiters_of(parameter));
     }
     PyObject *on_death = shx_lock_describe_parameter(parameter);
-    PyObject *text = on_death == NULL
-                         ? NULL
-                         : PyUnicode_FromFormat("waiters=%u, %U",
-                                                waiters_of(parameter),
-                                                on_death);
+    PyObject *text =
+        on_death == NULL
+            ? NULL
+            : PyUnicode_FromFormat("waiters=%u, %U", waiters_of(parameter),
+                                   on_death);
     Py_XDECREF(on_death);
     return text;
 }
@@ -49,18 +49,16 @@ settle(PyObject *op, PyObject *lock)
 {
     shx_condition_object *self = CONDITION(op);
     uint32_t parameter = self->base.site.parameter;
-    self->lock = lock != NULL
-                     ? Py_NewRef(lock)
-                     : shx_rlock_part(op, SHX_CONDITION_LOCK,
-                                      parameter & SHX_IGNORES_DEATH);
+    self->lock = lock != NULL ? Py_NewRef(lock)
+                              : shx_rlock_part(op, SHX_CONDITION_LOCK,
+                                               parameter & SHX_IGNORES_DEATH);
     if (self->lock == NULL) {
         return -1;
     }
     self->core = (shx_condition){
         .at = self->base.site,
         .lock = SYNCHRONIZER(self->lock)->site,
-        .recursive =
-            SYNCHRONIZER(self->lock)->kind->kind == SHX_CELL_RLOCK,
+        .recursive = SYNCHRONIZER(self->lock)->kind->kind == SHX_CELL_RLOCK,
     };
     return 0;
 }
@@ -118,10 +116,10 @@ condition_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     PyObject *lock = Py_None, *on_death = NULL;
     Py_ssize_t waiters = WAITERS;
     uint32_t parameter;
-    if (!PyArg_ParseTupleAndKeywords(
-            args, kwargs, "|OOn$nOO:Condition", keywords, &lock,
-            &address.where, &address.offset, &waiters, &on_death,
-            &address.mode) ||
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OOn$nOO:Condition",
+                                     keywords, &lock, &address.where,
+                                     &address.offset, &waiters, &on_death,
+                                     &address.mode) ||
         check_lock(type, lock, &lock) < 0 ||
         parse_parameter(lock, waiters, on_death, &parameter) < 0) {
         return NULL;
@@ -174,22 +172,20 @@ condition_reduce(PyObject *op, PyObject *Py_UNUSED(ignored))
         return NULL;
     }
     if (self->name == NULL) {
-        return lock == NULL
-                   ? Py_BuildValue("N(On)", rebuild, self->memory,
-                                   self->offset)
-                   : Py_BuildValue("N(OnO)", rebuild, self->memory,
-                                   self->offset, lock);
+        return lock == NULL ? Py_BuildValue("N(On)", rebuild, self->memory,
+                                            self->offset)
+                            : Py_BuildValue("N(OnO)", rebuild, self->memory,
+                                            self->offset, lock);
     }
     PyObject *args =
         lock == NULL
             ? Py_BuildValue("OI", self->name, self->site.parameter)
             : Py_BuildValue("OIO", self->name, self->site.parameter, lock);
     PyObject *named = PyImport_ImportModule("shmemext._named");
-    PyObject *result =
-        named == NULL || args == NULL
-            ? NULL
-            : PyObject_CallMethod(named, "reduce", "O(OO)", self->memory,
-                                  rebuild, args);
+    PyObject *result = named == NULL || args == NULL
+                           ? NULL
+                           : PyObject_CallMethod(named, "reduce", "O(OO)",
+                                                 self->memory, rebuild, args);
     Py_XDECREF(named);
     Py_XDECREF(args);
     Py_DECREF(rebuild);
@@ -223,8 +219,9 @@ call_lock(PyObject *op, PyObject *name)
 }
 
 #define STR(op, which)                                                        \
-    (shx_state_of(Py_TYPE(op)) == NULL ? NULL                                 \
-                                       : shx_state_of(Py_TYPE(op))->str.which)
+    (shx_state_of(Py_TYPE(op)) == NULL                                        \
+         ? NULL                                                               \
+         : shx_state_of(Py_TYPE(op))->str.which)
 
 PyDoc_STRVAR(condition_acquire_doc,
              "acquire($self, /, block=True, timeout=None)\n--\n\n"
@@ -234,8 +231,7 @@ static PyObject *
 condition_acquire(PyObject *op, PyObject *const *args, Py_ssize_t count,
                   PyObject *names)
 {
-    PyObject *method =
-        PyObject_GetAttrString(CONDITION(op)->lock, "acquire");
+    PyObject *method = PyObject_GetAttrString(CONDITION(op)->lock, "acquire");
     PyObject *result =
         method == NULL
             ? NULL
@@ -296,10 +292,20 @@ condition_aexit(PyObject *op, PyObject *const *Py_UNUSED(args),
 
 /* Waiting */
 
+bool
+shx_condition_is_torn(PyObject *op)
+{
+    return shx_synchronizer_is_torn(op) ||
+           shx_synchronizer_is_torn(CONDITION(op)->lock);
+}
+
 PyObject *
 shx_condition_raise(PyObject *op, shx_err err, const char *unowned)
 {
     shx_condition_object *self = CONDITION(op);
+    if (err == SHX_NOT_OWNER && shx_condition_is_torn(op)) {
+        return shx_synchronizer_raise(op, EFAULT); /* of zeros */
+    }
     if (err == SHX_NOT_OWNER) {
         PyErr_SetString(PyExc_AssertionError, unowned);
         return NULL;
@@ -319,10 +325,9 @@ shx_condition_raise(PyObject *op, shx_err err, const char *unowned)
                   "%U: %u wait already, as many as it was made for: make it "
                   "with more waiters=",
                   label, waiters_of(self->core.at.parameter));
-    PyObject *error =
-        text == NULL
-            ? NULL
-            : PyObject_CallFunction(PyExc_OSError, "iO", ENOSPC, text);
+    PyObject *error = text == NULL ? NULL
+                                   : PyObject_CallFunction(PyExc_OSError, "iO",
+                                                           ENOSPC, text);
     if (error != NULL) {
         PyErr_SetObject(PyExc_OSError, error);
     }
@@ -330,13 +335,6 @@ shx_condition_raise(PyObject *op, shx_err err, const char *unowned)
     Py_XDECREF(text);
     Py_XDECREF(label);
     return NULL;
-}
-
-bool
-shx_condition_is_torn(PyObject *op)
-{
-    return shx_synchronizer_is_torn(op) ||
-           shx_synchronizer_is_torn(CONDITION(op)->lock);
 }
 
 static const char wait_unowned[] =
@@ -425,11 +423,10 @@ condition_wait_for(PyObject *op, PyObject *args, PyObject *kwargs)
             return result;
         }
         Py_XDECREF(result);
-        PyObject *waited = is_true < 0 ? NULL
-                           : ends
-                               ? PyObject_CallMethod(op, "wait", "d",
-                                                     (double)left / 1e9)
-                               : PyObject_CallMethod(op, "wait", NULL);
+        PyObject *waited =
+            is_true < 0 ? NULL
+            : ends ? PyObject_CallMethod(op, "wait", "d", (double)left / 1e9)
+                   : PyObject_CallMethod(op, "wait", NULL);
         if (waited == NULL) {
             return NULL;
         }
@@ -570,11 +567,10 @@ condition_repr(PyObject *op)
     const shx_condition *core = &CONDITION(op)->core;
     unsigned count = shx_condition_count(core);
     PyObject *lock = shx_lock_describe(&core->lock);
-    PyObject *state =
-        lock == NULL
-            ? NULL
-            : PyUnicode_FromFormat("%U, %u wait%s", lock, count,
-                                   count == 1 ? "s" : "");
+    PyObject *state = lock == NULL
+                          ? NULL
+                          : PyUnicode_FromFormat("%U, %u wait%s", lock, count,
+                                                 count == 1 ? "s" : "");
     Py_XDECREF(lock);
     return shx_synchronizer_repr(op, state);
 }

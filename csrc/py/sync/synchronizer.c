@@ -242,7 +242,7 @@ shx_synchronizer_reduced(PyObject *op, PyObject *rebuild)
     PyObject *result =
         named == NULL
             ? NULL
-            : PyObject_CallMethod(named, "reduce", "O(O(OI))", self->memory,
+            : PyObject_CallMethod(named, "reduce", "OO(OI)", self->memory,
                                   rebuild, self->name, self->site.parameter);
     Py_XDECREF(named);
     Py_DECREF(rebuild);
