@@ -32,6 +32,7 @@ import lifecycle
 import lists
 import peers
 import scale
+import synchronize
 from bench import Bench
 from floor import Floor
 from install import reasons
@@ -53,6 +54,7 @@ QUESTIONS: dict[str, tuple[str, Question]] = {
     "lists": ("ShareableList", lists.measure),
     "holdings": ("what 1,000 segments hold", holdings.measure),
     "scale": ("many names, and taken ones", scale.measure),
+    "synchronize": ("locks and the like", synchronize.measure),
 }
 
 # A quick run leaves the others out.

@@ -1,75 +1,17 @@
 /* SPDX-License-Identifier: MIT */
+/* Waiting at a barrier: the steps of tests/models/barrier.pml, in its order.
+ */
 #include "core/sync/barrier.h"
 
 #include <errno.h>
 #include <limits.h> /* UINT_MAX */
 
-#include "core/sync/lock.h"
-#include "core/sync/slots.h"
-
-enum { STATE, GATE, LEAD };
-
-#define BROKEN UINT32_C(1)
-#define DIED UINT32_C(2)
-#define GENERATION UINT32_C(4)
-#define WAITED UINT32_C(1)
-
-#define FLAGS (~SHX_TOKEN)
-#define IDLE UINT32_C(0)
-#define CLAIMED (UINT32_C(1) << SHX_TOKEN_BITS)
-#define IN (UINT32_C(2) << SHX_TOKEN_BITS)
-#define OUT (UINT32_C(4) << SHX_TOKEN_BITS)
-
-/* Against memory that never rests. */
-enum { TRIES = 1000 };
-
-size_t
-shx_barrier_size(uint32_t parties)
-{
-    if (parties == 0 || parties > SHX_BARRIER_PARTIES) {
-        return 0;
-    }
-    size_t each = sizeof(shx_slot) + sizeof(shx_word);
-    size_t size = sizeof(shx_cell) + parties * each;
-    return (size + SHX_CELL_ALIGNMENT - 1) / SHX_CELL_ALIGNMENT *
-           SHX_CELL_ALIGNMENT;
-}
-
-static shx_word *
-own(const shx_site *at, int which)
-{
-    return &at->cell->own[which];
-}
-
-static shx_slot *
-slot_of(const shx_site *at, unsigned place)
-{
-    return &at->cell->slots[place];
-}
+#include "core/sync/barrier_words.h"
 
 static shx_word *
 pid_of(const shx_site *at, unsigned place)
 {
     return (shx_word *)(void *)&at->cell->slots[at->parameter] + place;
-}
-
-/* The flags of who is in the generation of that state. */
-static uint32_t
-in_of(uint32_t state)
-{
-    return IN | (state & GENERATION) / GENERATION << SHX_TOKEN_BITS;
-}
-
-static uint32_t
-flags_of(uint64_t slot)
-{
-    return (uint32_t)slot & FLAGS;
-}
-
-static uint32_t
-generation_of(uint32_t state)
-{
-    return state / GENERATION;
 }
 
 /* The lead of that generation: never 0. */
@@ -79,36 +21,11 @@ lead_of(uint32_t state)
     return generation_of(state) + 1;
 }
 
-/* Whoever gives up a slot, or breaks it, calls those who wait for one. */
-static void
-call(const shx_site *at)
-{
-    shx_word *gate = own(at, GATE);
-    uint32_t seen = atomic_load(gate);
-    if ((seen & WAITED) != 0 &&
-        atomic_compare_exchange_strong(gate, &seen, seen + WAITED)) {
-        (void)shx_os_wake(gate, UINT_MAX);
-    }
-}
-
-/* `what` is BROKEN, or BROKEN | DIED. Only the generation of `seen`. */
-static void
-break_at(const shx_site *at, uint32_t seen, uint32_t what)
-{
-    shx_word *state = own(at, STATE);
-    uint32_t now = atomic_load(state);
-    if ((now & BROKEN) == 0 && generation_of(now) == generation_of(seen) &&
-        atomic_compare_exchange_strong(state, &now, now | what)) {
-        (void)shx_os_wake(state, UINT_MAX);
-        call(at);
-    }
-}
-
 static void
 break_for(const shx_site *at, uint32_t seen, unsigned place)
 {
     atomic_store(&at->cell->victim, atomic_load(pid_of(at, place)));
-    break_at(at, seen, BROKEN | DIED);
+    shx_barrier_break(at, seen, BROKEN | DIED);
 }
 
 /* Is who has the slot dead, and had it when it died? */
@@ -126,7 +43,7 @@ give_back(const shx_site *at, shx_visit *visit, uint64_t value)
 {
     atomic_store(slot_of(at, visit->place), value);
     visit->place = SHX_NO_PLACE;
-    call(at);
+    shx_barrier_call(at);
 }
 
 static shx_arrival
@@ -331,7 +248,7 @@ inspect(const shx_site *at, const shx_visit *visit)
             return;
         }
         else if (atomic_compare_exchange_strong(slot_of(at, i), &slot, 0)) {
-            call(at);
+            shx_barrier_call(at);
         }
     }
 }
@@ -364,7 +281,7 @@ shx_barrier_wait(const shx_site *at, shx_visit *visit, shx_patience *patience,
             patience->deadline = UINT64_MAX;
         }
         else if (err == ETIMEDOUT) {
-            break_at(at, visit->state, BROKEN);
+            shx_barrier_break(at, visit->state, BROKEN);
         }
         else if (err != 0 && err != SHX_SLICE_OVER) {
             shx_barrier_take_back(at, visit);
@@ -389,7 +306,7 @@ shx_barrier_trip(const shx_site *at, shx_visit *visit)
 void
 shx_barrier_abandon(const shx_site *at, shx_visit *visit)
 {
-    break_at(at, visit->state, BROKEN);
+    shx_barrier_break(at, visit->state, BROKEN);
     (void)shx_barrier_look(at, visit);
 }
 
@@ -410,7 +327,7 @@ shx_barrier_take_back(const shx_site *at, shx_visit *visit)
     visit->state = atomic_load(own(at, STATE));
     bool led = lead == lead_of(visit->state);
     if (led && in_of(visit->state) == visit->arrived) {
-        break_at(at, visit->state, BROKEN);
+        shx_barrier_break(at, visit->state, BROKEN);
         visit->state = atomic_load(own(at, STATE));
     }
     bool passed = in_of(visit->state) != visit->arrived;
@@ -421,104 +338,4 @@ shx_barrier_take_back(const shx_site *at, shx_visit *visit)
     else {
         give_back(at, visit, shx_slot_of(&visit->me, IDLE));
     }
-}
-
-void
-shx_barrier_abort(const shx_site *at)
-{
-    shx_word *state = own(at, STATE);
-    for (int tries = 0; tries < TRIES; tries++) {
-        uint32_t seen = atomic_load(state);
-        if ((seen & BROKEN) != 0) {
-            return;
-        }
-        break_at(at, seen, BROKEN);
-    }
-}
-
-/* What a reset makes of a slot; the same: it stays. Who has passed, or is out
- * already, will give it back. */
-static uint64_t
-emptied(const shx_site *at, uint32_t state, uint64_t slot)
-{
-    uint32_t flags = flags_of(slot);
-    if (flags == IDLE) {
-        return 0;
-    }
-    if (flags == CLAIMED || flags == in_of(state)) {
-        return (slot & ~(uint64_t)FLAGS) | OUT;
-    }
-    return shx_party_is_dead(at->party, shx_slot_token(slot)) ? 0 : slot;
-}
-
-static void
-empty(const shx_site *at, uint32_t state)
-{
-    for (unsigned i = 0; i < at->parameter; i++) {
-        uint64_t slot = atomic_load(slot_of(at, i));
-        for (int tries = 0; slot != 0 && tries < TRIES; tries++) {
-            uint64_t next = emptied(at, state, slot);
-            if (next == slot ||
-                atomic_compare_exchange_strong(slot_of(at, i), &slot, next)) {
-                break;
-            }
-        }
-    }
-}
-
-/* Others who reset it wait for the lock: a slot that is found in one state is
- * in that until it is emptied. */
-shx_err
-shx_barrier_reset(const shx_site *at, const shx_member *me,
-                  shx_patience *patience)
-{
-    const shx_site lock = {at->cell, at->party, SHX_IGNORES_DEATH};
-    shx_word *state = own(at, STATE);
-    shx_err err = shx_lock_acquire(&lock, me, SHX_TORN_REPAIRS, patience);
-    if (err != 0) {
-        return err;
-    }
-    uint32_t seen = atomic_fetch_or(state, BROKEN) | BROKEN;
-    (void)shx_os_wake(state, UINT_MAX);
-    call(at);
-    empty(at, seen);
-    atomic_store(state, (generation_of(seen) + 2) * GENERATION);
-    (void)shx_os_wake(state, UINT_MAX);
-    call(at);
-    return shx_lock_release(&lock, me);
-}
-
-void
-shx_barrier_leave(const shx_site *at, const shx_member *me)
-{
-    uint64_t idle = shx_slot_of(me, IDLE);
-    for (unsigned i = 0; i < at->parameter; i++) {
-        uint64_t slot = atomic_load(slot_of(at, i));
-        uint32_t state = atomic_load(own(at, STATE));
-        if (slot == idle &&
-            atomic_compare_exchange_strong(slot_of(at, i), &slot, 0)) {
-            call(at);
-        }
-        else if (slot == shx_slot_of(me, CLAIMED) ||
-                 slot == shx_slot_of(me, in_of(state))) {
-            break_at(at, state, BROKEN);
-        }
-    }
-}
-
-bool
-shx_barrier_is_broken(const shx_site *at)
-{
-    return (atomic_load(own(at, STATE)) & BROKEN) != 0;
-}
-
-unsigned
-shx_barrier_waiting(const shx_site *at)
-{
-    uint32_t state = atomic_load(own(at, STATE));
-    unsigned count = 0;
-    for (unsigned i = 0; (state & BROKEN) == 0 && i < at->parameter; i++) {
-        count += flags_of(atomic_load(slot_of(at, i))) == in_of(state);
-    }
-    return count;
 }
