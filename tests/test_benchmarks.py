@@ -79,6 +79,20 @@ def test_run_prints_and_writes_every_side(tmp_path):
     assert ours["ratio"]["median"] > 0
 
 
+def test_synchronize_has_both_sides(tmp_path):
+    _, result = result_of(
+        tmp_path / "result.json",
+        *("--only", "synchronize", "--peers", "shmemext,stdlib"),
+    )
+    ours = [row for row in result["rows"] if row["side"] == "shmemext"]
+    assert all(row["time"]["median"] > 0 for row in ours)
+    theirs = [row for row in result["rows"] if row["side"] == "stdlib"]
+    assert len(theirs) == len(ours) > 10
+    for row in theirs:
+        never = row["work"].endswith("its holder is killed")
+        assert (row["time"] is None) == never, row
+
+
 def test_scale_has_both_sides_and_leaves_no_name(tmp_path):
     _, result = result_of(
         tmp_path / "result.json",
