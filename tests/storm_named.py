@@ -72,6 +72,8 @@ class User:
         }
         self.held = []
         self.children = []
+        # With few the names come and go all the time.
+        self.most = 1 if Path(folder, "few").exists() else 5
 
     def count(self, what, word="."):
         os.write(self.logs[what], word.encode())
@@ -145,7 +147,7 @@ class User:
             self.random.choice(actions)()
             if self.random.random() < 0.01:
                 self.start()
-            if len(self.held) > 5:
+            while len(self.held) > self.most:
                 self.close()
         for pid in self.children:
             os.waitpid(pid, 0)
@@ -255,9 +257,10 @@ class Round:
     def run(self, seconds, keep, counts):
         size = 8 * NAMES
         arena = SharedMemory(f"{self.prefix}-arena", create=True, size=size)
-        if not keep:
-            self.kept.clear()
         with tempfile.TemporaryDirectory(prefix="storm-named-") as folder:
+            if not keep:
+                self.kept.clear()
+                Path(folder, "few").touch()
             for _ in range(PROGRAMS):
                 self.start(folder)
             end = time.monotonic() + seconds
