@@ -29,7 +29,7 @@ import time
 import traceback
 from pathlib import Path
 
-from shmemext import SharedMemory
+from shmemext import SharedMemory, _shmemext
 from shmemext._named import PREFIX
 from shmemext.synchronize import Lock, OwnerDied
 
@@ -86,6 +86,13 @@ class User:
             self.count("refused", f"{error}\n")
             return
         self.count("opened")
+        is_there = False
+        file = DEV_SHM / f"{PREFIX}{lock.name}"
+        inode = _shmemext._identity(lock.memory)[1]
+        with contextlib.suppress(FileNotFoundError):
+            is_there = file.stat().st_ino == inode
+        if not is_there:
+            self.count("split", f"{lock!r}: the name is another's\n")
         self.held.append((lock, number))
 
     def close(self):
