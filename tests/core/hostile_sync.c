@@ -13,13 +13,20 @@
 
 #include "core/sync/bounded_semaphore.h"
 #include "core/sync/event.h"
-#include "core/sync/rlock.h"
 #include "core/sync/semaphore.h"
 
-#include "sync.h"
+#include "groups.h"
 
 /* The cells fill the page in the middle; no call may touch the others. */
-enum { PAGE = 4096, CELL = 512, USERS = 3, PERMITS = 24, CANARY = 0xaa };
+enum {
+    PAGE = 4096,
+    CELL = 256,
+    GROUPS_AT = 2048,
+    PARTIES = 2,
+    USERS = 3,
+    PERMITS = 24,
+    CANARY = 0xaa
+};
 
 static memory in;
 static unsigned char *outside[2];
@@ -134,15 +141,75 @@ make_cells(uint64_t drawn, const shx_member *me, shx_patience *patience)
 {
     (void)me;
     (void)patience;
-    for (unsigned i = 0; i < PAGE / CELL; i++) {
+    for (unsigned i = 0; i < 5; i++) {
         shx_site at = cell_of(1 + i, 0);
         (void)shx_cell_read(at.cell);
         (void)shx_cell_make(at.cell, CELL, 1 + drawn % 8, (uint32_t)drawn);
     }
 }
 
-static const use uses[] = {use_lock,    watch_lock, use_rlock, use_semaphore,
-                           use_permits, use_event,  make_cells};
+static void
+read_and_write(uint64_t drawn, const shx_member *me, shx_patience *patience)
+{
+    if (drawn % 2 == 0) {
+        (void)shx_rwlock_read(&rwlock, reading, me, patience);
+        (void)shx_rwlock_watch_read(&rwlock, patience);
+        (void)shx_rwlock_release_read(&rwlock, reading, me);
+    }
+    else {
+        (void)shx_rwlock_write(&rwlock, reading, me, SHX_TORN_REPAIRS,
+                               patience);
+        (void)shx_rwlock_release_write(&rwlock, me);
+    }
+    (void)shx_rwlock_look(&rwlock);
+}
+
+/* Who waits comes back with the lock, whatever it takes: so nobody has it for
+ * long here, and whoever wrote its word is dead or alive by the next slice. */
+static void
+notify(uint64_t drawn, const shx_member *me, shx_patience *patience)
+{
+    (void)me;
+    (void)patience;
+    shx_condition_notify(&condition, drawn % 4);
+    (void)shx_condition_count(&condition);
+}
+
+static void
+sleep_in_condition(uint64_t drawn, const shx_member *me,
+                   shx_patience *patience)
+{
+    unsigned slot;
+    bool notified;
+    shx_waiter waiter = {*me, *me};
+    if (shx_condition_enter(&condition, &waiter, &slot) == 0) {
+        (void)shx_condition_sleep(&condition, slot, patience);
+        (void)shx_condition_leave(&condition, &waiter, slot, drawn % 3,
+                                  &notified);
+        shx_condition_abandon(&condition, &waiter, slot);
+    }
+}
+
+static void
+arrive(uint64_t drawn, const shx_member *me, shx_patience *patience)
+{
+    shx_arrival arrival;
+    shx_visit visit = {.me = *me, .place = SHX_NO_PLACE};
+    if (shx_barrier_wait(&barrier, &visit, patience, &arrival) == 0 &&
+        arrival == SHX_BARRIER_LEADS) {
+        (void)shx_barrier_trip(&barrier, &visit);
+    }
+    if (drawn % 8 == 0) {
+        (void)shx_barrier_reset(&barrier, me, patience);
+    }
+    (void)shx_barrier_waiting(&barrier);
+    shx_barrier_leave(&barrier, me);
+}
+
+static const use uses[] = {use_lock,           watch_lock,     use_rlock,
+                           use_semaphore,      use_permits,    use_event,
+                           make_cells,         read_and_write, notify,
+                           sleep_in_condition, arrive};
 
 static int calls;
 
@@ -187,6 +254,7 @@ main(int argc, char **argv)
     pid_t users[USERS];
     CHECK(argc == 2 && (calls = atoi(argv[1])) > 0);
     in = make_memory(3 * PAGE);
+    make_groups(&in, PAGE + GROUPS_AT, PARTIES);
     fill_outside();
     pid_t hostile = spawn(write_anything, 0);
     for (int i = 0; i < USERS; i++) {

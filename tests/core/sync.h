@@ -114,6 +114,14 @@ release(const shx_site *at)
     return shx_lock_release(at, &me);
 }
 
+/* What it guards has been repaired. */
+static inline shx_err
+release_mended(const shx_site *at)
+{
+    shx_lock_mend(at);
+    return release(at);
+}
+
 static inline uint64_t
 now(void)
 {
@@ -157,8 +165,11 @@ spawn(void (*run)(int), int number)
 static inline void
 kill_and_wait(pid_t pid)
 {
+    int status;
     CHECK(kill(pid, SIGKILL) == 0);
-    CHECK(waitpid(pid, NULL, 0) == pid);
+    CHECK(waitpid(pid, &status, 0) == pid);
+    CHECK(WIFEXITED(status) ? WEXITSTATUS(status) == 0
+                            : WTERMSIG(status) == SIGKILL); /* not its own */
 }
 
 /* It has ended by itself, and well. */

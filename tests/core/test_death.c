@@ -65,7 +65,9 @@ check_told(void)
     CHECK(shx_lock_look(&lock).victim == atomic_load(&notes->pid));
     CHECK(acquire_torn(&lock, SECOND) == SHX_OWNER_DIED);
     CHECK(shx_lock_look(&lock).torn && shx_lock_look(&lock).ours);
-    CHECK(release(&lock) == 0);
+    CHECK(release(&lock) == 0); /* not repaired yet */
+    CHECK(acquire_torn(&lock, SECOND) == SHX_OWNER_DIED);
+    CHECK(release_mended(&lock) == 0);
     CHECK(acquire(&lock, 0) == 0 && release(&lock) == 0);
 }
 

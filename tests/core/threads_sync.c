@@ -7,16 +7,16 @@
 
 #include "core/sync/bounded_semaphore.h"
 #include "core/sync/event.h"
-#include "core/sync/rlock.h"
 #include "core/sync/semaphore.h"
 
-#include "sync.h"
+#include "groups.h"
 
 enum { THREADS = 4, ROUNDS = 3000, PAGE = 4096 };
 
 static memory in;
 static shx_site lock, rlock, semaphore, bounded, events[2];
 static long guarded[4];
+static long written, items, arrivals[THREADS];
 static long passed_on; /* from one event to the other */
 
 static shx_patience
@@ -76,6 +76,45 @@ pass_on(int self)
     shx_event_set(&events[1 - self]);
 }
 
+static void
+read_or_write(int round)
+{
+    if (round % 4 == 0) {
+        CHECK(begin_writing(SHX_TORN_TELLS, -1) == 0);
+        written++;
+        CHECK(end_writing() == 0);
+    }
+    else {
+        CHECK(begin_reading(-1) == 0);
+        CHECK(written >= 0);
+        CHECK(end_reading() == 0);
+    }
+}
+
+/* Some make what others take. */
+static void
+make_or_take(bool makes)
+{
+    CHECK(enter_condition(-1) == 0);
+    while (makes ? items > 3 : items == 0) {
+        CHECK(wait_for_condition(-1) == 0);
+    }
+    items += makes ? 1 : -1;
+    shx_condition_notify(&condition, WAITERS);
+    CHECK(leave_condition() == 0);
+}
+
+static void
+arrive(int self)
+{
+    arrivals[self]++;
+    CHECK(pass_barrier(-1) == SHX_BARRIER_PASSED);
+    for (int i = 0; i < THREADS; i++) {
+        CHECK(arrivals[i] == arrivals[self]);
+    }
+    CHECK(pass_barrier(-1) == SHX_BARRIER_PASSED);
+}
+
 static void *
 use_all(void *argument)
 {
@@ -86,6 +125,11 @@ use_all(void *argument)
         use_rlock(&me);
         use_semaphore();
         use_permit(&me);
+        read_or_write(i);
+        make_or_take(self % 2 == 0);
+        if (i % 16 == 0) {
+            arrive(self);
+        }
         if (self < 2) {
             pass_on(self);
         }
@@ -106,6 +150,7 @@ main(void)
     events[1] = make_site(&in, 256, 64, SHX_CELL_EVENT, 0);
     bounded = make_site(&in, 512, shx_permits_size(1),
                         SHX_CELL_BOUNDED_SEMAPHORE, 1);
+    make_groups(&in, 1024, THREADS);
     shx_event_set(&events[0]);
     for (int i = 0; i < THREADS; i++) {
         selves[i] = i;
@@ -117,6 +162,7 @@ main(void)
     for (int i = 0; i < 4; i++) {
         CHECK(guarded[i] == (long)THREADS * ROUNDS);
     }
-    CHECK(passed_on == 2L * ROUNDS);
+    CHECK(passed_on == 2L * ROUNDS && items == 0);
+    CHECK(written == (long)THREADS * ROUNDS / 4);
     return 0;
 }
