@@ -47,7 +47,6 @@ static int (*const rooms[])(PyObject *module) = {
     shx_semaphore_add,
     shx_bounded_semaphore_add,
     shx_event_add,
-    shx_atomic_add_type,
 };
 /* clang-format on */
 

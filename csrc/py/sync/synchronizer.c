@@ -53,6 +53,36 @@ name_of(PyTypeObject *type)
     return dot == NULL ? type->tp_name : dot + 1;
 }
 
+const char *
+shx_article(const char *name)
+{
+    return strchr("AER", name[0]) != NULL ? "an" : "a";
+}
+
+/* Of a memory that has a name or a path: as its repr() shows that, without
+ * the slash that names in /dev/shm have. */
+static PyObject *
+label_by_name(const shx_synchronizer *self, const char *type, PyObject *label)
+{
+    Py_ssize_t skip = MEMORY(self->memory)->kind->slash &&
+                              PyUnicode_Check(label) &&
+                              PyUnicode_GET_LENGTH(label) > 1 &&
+                              PyUnicode_READ_CHAR(label, 0) == '/'
+                          ? 1
+                          : 0;
+    PyObject *shown =
+        skip == 0
+            ? Py_NewRef(label)
+            : PyUnicode_Substring(label, skip, PyUnicode_GET_LENGTH(label));
+    PyObject *text =
+        shown == NULL
+            ? NULL
+            : PyUnicode_FromFormat("%s at %zd of %s(%R)", type, self->offset,
+                                   name_of(Py_TYPE(self->memory)), shown);
+    Py_XDECREF(shown);
+    return text;
+}
+
 PyObject *
 shx_synchronizer_label(PyObject *op)
 {
@@ -65,10 +95,8 @@ shx_synchronizer_label(PyObject *op)
     Py_BEGIN_CRITICAL_SECTION(memory);
     label = MEMORY(memory)->kind->label(memory);
     Py_END_CRITICAL_SECTION();
-    const char *of = name_of(Py_TYPE(memory));
     if (label != NULL && label != Py_None) {
-        text = PyUnicode_FromFormat("%s at %zd of %s(%R)", type, self->offset,
-                                    of, label);
+        text = label_by_name(self, type, label);
     }
     else if (label != NULL) {
         text = PyUnicode_FromFormat("%s at %zd of %s", type, self->offset,
@@ -93,7 +121,7 @@ PyObject *
 shx_lock_describe(const shx_site *at)
 {
     const shx_lock_state state = shx_lock_look(at);
-    const char *sleepers = state.waited ? ", others wait" : "";
+    const char *sleepers = state.waited ? ", others may wait" : "";
     if (state.ours) {
         return PyUnicode_FromFormat(
             "held here%s%s", state.torn ? ", being repaired" : "", sleepers);
@@ -178,10 +206,11 @@ shx_synchronizer_raise(PyObject *op, shx_err err)
         raise_lost(label);
     }
     else if (err == EBUSY) {
-        PyErr_Format(PyExc_OSError,
-                     "%U: somebody has locked all of the memory's file, to "
-                     "infinity: lock [0, size) with lockf(3), or use flock(2)",
-                     label);
+        shx_raise_unsupported(
+            EBUSY,
+            "somebody has locked all of the memory's file, to infinity: lock "
+            "[0, size) with lockf(3), or use flock(2)",
+            label);
     }
     else if (err == EDEADLK) {
         PyErr_Format(PyExc_RuntimeError,
