@@ -101,7 +101,11 @@ def test_arguments(both):
     else:
         both(0)  # where whoever waits waits for ever; threading refuses it
     barrier = both(1, None, 5)
-    assert (barrier.parties, barrier.n_waiting, barrier.broken) == (1, 0, False)
+    assert (barrier.parties, barrier.n_waiting, barrier.broken) == (
+        1,
+        0,
+        False,
+    )
     assert barrier.wait() == 0
     assert barrier.wait(None) == 0
     assert barrier.wait(timeout=-1) == 0
@@ -151,10 +155,11 @@ def test_thousand_generations_of_processes(both, start, replies):
 def test_more_threads_than_parties_pass_in_turns(both):
     barrier = both(2)
     tickets = iter(range(400))
-    rounds = in_threads(
-        4, lambda _: [barrier.wait(PATIENCE) for _ in tickets]
+    rounds = in_threads(4, lambda _: [barrier.wait(PATIENCE) for _ in tickets])
+    assert (
+        sorted(index for some in rounds for index in some)
+        == [0] * 200 + [1] * 200
     )
-    assert sorted(sum(rounds, [])) == [0] * 200 + [1] * 200
 
 
 def test_action_runs_once_before_anybody_passes(both):
@@ -310,9 +315,9 @@ def test_object_that_is_gone_is_not_counted_on(start, replies):
 
 def test_object_that_is_gone_takes_no_other_along():
     barrier = Barrier(2)
-    other = pickle.loads(pickle.dumps(barrier))
-    in_threads(2, lambda number: [barrier, other][number].wait(PATIENCE))
-    del other
+    both = [barrier, pickle.loads(pickle.dumps(barrier))]
+    in_threads(2, lambda number: both[number].wait(PATIENCE))
+    both.clear()
     gc.collect()
     cell = bytes(barrier.memory.buf[barrier.offset + 64 :][:16])
     assert sum(any(cell[at : at + 8]) for at in (0, 8)) == 1
