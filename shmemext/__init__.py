@@ -50,6 +50,7 @@ _LATER = {
     "Lock": "synchronize",
     "OwnerDied": "synchronize",
     "RLock": "synchronize",
+    "RWLock": "synchronize",
     "Semaphore": "synchronize",
 }
 
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     from .synchronize import Lock as Lock
     from .synchronize import OwnerDied as OwnerDied
     from .synchronize import RLock as RLock
+    from .synchronize import RWLock as RWLock
     from .synchronize import Semaphore as Semaphore
 else:
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What a lock's repair() returns."""
 
-from ._shmemext import Lock, RLock
+from ._shmemext import Lock, RLock, WriteLock
 
 
 class Repair:
@@ -9,7 +9,7 @@ class Repair:
     is sound; with one it stays as it was, and so does one that was sound."""
 
     def __init__(
-        self, lock: Lock | RLock, timeout: float | None = None
+        self, lock: Lock | RLock | WriteLock, timeout: float | None = None
     ) -> None:
         self._lock = lock
         self._timeout = timeout

@@ -14,10 +14,18 @@ from . import _heads, _shmemext
 
 MOST = 10_000  # of one memory, which somebody may have filled with heads
 _CHUNK = 1 << 20
-_WAITED, _TORN, _TOKEN = 1 << 31, 1 << 30, (1 << 29) - 1
+_TOKEN_BITS = 29
+_WAITED, _TORN, _TOKEN = 1 << 31, 1 << 30, (1 << _TOKEN_BITS) - 1
+_IGNORES, _HAS_LOCK = 1 << 31, 1 << 30  # of parameters
 _FIRST_SLOT = 64
-_MOST_SLOTS = 4096
-_LOCK, _WAITERS = 64, 128  # of a condition
+_LOCK, _WAITERS, _GONE = 64, 128, 1 << 30  # of a condition
+_BROKEN, _GENERATION = 1, 4  # of a barrier
+_MOST_SLOTS = {
+    "BoundedSemaphore": 4096,
+    "Condition": 65535,
+    "Barrier": 65536,
+    "RWLock": 4096,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +43,9 @@ class Synchronizer:
     type: str
     version: int
     state: str
-    """free, held, torn (its holder died, and nobody has repaired it), repair,
-    set, clear; else unknown."""
+    """free, held, torn (its holder died, and nobody has repaired it), repair;
+    read, by somebody; set, clear; whole, broken; elsewhere, as a condition's
+    lock; else unknown."""
     holders: tuple[Holder, ...]
     free: int | None
     """Units or permits, where it has any."""
@@ -53,6 +62,7 @@ class Look:
 
     def __init__(self, file: int) -> None:
         self._file = file
+        self._alive: dict[int, bool] = {}
         self.size = os.fstat(file).st_size
         self.is_whole = True
         """Were there no more than MOST?"""
@@ -93,7 +103,10 @@ class Look:
         return content.ljust(size, b"\0")
 
     def is_alive(self, token: int) -> bool:
-        return _shmemext._next_token(self._file, token) == token
+        if token not in self._alive:
+            found = _shmemext._next_token(self._file, token)
+            self._alive[token] = found == token
+        return self._alive[token]
 
     def _heads(self) -> Iterator[tuple[int, _heads.Head]]:
         """In chunks, and of these only the bytes that may begin a head."""
@@ -144,7 +157,7 @@ class _Cell:
     def size(self) -> int:
         """At least: within that there is no other one."""
         if self._head.type == "Condition":
-            return _WAITERS + 16 * self._parameter()
+            return _WAITERS + 16 * self._slots()
         return _FIRST_SLOT + 8 * self._slots()
 
     def synchronizer(self) -> Synchronizer:
@@ -202,9 +215,8 @@ class _Cell:
         )
 
     def _bounded_semaphore(self) -> Synchronizer:
-        permits = self._slots()
-        holders = self._owners(_FIRST_SLOT, permits)
-        free = permits - len(holders)
+        holders = self._owners()
+        free = self._slots() - len(holders)
         return self._make(
             "free" if free else "held",
             holders,
@@ -217,49 +229,53 @@ class _Cell:
         return self._make("set" if word & 1 else "clear", waited=word & 2 != 0)
 
     def _condition(self) -> Synchronizer:
-        """It is its lock's state: its own, or one that lies elsewhere."""
-        content = self._look.read(self._offset + _LOCK, _FIRST_SLOT)
-        waiting = self._look.read(
-            self._offset + _WAITERS, 16 * self._parameter()
+        """It is as its lock is, unless that lies elsewhere."""
+        waiting = _lows(
+            self._look.read(self._offset + _WAITERS, 16 * self._slots())
         )
-        return replace(
-            self._lock(_words(content)),
-            waiters=sum(
-                any(waiting[at : at + 8]) for at in range(0, len(waiting), 16)
-            ),
+        waiters = sum(
+            word & _TOKEN != 0 and word & _GONE == 0 for word in waiting[::2]
         )
+        if self._head.parameter & _HAS_LOCK:
+            return self._make("elsewhere", waiters=waiters)
+        lock = self._look.read(self._offset + _LOCK, _FIRST_SLOT)
+        return replace(self._lock(_words(lock)), waiters=waiters)
 
     def _rwlock(self) -> Synchronizer:
-        """A reader is whoever has a slot."""
+        """A reader is whoever has a slot; but for a writer who waits for the
+        last of them to leave, it is his by then."""
         found = self._lock()
-        readers = self._owners(_FIRST_SLOT, self._slots())
-        if found.holders or not readers:
+        if found.state != "free":
             return found
-        return replace(found, state="held", holders=readers)
+        readers = self._owners()
+        return replace(
+            found, state="read" if readers else "free", holders=readers
+        )
 
     def _barrier(self) -> Synchronizer:
-        return self._make("unknown")
-
-    def _parameter(self) -> int:
-        """As a number of slots: never more than there may be."""
-        return min(self._head.parameter & ~_WAITED, _MOST_SLOTS)
+        state = self._words[4]
+        if state & _BROKEN:
+            return self._make("broken", waiters=0)
+        flags = 2 | (state & _GENERATION) // _GENERATION
+        slots = _lows(
+            self._look.read(self._offset + _FIRST_SLOT, 8 * self._slots())
+        )
+        waiters = sum(word >> _TOKEN_BITS == flags for word in slots)
+        return self._make("whole", waiters=waiters)
 
     def _slots(self) -> int:
-        """How many follow, of eight bytes: never more than there may be."""
-        if self._head.type not in ("BoundedSemaphore", "RWLock"):
-            return 0
-        return self._parameter()
+        """How many follow: never more than there may be."""
+        most = _MOST_SLOTS.get(self._head.type, 0)
+        return min(self._head.parameter & ~(_IGNORES | _HAS_LOCK), most)
 
-    def _owners(self, offset: int, slots: int) -> tuple[Holder, ...]:
-        words = _words(self._look.read(self._offset + offset, 8 * slots))
-        low = words[0 if sys.byteorder == "little" else 1 :: 2]
-        alive: dict[int, bool] = {}
-        for word in low:
-            token = word & _TOKEN
-            if token and token not in alive:
-                alive[token] = self._look.is_alive(token)
+    def _owners(self) -> tuple[Holder, ...]:
+        content = self._look.read(
+            self._offset + _FIRST_SLOT, 8 * self._slots()
+        )
         return tuple(
-            Holder(None, alive[word & _TOKEN]) for word in low if word & _TOKEN
+            Holder(None, self._look.is_alive(word & _TOKEN))
+            for word in _lows(content)
+            if word & _TOKEN
         )
 
 
@@ -277,3 +293,8 @@ _READERS: dict[str, Callable[[_Cell], Synchronizer]] = {
 
 def _words(content: bytes) -> tuple[int, ...]:
     return tuple(memoryview(content).cast("I"))
+
+
+def _lows(content: bytes) -> tuple[int, ...]:
+    """The lower halves of words of 64 bits."""
+    return _words(content)[0 if sys.byteorder == "little" else 1 :: 2]

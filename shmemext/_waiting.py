@@ -65,6 +65,30 @@ async def acquire(of: _Awaitable) -> bool:
     return True
 
 
+class _Writer(_Awaitable, Protocol):
+    def _claim(self) -> bool: ...
+    def _is_drained(self) -> bool: ...
+    def _watch_drain(self, timeout: float | None, /) -> None: ...
+
+
+async def write(of: _Writer) -> bool:
+    """The word first, so that no other reader gets in; then those who are in
+    are waited for."""
+    queue = line(of)
+    if not queue.locked() and of._try():
+        return True
+    async with queue:
+        while not of._claim():
+            await in_thread(of._watch, _SLICE)
+        try:
+            while not of._is_drained():
+                await in_thread(of._watch_drain, _SLICE)
+        except BaseException:
+            of.release()
+            raise
+    return True
+
+
 async def release(of: _Awaitable) -> None:
     of.release()
 

@@ -16,8 +16,11 @@ from ._shmemext import (
     Event,
     Lock,
     OwnerDied,
+    ReadLock,
     RLock,
+    RWLock,
     Semaphore,
+    WriteLock,
 )
 
 __all__ = [
@@ -29,5 +32,8 @@ __all__ = [
     "Lock",
     "OwnerDied",
     "RLock",
+    "RWLock",
+    "ReadLock",
     "Semaphore",
+    "WriteLock",
 ]

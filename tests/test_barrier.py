@@ -156,10 +156,8 @@ def test_more_threads_than_parties_pass_in_turns(both):
     barrier = both(2)
     tickets = iter(range(400))
     rounds = in_threads(4, lambda _: [barrier.wait(PATIENCE) for _ in tickets])
-    assert (
-        sorted(index for some in rounds for index in some)
-        == [0] * 200 + [1] * 200
-    )
+    indices = [index for one in rounds for index in one]
+    assert sorted(indices) == [0] * 200 + [1] * 200
 
 
 def test_action_runs_once_before_anybody_passes(both):
@@ -315,9 +313,11 @@ def test_object_that_is_gone_is_not_counted_on(start, replies):
 
 def test_object_that_is_gone_takes_no_other_along():
     barrier = Barrier(2)
-    both = [barrier, pickle.loads(pickle.dumps(barrier))]
-    in_threads(2, lambda number: both[number].wait(PATIENCE))
-    both.clear()
+    other = pickle.loads(pickle.dumps(barrier))
+    two = [barrier, other]
+    del other
+    in_threads(2, lambda number: two[number].wait(PATIENCE))
+    two.pop()
     gc.collect()
     cell = bytes(barrier.memory.buf[barrier.offset + 64 :][:16])
     assert sum(any(cell[at : at + 8]) for at in (0, 8)) == 1

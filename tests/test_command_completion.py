@@ -61,7 +61,7 @@ def completed(machine, line, *words, ask=ASK, **environment):
 
 def test_commands(machine):
     assert completed(machine, "shmemext ") == [*COMMANDS]
-    assert completed(machine, "shmemext l") == ["ls"]
+    assert completed(machine, "shmemext l") == ["ls", "locks"]
     assert completed(machine, "shmemext x") == []
     assert completed(machine, "shmemext --v") == ["--version"]
 
@@ -109,6 +109,14 @@ def test_names(private, command):
     assert completed(private, f"shmemext {command} camera-1 o") == ["other"]
     assert completed(private, f"shmemext {command} x") == []
     assert completed(private, "shmemext gc cam") == []
+
+
+def test_names_of_locks(private):
+    private.file("camera")
+    code = "from shmemext.synchronize import Lock; a = Lock('cam'); print()"
+    with private.running(code):
+        assert completed(private, "shmemext locks ca") == ["cam"]
+        assert completed(private, "shmemext ls ca") == ["camera"]
 
 
 ODD = {

@@ -78,7 +78,8 @@ def fits(value, schema):
 
 def told(machine, *arguments, **options):
     document = json.loads(machine.cli(*arguments, "--json", **options).stdout)
-    kind = "listing" if "segments" in document else "removal"
+    kinds = {"segments": "listing", "synchronizers": "locks"}
+    kind = next((kinds[key] for key in kinds if key in document), "removal")
     check(document, SCHEMA["$defs"][kind])
     assert fits(document, SCHEMA)
     return document
@@ -124,6 +125,29 @@ def test_removal(private, name):
     done = told(private, "rm", name, f"{name}-not", status=FAILED)
     assert done["removed"] and done["failed"]
     assert told(private, "gc")["removed"]
+
+
+def test_locks(private, name):
+    code = """
+import os, signal, sys
+from shmemext.synchronize import BoundedSemaphore, Lock
+name = sys.argv[1]
+kept = [Lock(f"{name}-{i}") for i in range(3)]
+kept.append(BoundedSemaphore(3, f"{name}-permits"))
+if os.fork() == 0:
+    for one in kept[1:]:
+        one.acquire()
+    os.kill(os.getpid(), signal.SIGKILL)
+os.wait()
+kept[0].acquire()
+try:
+    kept[1].acquire()
+except OSError:
+    print("on")
+"""
+    with private.running(code, name):
+        found = told(private, "locks")["synchronizers"]
+    assert [one["state"] for one in found] == ["held", "torn", "held", "free"]
 
 
 def test_room_without_a_limit():

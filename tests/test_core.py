@@ -23,14 +23,10 @@ from plain_c import (
     run,
 )
 
-
 NOUNS = "core", "contest", "ledger", "users", "party", "death"
 
 
 @pytest.fixture(scope="module", params=NOUNS)
-    scope="module",
-    params=["core", "contest", "ledger", "users", "party", "death"],
-)
 def program(request, tmp_path_factory):
     source = PROGRAMS / f"test_{request.param}.c"
     return link_sanitized(source, tmp_path_factory.mktemp("core"))

@@ -33,7 +33,7 @@ from shmemext.synchronize import Lock, OwnerDied, RLock
 
 HERE = Path(__file__).parent
 METHODS = ["fork", "spawn", "forkserver"]
-PATIENCE = 20
+PATIENCE = 10
 
 
 @pytest.fixture
@@ -334,7 +334,7 @@ def test_what_is_no_lock_is_left_alone(called, lifetime, size, byte):
 
 def test_lock_of_another_kind(called):
     lock = RLock(called)
-    with pytest.raises(ValueError, match=r"cannot be a Lock: .* is a RLock"):
+    with pytest.raises(ValueError, match=r"Lock\(.*: .* is a RLock"):
         Lock(called)
     assert lock.acquire()
 
@@ -368,7 +368,7 @@ def test_segment_that_is_nobodys(called):
     """Which would stay when the last one has let go."""
     content = Lock(called).memory.buf.tobytes()
     segment = foreign(called, content, track=False)
-    with pytest.raises(ValueError, match="does not go with its last user"):
+    with pytest.raises(ValueError, match="somebody else's"):
         Lock(called)
     segment.unlink()
 
@@ -379,7 +379,7 @@ def test_file_that_is_no_memory(called, content):
         os.mkfifo(file_of(called))
     else:
         file_of(called).write_bytes(content)
-    with pytest.raises((ValueError, OSError)):
+    with pytest.raises(ValueError, match="somebody else's"):
         Lock(called)
     assert there(called)
     file_of(called).unlink()

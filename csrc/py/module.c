@@ -17,6 +17,7 @@
 #include "py/sync/lock.h"
 #include "py/sync/parties.h"
 #include "py/sync/rlock.h"
+#include "py/sync/rwlock.h"
 #include "py/sync/semaphore.h"
 #include "py/sync/store.h"
 
@@ -39,12 +40,13 @@ static int (*const rooms[])(PyObject *module) = {
     shx_synchronizer_add,
     shx_lock_add,
     shx_rlock_add,
+    shx_rwlock_add,
     shx_barrier_add,
     shx_condition_add,
+    shx_atomic_add_type,
     shx_semaphore_add,
     shx_bounded_semaphore_add,
     shx_event_add,
-    shx_atomic_add_type,
 };
 /* clang-format on */
 

@@ -53,7 +53,10 @@
     X(semaphore)                                                              \
     X(bounded_semaphore)                                                      \
     X(event)                                                                  \
-    X(atomic)
+    X(atomic)                                                                 \
+    X(read_lock)                                                              \
+    X(write_lock)                                                             \
+    X(rwlock)
 
 typedef struct {
 #define X(n) PyTypeObject *n##_type;

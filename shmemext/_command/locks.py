@@ -22,6 +22,12 @@ from .status import FAILED, OK
 from .table import plain
 from .text import count, printable
 
+# Where a word says too little to people.
+_WORDS = {
+    "torn": "its holder died",
+    "repair": "under repair",
+    "elsewhere": "its lock is elsewhere",
+}
 _HEADER = ("NAME", "OFFSET", "TYPE", "STATE", "HOLDER", "WAITERS")
 
 
@@ -165,8 +171,7 @@ def _row(row: Row, output: Output) -> list[str]:
 def _state(found: Synchronizer) -> str:
     if found.free is not None:
         return f"{found.free} free"
-    words = {"torn": "its holder died", "repair": "under repair"}
-    return words.get(found.state, found.state)
+    return _WORDS.get(found.state, found.state)
 
 
 def _holders(row: Row, output: Output) -> str:
@@ -180,7 +185,8 @@ def _holders(row: Row, output: Output) -> str:
         return "-"
     dead = sum(not one.alive for one in holders)
     if len(holders) > 1 or holders[0].pid is None:
-        text = count(len(holders), "holder")
+        what = "reader" if found.state == "read" else "holder"
+        text = count(len(holders), what)
         return f"{text}, {dead} dead" if dead else text
     one = holders[0]
     command = row.command(one)

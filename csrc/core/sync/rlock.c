@@ -36,14 +36,18 @@ shx_rlock_own(const shx_site *at, const shx_member *me, uint32_t depth)
     set(at, DEPTH, depth);
 }
 
+/* It may be torn: who waited for a condition has it so, and repairs. */
 static shx_err
-again(const shx_site *at, uint32_t depth)
+again(const shx_site *at, uint32_t depth, shx_torn torn)
 {
     if (depth == UINT32_MAX) {
         return EOVERFLOW;
     }
     set(at, DEPTH, depth + 1);
-    return 0;
+    return torn == SHX_TORN_REPAIRS &&
+                   (atomic_load(&at->cell->word) & SHX_LOCK_TORN) != 0
+               ? SHX_OWNER_DIED
+               : 0;
 }
 
 shx_err
@@ -52,7 +56,7 @@ shx_rlock_acquire(const shx_site *at, const shx_member *me, shx_torn torn,
 {
     uint32_t depth = shx_rlock_depth(at, me);
     if (depth != 0) {
-        return again(at, depth);
+        return again(at, depth, torn);
     }
     shx_err err = shx_lock_acquire(at, me, torn, patience);
     if (err == 0 || (err == SHX_OWNER_DIED && torn == SHX_TORN_REPAIRS)) {
@@ -66,7 +70,7 @@ shx_rlock_try(const shx_site *at, const shx_member *me, shx_torn torn)
 {
     uint32_t depth = shx_rlock_depth(at, me);
     if (depth != 0) {
-        return again(at, depth);
+        return again(at, depth, torn);
     }
     shx_err err = shx_lock_try(at, me, torn);
     if (err == 0 || (err == SHX_OWNER_DIED && torn == SHX_TORN_REPAIRS)) {

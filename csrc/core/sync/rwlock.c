@@ -4,44 +4,7 @@
 #include <errno.h>
 #include <limits.h> /* UINT_MAX */
 
-#include "core/sync/thread.h"
-
-enum { SPINS = 30, GATE = 0 };
-
-/* Of the gate. */
-#define WATCHED UINT32_C(1)
-/* Of a slot: once more. */
-#define AGAIN (UINT64_C(1) << SHX_TOKEN_BITS)
-#define DEPTH (UINT64_C(7) << SHX_TOKEN_BITS)
-
-static unsigned
-count_of(const shx_site *at)
-{
-    return shx_rwlock_readers(at->parameter);
-}
-
-/* This thread, of this process: what a forked child remembers of its parent is
- * not its own. */
-static uint64_t
-self(const shx_member *me)
-{
-    return (uint64_t)me->token << 32 | shx_this_thread();
-}
-
-static bool
-is_taken(const shx_site *at, unsigned slot)
-{
-    return atomic_load_explicit(&at->cell->slots[slot],
-                                memory_order_acquire) != 0;
-}
-
-/* Who sleeps on the gate sees this; whoever leaves a slot after that changes
- * it. */
-static uint32_t
-watch_gate(const shx_site *at)
-{
-    return atomic_fetch_or(&at->cell->own[GATE], WATCHED) | WATCHED;
-}
+#include "core/sync/rwlock_slots.h"
 
 /* The slot is left already, in the one order. */
 static void
@@ -57,23 +20,26 @@ tell_gate(const shx_site *at)
     }
 }
 
-/* Once less by this slot, if it is still ours. */
-static bool
+typedef enum { NOT_OURS, FEWER, LEFT } leaving;
+
+/* Once less by this slot. */
+static leaving
 leave(const shx_site *at, const shx_member *me, unsigned slot)
 {
     uint64_t value = atomic_load(&at->cell->slots[slot]);
     uint64_t less;
     do {
         if ((value & ~DEPTH) != shx_slot_of(me, 0)) {
-            return false;
+            return NOT_OURS;
         }
         less = (value & DEPTH) != 0 ? value - AGAIN : 0;
     } while (
         !atomic_compare_exchange_weak(&at->cell->slots[slot], &value, less));
-    if (less == 0) {
-        tell_gate(at);
+    if (less != 0) {
+        return FEWER;
     }
-    return true;
+    tell_gate(at);
+    return LEFT;
 }
 
 /* Readers */
@@ -106,30 +72,6 @@ enter(const shx_site *at, shx_rwlock_memory *memory, const shx_member *me,
     return 0;
 }
 
-/* A slot that this thread reads by: -1, there is none. */
-static int
-find_own(const shx_site *at, shx_rwlock_memory *memory, const shx_member *me)
-{
-    uint64_t who = self(me);
-    for (unsigned i = 0; i < count_of(at); i++) {
-        if (atomic_load(&memory->holds[i]) == who &&
-            (atomic_load(&at->cell->slots[i]) & ~DEPTH) ==
-                shx_slot_of(me, 0)) {
-            return (int)i;
-        }
-    }
-    return -1;
-}
-
-/* Does this thread write by this object? */
-static bool
-is_writing(const shx_site *at, shx_rwlock_memory *memory, const shx_member *me)
-{
-    return shx_lock_is_ours(at, me) &&
-           atomic_load_explicit(&memory->writer, memory_order_relaxed) ==
-               self(me);
-}
-
 /* Once more, where it reads already. Another thread may leave that slot
  * meanwhile: it forgets first who has it, so whoever sees that it is still
  * remembered after counting up has counted what nobody else got. EAGAIN: it
@@ -140,7 +82,7 @@ enter_again(const shx_site *at, shx_rwlock_memory *memory,
 {
     int slot = find_own(at, memory, me);
     if (slot < 0) {
-        return is_writing(at, memory, me) ? EDEADLK : EAGAIN;
+        return is_writing(at, me) ? EDEADLK : EAGAIN;
     }
     uint64_t value = atomic_load(&at->cell->slots[slot]);
     do {
@@ -198,6 +140,13 @@ shx_rwlock_read(const shx_site *at, shx_rwlock_memory *memory,
     }
 }
 
+bool
+shx_rwlock_take_read(const shx_site *at, shx_rwlock_memory *memory,
+                     const shx_member *me)
+{
+    return enter(at, memory, me, false) == 0;
+}
+
 shx_err
 shx_rwlock_try_read(const shx_site *at, shx_rwlock_memory *memory,
                     const shx_member *me)
@@ -218,18 +167,27 @@ shx_rwlock_try_read(const shx_site *at, shx_rwlock_memory *memory,
     return err == ENOSPC ? EAGAIN : err;
 }
 
+/* False: it is not ours any more. Nobody remembers it before it is left; where
+ * its thread has counted it up meanwhile, it is that one's again. */
 static bool
 leave_remembered(const shx_site *at, shx_rwlock_memory *memory,
-                 const shx_member *me, unsigned slot)
+                 const shx_member *me, unsigned slot, uint64_t has)
 {
     uint64_t value = atomic_load(&at->cell->slots[slot]);
     if ((value & ~DEPTH) != shx_slot_of(me, 0)) {
         return false;
     }
-    if ((value & DEPTH) == 0) {
-        atomic_store(&memory->holds[slot], 0);
+    bool forgotten = (value & DEPTH) == 0;
+    if (forgotten) {
+        atomic_store_explicit(&memory->holds[slot], 0, memory_order_release);
     }
-    return leave(at, me, slot);
+    leaving now = leave(at, me, slot);
+    if (forgotten && now == FEWER) {
+        uint64_t nobody = 0;
+        (void)atomic_compare_exchange_strong(&memory->holds[slot], &nobody,
+                                             has);
+    }
+    return now != NOT_OURS;
 }
 
 shx_err
@@ -243,7 +201,7 @@ shx_rwlock_release_read(const shx_site *at, shx_rwlock_memory *memory,
         for (unsigned i = 0, slot = hint; i < count; i++) {
             uint64_t has = atomic_load(&memory->holds[slot]);
             if ((has == who || (any != 0 && has >> 32 == me->token)) &&
-                leave_remembered(at, memory, me, slot)) {
+                leave_remembered(at, memory, me, slot, has)) {
                 return 0;
             }
             slot = slot + 1 == count ? 0 : slot + 1;
@@ -258,181 +216,6 @@ shx_rwlock_watch_read(const shx_site *at, shx_patience *patience)
     uint32_t word = atomic_load(&at->cell->word);
     return (word & SHX_TOKEN) != 0 ? shx_lock_watch(at, patience)
                                    : wait_for_slot(at, patience);
-}
-
-/* Writers */
-
-bool
-shx_rwlock_is_drained(const shx_site *at)
-{
-    atomic_thread_fence(memory_order_seq_cst);
-    for (unsigned i = 0; i < count_of(at); i++) {
-        if (is_taken(at, i)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* Waits, with the word, until each slot was free once: new readers see the
- * word. EINTR: let go of it for a moment, and ask whether to go on; a signal
- * may also have come just before a sleep, which does not end it then. */
-static shx_err
-drain(const shx_site *at, shx_patience *patience)
-{
-    atomic_thread_fence(memory_order_seq_cst);
-    for (unsigned i = 0, looks = 0; i < count_of(at);) {
-        if (!is_taken(at, i)) {
-            i++;
-            continue;
-        }
-        if (looks++ < SPINS) {
-            shx_os_relax();
-            continue;
-        }
-        uint32_t gate = watch_gate(at);
-        if (!is_taken(at, i)) {
-            continue;
-        }
-        shx_err err = shx_nap(patience, &at->cell->own[GATE], gate, NULL);
-        if (err == SHX_SLICE_OVER) {
-            err = shx_slots_reap(at->cell->slots, count_of(at), at->party) == 0
-                      ? EINTR
-                      : 0;
-        }
-        if (err != 0) {
-            return err;
-        }
-    }
-    return 0;
-}
-
-static bool
-is_torn(const shx_site *at)
-{
-    uint32_t word = atomic_load(&at->cell->word);
-    return (word & SHX_LOCK_TORN) != 0;
-}
-
-/* It was had, but not to the end. */
-static shx_err
-give_up(const shx_site *at, const shx_member *me, shx_err err)
-{
-    (void)(is_torn(at) ? shx_lock_release_torn(at, me)
-                       : shx_lock_release_to_all(at, me));
-    return err;
-}
-
-/* With the word. */
-static shx_err
-wait_for_readers(const shx_site *at, shx_rwlock_memory *memory,
-                 const shx_member *me, shx_patience *patience)
-{
-    if (shx_rwlock_is_drained(at)) {
-        return 0;
-    }
-    if (find_own(at, memory, me) >= 0) {
-        return EDEADLK;
-    }
-    patience->holding = true;
-    shx_err err = drain(at, patience);
-    patience->holding = false;
-    return err;
-}
-
-static void
-sign(shx_rwlock_memory *memory, const shx_member *me)
-{
-    atomic_store_explicit(&memory->writer, self(me), memory_order_relaxed);
-}
-
-static bool
-is_held(shx_err err, shx_torn torn)
-{
-    return err == 0 || (err == SHX_OWNER_DIED && torn == SHX_TORN_REPAIRS);
-}
-
-shx_err
-shx_rwlock_write(const shx_site *at, shx_rwlock_memory *memory,
-                 const shx_member *me, shx_torn torn, shx_patience *patience)
-{
-    if (is_writing(at, memory, me) ||
-        (!shx_lock_is_free(at) && find_own(at, memory, me) >= 0)) {
-        return EDEADLK;
-    }
-    for (;;) {
-        shx_err err = shx_lock_acquire(at, me, torn, patience);
-        if (!is_held(err, torn)) {
-            return err;
-        }
-        shx_err drained = wait_for_readers(at, memory, me, patience);
-        if (drained == 0) {
-            sign(memory, me);
-            return err;
-        }
-        if (drained != EINTR) {
-            return give_up(at, me, drained);
-        }
-        shx_lock_pause(at, me);
-        err = shx_patience_ask(patience);
-        if (err != 0) {
-            shx_lock_wake_all(at);
-            return err;
-        }
-    }
-}
-
-bool
-shx_rwlock_take_write(const shx_site *at, shx_rwlock_memory *memory,
-                      const shx_member *me)
-{
-    if (!shx_lock_take(at, me)) {
-        return false;
-    }
-    if (!shx_rwlock_is_drained(at)) {
-        (void)give_up(at, me, 0);
-        return false;
-    }
-    sign(memory, me);
-    return true;
-}
-
-shx_err
-shx_rwlock_try_write(const shx_site *at, shx_rwlock_memory *memory,
-                     const shx_member *me, shx_torn torn)
-{
-    shx_err err = shx_lock_try(at, me, torn);
-    if (!is_held(err, torn)) {
-        return err;
-    }
-    if (!shx_rwlock_is_drained(at)) {
-        (void)shx_slots_reap(at->cell->slots, count_of(at), at->party);
-        if (!shx_rwlock_is_drained(at)) {
-            return give_up(at, me, EAGAIN);
-        }
-    }
-    sign(memory, me);
-    return err;
-}
-
-shx_err
-shx_rwlock_watch_drain(const shx_site *at, shx_patience *patience)
-{
-    uint32_t gate = watch_gate(at);
-    if (shx_rwlock_is_drained(at)) {
-        return 0;
-    }
-    shx_err err = shx_nap(patience, &at->cell->own[GATE], gate, NULL);
-    if (err == SHX_SLICE_OVER || err == ETIMEDOUT) {
-        (void)shx_slots_reap(at->cell->slots, count_of(at), at->party);
-    }
-    return err;
-}
-
-shx_err
-shx_rwlock_release_write(const shx_site *at, const shx_member *me)
-{
-    return shx_lock_release_to_all(at, me);
 }
 
 shx_rwlock_state

@@ -4,6 +4,7 @@
  *   word      the writer's, as of every lock (lock.h)
  *   own[0]    the gate: a count | WATCHED. Who leaves a slot counts it up and
  *             wakes all who sleep on it, if it is watched
+ *   own[1]    which thread writes: its owner's, as own[0] of an RLock
  *   slots     one a reader (slots.h); the flags are how often more its thread
  *             reads, up to seven times
  *
@@ -51,7 +52,6 @@ shx_rwlock_readers(uint32_t parameter)
  * for each slot. Who: a token | a thread. */
 typedef struct {
     _Atomic uint32_t hint;    /* where a slot was free the last time */
-    _Atomic uint64_t writer;  /* who has the word, or had */
     _Atomic uint64_t holds[]; /* who reads by each slot; 0: nobody */
 } shx_rwlock_memory;
 
@@ -66,6 +66,10 @@ shx_rwlock_memory_size(uint32_t parameter)
  * The rest is as for a lock, here and below. */
 shx_err shx_rwlock_read(const shx_site *at, shx_rwlock_memory *memory,
                         const shx_member *me, shx_patience *patience);
+
+/* Takes a slot if there is no writer, and nobody died: for nothing else. */
+bool shx_rwlock_take_read(const shx_site *at, shx_rwlock_memory *memory,
+                          const shx_member *me);
 
 /* Does not wait. EAGAIN: a writer has it, or no slot is free. */
 shx_err shx_rwlock_try_read(const shx_site *at, shx_rwlock_memory *memory,
@@ -85,21 +89,22 @@ shx_err shx_rwlock_write(const shx_site *at, shx_rwlock_memory *memory,
                          shx_patience *patience);
 
 /* Takes it if nobody has it or waits: as shx_lock_take(). */
-bool shx_rwlock_take_write(const shx_site *at, shx_rwlock_memory *memory,
-                           const shx_member *me);
+bool shx_rwlock_take_write(const shx_site *at, const shx_member *me);
 
 /* Does not wait. */
-shx_err shx_rwlock_try_write(const shx_site *at, shx_rwlock_memory *memory,
-                             const shx_member *me, shx_torn torn);
+shx_err shx_rwlock_try_write(const shx_site *at, const shx_member *me,
+                             shx_torn torn);
 
-/* In two steps, for who may be cancelled in between: the word is taken as that
- * of a lock, shx_lock_try(); then this waits for the readers for a slice at
- * most. Whether they are gone, shx_rwlock_is_drained() says. */
+/* In two steps, for who may be cancelled in between: the word first, EAGAIN;
+ * then this waits for the readers for a slice at most. Whether they are gone,
+ * shx_rwlock_is_drained() says. */
+shx_err shx_rwlock_claim_write(const shx_site *at, const shx_member *me);
 shx_err shx_rwlock_watch_drain(const shx_site *at, shx_patience *patience);
 bool shx_rwlock_is_drained(const shx_site *at);
 
-/* shx_lock_release_torn() is for this one, too. */
 shx_err shx_rwlock_release_write(const shx_site *at, const shx_member *me);
+shx_err shx_rwlock_release_write_torn(const shx_site *at,
+                                      const shx_member *me);
 
 /* For people: how many read, and how many of them have died. */
 typedef struct {

@@ -5,7 +5,7 @@ bool
 shx_slots_claim(shx_slot *slots, unsigned count, uint64_t value,
                 unsigned *hint)
 {
-    for (unsigned i = 0, at = *hint % count; i < count; i++) {
+    for (unsigned i = 0, at = *hint < count ? *hint : 0; i < count; i++) {
         uint64_t free_one = 0;
         if (atomic_load_explicit(&slots[at], memory_order_relaxed) == 0 &&
             atomic_compare_exchange_strong(&slots[at], &free_one, value)) {
@@ -20,7 +20,7 @@ shx_slots_claim(shx_slot *slots, unsigned count, uint64_t value,
 bool
 shx_slots_drop(shx_slot *slots, unsigned count, uint64_t value, unsigned hint)
 {
-    for (unsigned i = 0, at = hint % count; i < count; i++) {
+    for (unsigned i = 0, at = hint < count ? hint : 0; i < count; i++) {
         uint64_t ours = value;
         if (atomic_load_explicit(&slots[at], memory_order_relaxed) == value &&
             atomic_compare_exchange_strong(&slots[at], &ours, 0)) {

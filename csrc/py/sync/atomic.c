@@ -6,50 +6,20 @@
 
 #include "core/sync/atomic.h"
 #include "py/memory/memory.h"
+#include "py/sync/number.h"
 #include "py/sync/waiting.h"
-
-/* As the struct module and numpy call it. */
-typedef struct {
-    char letter;
-    bool wide; /* 8 bytes, not 4 */
-    bool is_signed;
-} number_type;
-
-static const number_type types[] = {
-    {'q', true, true},
-    {'Q', true, false},
-    {'i', false, true},
-    {'I', false, false},
-};
 
 /* It has no cell, and so no party: its bytes are those of the number. */
 typedef struct {
     shx_synchronizer base;
     shx_atomic at;
-    const number_type *type;
+    const shx_number_type *type;
 } atomic_number;
 
 #define ATOMIC(op) ((atomic_number *)(op))
 #define AT(op) (&ATOMIC(op)->at)
 
 static const shx_synchronizer_kind no_kind = {.size = NULL};
-
-static const number_type *
-find_type(PyObject *letter)
-{
-    for (size_t i = 0; i < Py_ARRAY_LENGTH(types); i++) {
-        const char text[] = {types[i].letter, '\0'};
-        if (PyUnicode_Check(letter) &&
-            PyUnicode_CompareWithASCIIString(letter, text) == 0) {
-            return &types[i];
-        }
-    }
-    PyErr_Format(PyExc_ValueError,
-                 "'type' is one of q Q i I, which are of 8, 8, 4, 4 bytes, "
-                 "as in the struct module, not %R",
-                 letter);
-    return NULL;
-}
 
 /* Its own bytes in a memory that is mapped. -1 with an exception. */
 static int
@@ -78,7 +48,7 @@ place(PyObject *op)
 static PyObject *
 make(PyTypeObject *type, PyObject *memory, Py_ssize_t offset, PyObject *letter)
 {
-    const number_type *number = find_type(letter);
+    const shx_number_type *number = shx_number_find(letter);
     shx_mapping *mapping = number == NULL ? NULL : shx_memory_mapping(memory);
     PyObject *op = mapping == NULL ? NULL : type->tp_alloc(type, 0);
     if (op == NULL) {
@@ -151,84 +121,13 @@ atomic_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     return op;
 }
 
-/* Numbers, and their bits */
-
-static PyObject *
-as_object(PyObject *op, uint64_t bits)
-{
-    const number_type *type = ATOMIC(op)->type;
-    if (type->wide) {
-        return type->is_signed ? PyLong_FromLongLong((int64_t)bits)
-                               : PyLong_FromUnsignedLongLong(bits);
-    }
-    return PyLong_FromLongLong(type->is_signed ? (int32_t)(uint32_t)bits
-                                               : (int64_t)bits);
-}
-
-static int
-raise_range(PyObject *op, PyObject *object)
-{
-    PyErr_Format(PyExc_OverflowError, "%R is out of the range of type '%c'",
-                 object, ATOMIC(op)->type->letter);
-    return -1;
-}
-
-/* An int of 64 bits, of either sign. 1: of more. -1 with an exception. */
-static int
-as_wide(PyObject *object, uint64_t *bits, bool *negative)
-{
-    int overflow;
-    long long value = PyLong_AsLongLongAndOverflow(object, &overflow);
-    if (value == -1 && overflow == 0 && PyErr_Occurred()) {
-        return -1;
-    }
-    *negative = value < 0;
-    *bits = (uint64_t)value;
-    if (overflow > 0) {
-        *negative = false;
-        *bits = PyLong_AsUnsignedLongLong(object);
-        if (*bits == UINT64_MAX && PyErr_Occurred()) {
-            PyErr_Clear();
-            return 1;
-        }
-    }
-    return overflow < 0;
-}
-
-/* Of the type's range; of a summand, or of the other sign's: what is added
- * wraps around, and so one is taken off by adding -1. */
-static int
-as_bits(PyObject *op, PyObject *object, bool summand, uint64_t *bits)
-{
-    const number_type *type = ATOMIC(op)->type;
-    bool negative;
-    if (PyLong_CheckExact(object) && shx_long_is_compact(object)) {
-        int64_t value = shx_long_compact_value(object);
-        *bits = (uint64_t)value;
-        negative = value < 0;
-    }
-    else {
-        PyObject *number = PyNumber_Index(object);
-        int more = number == NULL ? -1 : as_wide(number, bits, &negative);
-        Py_XDECREF(number);
-        if (more != 0) {
-            return more < 0 ? -1 : raise_range(op, object);
-        }
-    }
-    uint64_t most = type->wide ? UINT64_MAX : UINT32_MAX;
-    uint64_t half = type->wide ? (uint64_t)INT64_MAX : (uint64_t)INT32_MAX;
-    bool fits = negative
-                    ? (type->is_signed || summand) && ~*bits <= half
-                    : *bits <= (type->is_signed && !summand ? half : most);
-    return fits ? 0 : raise_range(op, object);
-}
-
 /* What lies in memory that was cut short nobody else sees any more. */
 static PyObject *
 answer(PyObject *op, uint64_t bits)
 {
-    return shx_synchronizer_is_torn(op) ? shx_synchronizer_raise(op, EFAULT)
-                                        : as_object(op, bits);
+    return shx_synchronizer_is_torn(op)
+               ? shx_synchronizer_raise(op, EFAULT)
+               : shx_number_object(ATOMIC(op)->type, bits);
 }
 
 static int
@@ -261,7 +160,8 @@ static PyObject *
 atomic_store_number(PyObject *op, PyObject *value)
 {
     uint64_t bits;
-    if (as_bits(op, value, false, &bits) < 0 || check_writable(op) < 0) {
+    if (shx_number_bits(ATOMIC(op)->type, value, false, &bits) < 0 ||
+        check_writable(op) < 0) {
         return NULL;
     }
     shx_atomic_store(AT(op), bits);
@@ -282,7 +182,8 @@ static PyObject *
 atomic_add(PyObject *op, PyObject *value)
 {
     uint64_t bits;
-    if (as_bits(op, value, true, &bits) < 0 || check_writable(op) < 0) {
+    if (shx_number_bits(ATOMIC(op)->type, value, true, &bits) < 0 ||
+        check_writable(op) < 0) {
         return NULL;
     }
     return answer(op, shx_atomic_add(AT(op), bits));
@@ -296,7 +197,8 @@ static PyObject *
 atomic_exchange_number(PyObject *op, PyObject *value)
 {
     uint64_t bits;
-    if (as_bits(op, value, false, &bits) < 0 || check_writable(op) < 0) {
+    if (shx_number_bits(ATOMIC(op)->type, value, false, &bits) < 0 ||
+        check_writable(op) < 0) {
         return NULL;
     }
     return answer(op, shx_atomic_exchange(AT(op), bits));
@@ -317,8 +219,9 @@ atomic_compare_exchange(PyObject *op, PyObject *const *args, Py_ssize_t count)
                             "compare_exchange expected 2 arguments, got %zd",
                             count);
     }
-    if (as_bits(op, args[0], false, &expected) < 0 ||
-        as_bits(op, args[1], false, &bits) < 0 || check_writable(op) < 0) {
+    if (shx_number_bits(ATOMIC(op)->type, args[0], false, &expected) < 0 ||
+        shx_number_bits(ATOMIC(op)->type, args[1], false, &bits) < 0 ||
+        check_writable(op) < 0) {
         return NULL;
     }
     return answer(op, shx_atomic_compare_exchange(AT(op), expected, bits));
@@ -342,7 +245,7 @@ atomic_wait(PyObject *op, PyObject *args, PyObject *kwargs)
     shx_waiting waiting;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O:wait", keywords,
                                      &value, &seconds) ||
-        as_bits(op, value, false, &bits) < 0 ||
+        shx_number_bits(ATOMIC(op)->type, value, false, &bits) < 0 ||
         shx_parse_timeout(seconds, &timeout) < 0) {
         return NULL;
     }
@@ -408,7 +311,8 @@ atomic_size_of(PyObject *Py_UNUSED(self), PyObject *args, PyObject *kwargs)
                                      &letter)) {
         return NULL;
     }
-    const number_type *type = letter == NULL ? types : find_type(letter);
+    const shx_number_type *type =
+        letter == NULL ? &shx_number_types[0] : shx_number_find(letter);
     return type == NULL ? NULL : PyLong_FromLong(type->wide ? 8 : 4);
 }
 
@@ -463,7 +367,8 @@ static PyMethodDef atomic_methods[] = {
 static PyObject *
 atomic_repr(PyObject *op)
 {
-    PyObject *value = as_object(op, shx_atomic_load(AT(op)));
+    PyObject *value =
+        shx_number_object(ATOMIC(op)->type, shx_atomic_load(AT(op)));
     PyObject *state =
         value == NULL
             ? NULL

@@ -21,8 +21,10 @@ typedef struct {
     PyObject *(*refuse)(PyObject *op);
 } shx_lock_kind;
 
-/* Methods of both. */
+/* Methods of whatever is taken and released, and of what is one word that one
+ * may have. */
 extern PyMethodDef shx_lock_methods[];
+extern PyMethodDef shx_lock_word_methods[];
 extern PyGetSetDef shx_lock_getset[];
 PyObject *shx_lock_repr(PyObject *op);
 

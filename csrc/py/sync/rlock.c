@@ -108,7 +108,9 @@ shx_rlock_add(PyObject *module)
     state->rlock_type =
         shx_synchronizer_add_type(module, &rlock_spec, "RLock");
     return state->rlock_type == NULL ||
-                   shx_add_methods(state->rlock_type, shx_lock_methods) < 0
+                   shx_add_methods(state->rlock_type, shx_lock_methods) < 0 ||
+                   shx_add_methods(state->rlock_type, shx_lock_word_methods) <
+                       0
                ? -1
                : 0;
 }

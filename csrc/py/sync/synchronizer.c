@@ -53,6 +53,36 @@ name_of(PyTypeObject *type)
     return dot == NULL ? type->tp_name : dot + 1;
 }
 
+const char *
+shx_article(const char *name)
+{
+    return strchr("AER", name[0]) != NULL ? "an" : "a";
+}
+
+/* Of a memory that has a name or a path: as its repr() shows that, without
+ * the slash that names in /dev/shm have. */
+static PyObject *
+label_by_name(const shx_synchronizer *self, const char *type, PyObject *label)
+{
+    Py_ssize_t skip = MEMORY(self->memory)->kind->slash &&
+                              PyUnicode_Check(label) &&
+                              PyUnicode_GET_LENGTH(label) > 1 &&
+                              PyUnicode_READ_CHAR(label, 0) == '/'
+                          ? 1
+                          : 0;
+    PyObject *shown =
+        skip == 0
+            ? Py_NewRef(label)
+            : PyUnicode_Substring(label, skip, PyUnicode_GET_LENGTH(label));
+    PyObject *text =
+        shown == NULL
+            ? NULL
+            : PyUnicode_FromFormat("%s at %zd of %s(%R)", type, self->offset,
+                                   name_of(Py_TYPE(self->memory)), shown);
+    Py_XDECREF(shown);
+    return text;
+}
+
 PyObject *
 shx_synchronizer_label(PyObject *op)
 {
@@ -65,10 +95,8 @@ shx_synchronizer_label(PyObject *op)
     Py_BEGIN_CRITICAL_SECTION(memory);
     label = MEMORY(memory)->kind->label(memory);
     Py_END_CRITICAL_SECTION();
-    const char *of = name_of(Py_TYPE(memory));
     if (label != NULL && label != Py_None) {
-        text = PyUnicode_FromFormat("%s at %zd of %s(%R)", type, self->offset,
-                                    of, label);
+        text = label_by_name(self, type, label);
     }
     else if (label != NULL) {
         text = PyUnicode_FromFormat("%s at %zd of %s", type, self->offset,
@@ -93,7 +121,7 @@ PyObject *
 shx_lock_describe(const shx_site *at)
 {
     const shx_lock_state state = shx_lock_look(at);
-    const char *sleepers = state.waited ? ", others wait" : "";
+    const char *sleepers = state.waited ? ", others may wait" : "";
     if (state.ours) {
         return PyUnicode_FromFormat(
             "held here%s%s", state.torn ? ", being repaired" : "", sleepers);
@@ -122,10 +150,13 @@ shx_raise_owner_died(PyObject *op, const shx_site *at, const char *way)
     }
     uint32_t victim = atomic_load(&at->cell->victim);
     PyObject *text = PyUnicode_FromFormat(
-        "process %u died while it held %U: what it guards may be half "
+        "process %u died while it %s %U: what it guards may be half "
         "written. Check or rebuild it inside 'with %s:', or make the lock "
         "with on_death='ignore'",
-        victim, label, way);
+        victim,
+        SYNCHRONIZER(op)->kind->kind == SHX_CELL_RWLOCK ? "wrote under"
+                                                        : "held",
+        label, way);
     PyObject *error = NULL, *pid = PyLong_FromUnsignedLong(victim);
     if (text != NULL && pid != NULL) {
         error = PyObject_CallFunction((PyObject *)state->owner_died_type, "iO",
@@ -161,8 +192,11 @@ shx_synchronizer_raise(PyObject *op, shx_err err)
         err = EFAULT; /* see shx_waiting_begin_whole() */
     }
     if (err == SHX_OWNER_DIED) {
-        return shx_raise_owner_died(op, &SYNCHRONIZER(op)->site,
-                                    "lock.repair()");
+        const shx_synchronizer *self = SYNCHRONIZER(op);
+        return shx_raise_owner_died(op, &self->site,
+                                    self->kind->kind == SHX_CELL_RWLOCK
+                                        ? "rw.write.repair()"
+                                        : "lock.repair()");
     }
     PyObject *label = shx_synchronizer_label(op);
     if (label == NULL) {
@@ -172,9 +206,16 @@ shx_synchronizer_raise(PyObject *op, shx_err err)
         raise_lost(label);
     }
     else if (err == EBUSY) {
-        PyErr_Format(PyExc_OSError,
-                     "%U: somebody has locked all of the memory's file, to "
-                     "infinity: lock [0, size) with lockf(3), or use flock(2)",
+        shx_raise_unsupported(
+            EBUSY,
+            "somebody has locked all of the memory's file, to infinity: lock "
+            "[0, size) with lockf(3), or use flock(2)",
+            label);
+    }
+    else if (err == EDEADLK) {
+        PyErr_Format(PyExc_RuntimeError,
+                     "%U: this thread has it already, to read or to write: it "
+                     "would wait for itself. Release that first",
                      label);
     }
     else if (err == SHX_NO_LOCKS) {
@@ -230,7 +271,7 @@ shx_synchronizer_reduced(PyObject *op, PyObject *rebuild)
     PyObject *result =
         named == NULL
             ? NULL
-            : PyObject_CallMethod(named, "reduce", "O(O(OI))", self->memory,
+            : PyObject_CallMethod(named, "reduce", "OO(OI)", self->memory,
                                   rebuild, self->name, self->site.parameter);
     Py_XDECREF(named);
     Py_DECREF(rebuild);

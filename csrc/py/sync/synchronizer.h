@@ -81,6 +81,9 @@ void shx_synchronizer_dealloc(PyObject *op);
  * New reference. */
 PyObject *shx_synchronizer_label(PyObject *op);
 
+/* "an" before "Event" and "RLock", "a" before "Lock". */
+const char *shx_article(const char *name);
+
 /* "<label: state>", of which the text is stolen; NULL: with an exception. */
 PyObject *shx_synchronizer_repr(PyObject *op, PyObject *state);
 
