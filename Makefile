@@ -143,7 +143,7 @@ crash-sync: build/crash_sync build/crash_groups_sync  ## kill them after every s
 	build/crash_groups_sync $(ARGS)
 
 sanitize:  ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
-	tests/sanitize.sh address $(PYTHON)
+	tests/sanitize.sh address $(PYTHON) $(ARGS)
 
 tsan:  ## the thread tests under ThreadSanitizer; PYTHON is a TSan build
 	tests/sanitize.sh thread $(PYTHON)
