@@ -159,8 +159,9 @@ time_to_wake(void (*sleeper)(int), int sleepers, void (*wake)(void))
     CHECK(acquire_permit(0) == 0 && acquire_permit(0) == 0);
     for (int i = 0; i < sleepers; i++) {
         pids[i] = spawn(sleeper, i);
+        sleep_for(8 * MS); /* or their slices would end together */
     }
-    sleep_for(150 * MS);
+    sleep_for(100 * MS);
     uint64_t began = now();
     wake();
     SOON(all_done(sleepers));
