@@ -71,7 +71,7 @@ def core_folder():
 def core(*flags):
     """The core's objects, by the name of what each was made of."""
     folder = Path(core_folder().name, str(abs(hash(flags))))
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)  # the last time it failed
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         made = {
             source: pool.submit(

@@ -36,10 +36,9 @@ def both(request):
 
 @pytest.fixture
 def replies():
-    made = FORK.Queue()
+    made = children.Replies()
     yield made
     made.close()
-    made.join_thread()
 
 
 @pytest.fixture
@@ -212,6 +211,23 @@ def test_timeout_is_for_arrivals_and_not_for_the_action(both):
         return barrier.wait(PATIENCE)
 
     assert sorted(in_threads(2, run)) == [0, 1]
+
+
+def test_who_comes_while_it_is_reset_waits(both):
+    """Whoever a reset has woken comes again at once."""
+    barrier = both(3)
+    for _ in range(100):
+
+        def run(number):
+            if number == 0:
+                wait_until(lambda: barrier.n_waiting == 2)
+                barrier.reset()
+            else:
+                with pytest.raises(Broken):
+                    barrier.wait(PATIENCE)
+            return barrier.wait(PATIENCE)
+
+        assert sorted(in_threads(3, run)) == [0, 1, 2]
 
 
 # Deaths

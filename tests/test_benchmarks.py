@@ -44,7 +44,11 @@ def paired(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "program", ["run", "plots", "install", "crash_cases", "crash_actors"]
+    "program",
+    [
+        *["run", "plots", "install"],
+        *["crash_cases", "crash_actors", "crash_locks"],
+    ],
 )
 def test_help_says_what_the_program_does(program):
     assert benchmark(f"{program}.py", "--help").startswith("usage: ")
@@ -138,6 +142,11 @@ def test_handoff_arrives_whole_through_every_mode(tmp_path):
 
 def test_case_of_the_crash_matrix_passes():
     assert benchmark("crash_cases.py", "creator", "shmemext") == "pass\n"
+
+
+@pytest.mark.parametrize("case", ["named", "holder", "all", "barrier"])
+def test_case_of_the_locks_passes(case):
+    assert benchmark("crash_locks.py", case, "shmemext") == "pass\n"
 
 
 def test_unknown_question_is_an_error():

@@ -192,7 +192,7 @@ def test_two_objects_at_one_place_are_one(memory):
     first.set()
     assert second.is_set()
     assert Event.size_of() == 64
-    with pytest.raises(ValueError, match="there is Event"):
+    with pytest.raises(ValueError, match="there is an Event"):
         Lock(memory, 64)
     with pytest.raises(ValueError, match="multiple of 64"):
         Event(memory, 4096)

@@ -153,27 +153,34 @@ def test_opened_twice_in_one_process_is_one(called):
     assert not one.locked()
 
 
-def test_racing_starters_have_one_lock(called):
-    """32 of them, which open it at the same moment, and count up: nothing is
-    lost, and none finds a lock that is half made."""
+@pytest.mark.parametrize(("starters", "times"), [(32, 20), (3, 500)])
+def test_racing_starters_have_one_lock(called, starters, times):
+    """They open it at the same moment, and count up: nothing is lost, and none
+    finds a lock that is half made. Of many there is always one who has it; of
+    few often none, so that the name comes and goes."""
     context = multiprocessing.get_context("fork")
     with SharedMemory(create=True, size=8, lifetime="users") as memory:
-        start = context.Barrier(32)
+        start = context.Barrier(starters)
 
         def race():
             start.wait()
-            for _ in range(20):
-                count_up(Lock(called), memory, 2)
+            for _ in range(times):
+                lock = Lock(called)
+                _, inode, _ = _shmemext._identity(lock.memory)
+                assert file_of(called).stat().st_ino == inode
+                count_up(lock, memory, 2)
+                del lock
 
         workers = [
-            context.Process(daemon=True, target=race) for _ in range(32)
+            context.Process(daemon=True, target=race) for _ in range(starters)
         ]
         for one in workers:
             one.start()
         for one in workers:
             one.join()
-        assert [one.exitcode for one in workers] == [0] * 32
-        assert int.from_bytes(memory.buf[:8], "little") == 32 * 20 * 2
+        assert [one.exitcode for one in workers] == [0] * starters
+        count = int.from_bytes(memory.buf[:8], "little")
+        assert count == starters * times * 2
 
 
 def test_threads_that_open_and_close_it(called):

@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 import weakref
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 from test_lock import LONG, METHODS, in_child
@@ -80,8 +80,19 @@ def wait_until(true):
 @contextlib.contextmanager
 def thread(function, *args):
     """Runs it beside the block, and gives what says its outcome."""
-    with ThreadPoolExecutor(1) as pool:
-        yield pool.submit(function, *args)
+    future = Future()
+
+    def run():
+        try:
+            future.set_result(function(*args))
+        except BaseException as error:
+            future.set_exception(error)
+
+    runs = threading.Thread(target=run, daemon=True)
+    runs.start()
+    yield future
+    runs.join(LONG)
+    assert not runs.is_alive()
 
 
 def have(lock):

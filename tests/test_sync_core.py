@@ -11,7 +11,7 @@ import os
 import pytest
 from plain_c import PROGRAMS, THREADS, compiler, link, run, sanitizers, works
 
-SECONDS = float(os.environ.get("SHMEMEXT_STORM_SECONDS", "6"))
+SECONDS = float(os.environ.get("SHMEMEXT_STORM_SECONDS", "8"))
 POINTS = 300 if SECONDS > 20 else 25
 
 
@@ -25,8 +25,9 @@ def passed(*words):
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
 
 
-def test_sync_killed_after_each_instruction(tmp_path):
-    passed(program(tmp_path, "crash", "-O2"), POINTS)
+@pytest.mark.parametrize("noun", ["crash", "crash_groups"])
+def test_sync_killed_after_each_instruction(noun, tmp_path):
+    passed(program(tmp_path, noun, "-O2"), POINTS)
 
 
 def test_sync_in_a_storm(tmp_path):
@@ -35,8 +36,9 @@ def test_sync_in_a_storm(tmp_path):
     passed(program(tmp_path, "storm", "-O2"), SECONDS)
 
 
-def test_sync_deaths_and_wake_ups(tmp_path):
-    passed(program(tmp_path, "directed", "-O2"))
+@pytest.mark.parametrize("noun", ["directed", "directed_groups"])
+def test_sync_deaths_and_wake_ups(noun, tmp_path):
+    passed(program(tmp_path, noun, "-O2"))
 
 
 def test_sync_with_a_hostile_writer(tmp_path):

@@ -159,8 +159,9 @@ time_to_wake(void (*sleeper)(int), int sleepers, void (*wake)(void))
     CHECK(acquire_permit(0) == 0 && acquire_permit(0) == 0);
     for (int i = 0; i < sleepers; i++) {
         pids[i] = spawn(sleeper, i);
+        sleep_for(8 * MS); /* or their slices would end together */
     }
-    sleep_for(150 * MS);
+    sleep_for(100 * MS);
     uint64_t began = now();
     wake();
     SOON(all_done(sleepers));
@@ -316,6 +317,47 @@ test_directed_cells_in_use(void)
     CHECK(shx_cell_make(cell, 64, SHX_CELL_LOCK, 1) == SHX_FOREIGN);
 }
 
+/* Whoever comes first makes it, and it is at once good for all who want the
+ * same. */
+enum { RACERS = 32, RACES = 20 };
+static _Atomic int *racing; /* how many are ready, agree, and do not */
+
+static void
+make_the_same(int number)
+{
+    shx_cell *cell = (shx_cell *)(void *)(in.bytes + 1024);
+    shx_cell_kind kind = number % 4 == 0 ? SHX_CELL_RLOCK : SHX_CELL_LOCK;
+    atomic_fetch_add(&racing[0], 1);
+    while (atomic_load(&racing[0]) < RACERS) {
+        sleep_for(0);
+    }
+    shx_err err = shx_cell_make(cell, 64, kind, 0);
+    CHECK(err == 0 || err == SHX_FOREIGN);
+    if (err == 0) {
+        shx_site at = {.cell = cell, .party = in.party};
+        CHECK(acquire(&at, SECOND) == 0 && release(&at) == 0);
+    }
+    atomic_fetch_add(&racing[err == 0 ? 1 : 2], 1);
+}
+
+static void
+test_directed_race_of_starters(void)
+{
+    racing = (_Atomic int *)(void *)notes;
+    for (int races = 0; races < RACES; races++) {
+        pid_t racers[RACERS];
+        begin_anew();
+        for (int i = 0; i < RACERS; i++) {
+            racers[i] = spawn(make_the_same, i);
+        }
+        for (int i = 0; i < RACERS; i++) {
+            check_ended(racers[i]);
+        }
+        CHECK(racing[1] == RACERS / 4 || racing[1] == RACERS - RACERS / 4);
+        CHECK(racing[1] + racing[2] == RACERS);
+    }
+}
+
 /* Of many that sleep only some look often: the others would use up a core. A
  * thread that sleeps gives the processor up once. */
 enum { CROWD = 60 };
@@ -362,6 +404,7 @@ main(void)
     in = make_memory(PAGE);
     notes = make_notes(sizeof *notes);
     test_directed_cells_in_use();
+    test_directed_race_of_starters();
     test_directed_token_drawn_again();
     test_directed_death_of_who_was_woken();
     test_directed_event_that_is_clear_again();

@@ -6,6 +6,8 @@
 
 /* A look costs next to nothing, and a reader may be about to go. */
 enum { SPINS = 30 };
+/* So many slices are about a second. */
+enum { ASK = 16 };
 
 bool
 shx_rwlock_is_drained(const shx_site *at)
@@ -20,13 +22,16 @@ shx_rwlock_is_drained(const shx_site *at)
 }
 
 /* Waits, with the word, until each slot was free once: new readers see the
- * word. EINTR: let go of it for a moment, and ask whether to go on; a signal
- * may also have come just before a sleep, which does not end it then. */
+ * word. EINTR: a signal came. Let go of the word for a moment, and ask whether
+ * to go on; and now and then in any case, for a signal may come just before a
+ * sleep, which it does not end then. It is no more often than that since to
+ * ask may take a moment, and readers would get in. */
 static shx_err
 drain(const shx_site *at, shx_patience *patience)
 {
     atomic_thread_fence(memory_order_seq_cst);
-    for (unsigned i = 0, looks = 0; i < count_of(at);) {
+    unsigned looks = 0, slices = 0;
+    for (unsigned i = 0; i < count_of(at);) {
         if (!is_taken(at, i)) {
             i++;
             continue;
@@ -41,9 +46,8 @@ drain(const shx_site *at, shx_patience *patience)
         }
         shx_err err = shx_nap(patience, &at->cell->own[GATE], gate, NULL);
         if (err == SHX_SLICE_OVER) {
-            err = shx_slots_reap(at->cell->slots, count_of(at), at->party) == 0
-                      ? EINTR
-                      : 0;
+            (void)shx_slots_reap(at->cell->slots, count_of(at), at->party);
+            err = ++slices % ASK == 0 ? EINTR : 0;
         }
         if (err != 0) {
             return err;

@@ -127,8 +127,7 @@ shx_condition_raise(PyObject *op, shx_err err, const char *unowned)
         return NULL;
     }
     if (err == SHX_OWNER_DIED) {
-        return shx_raise_owner_died(self->lock, &self->core.lock,
-                                    "condition.lock.repair()");
+        return shx_synchronizer_raise(self->lock, err);
     }
     if (err != SHX_TOO_MANY) {
         return shx_synchronizer_raise(op, err);

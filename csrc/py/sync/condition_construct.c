@@ -35,7 +35,8 @@ describe(uint32_t parameter)
     return text;
 }
 
-static const shx_synchronizer_kind kind = {SHX_CELL_CONDITION, size, describe};
+static const shx_synchronizer_kind kind = {
+    .kind = SHX_CELL_CONDITION, .size = size, .describe = describe};
 
 /* Of an object that is made: its lock, which is one of ours, or NULL. */
 static int

@@ -91,7 +91,9 @@ refuse(PyObject *op)
 }
 
 static const shx_lock_kind kind = {
-    .base = {SHX_CELL_LOCK, shx_lock_size, shx_lock_describe_parameter},
+    .base = {.kind = SHX_CELL_LOCK,
+             .size = shx_lock_size,
+             .describe = shx_lock_describe_parameter},
     .quick = quick,
     .acquire = shx_lock_acquire,
     .attempt = shx_lock_try,

@@ -83,11 +83,10 @@ label_by_name(const shx_synchronizer *self, const char *type, PyObject *label)
     return text;
 }
 
-PyObject *
-shx_synchronizer_label(PyObject *op)
+static PyObject *
+label_as(PyObject *op, const char *type)
 {
     const shx_synchronizer *self = SYNCHRONIZER(op);
-    const char *type = name_of(Py_TYPE(op));
     PyObject *memory = self->memory, *label = NULL, *text = NULL;
     if (self->name != NULL) {
         return PyUnicode_FromFormat("%s(%R)", type, self->name);
@@ -104,6 +103,12 @@ shx_synchronizer_label(PyObject *op)
     }
     Py_XDECREF(label);
     return text;
+}
+
+PyObject *
+shx_synchronizer_label(PyObject *op)
+{
+    return label_as(op, name_of(Py_TYPE(op)));
 }
 
 PyObject *
@@ -140,23 +145,24 @@ shx_lock_describe(const shx_site *at)
                       : PyUnicode_FromString("free");
 }
 
-PyObject *
-shx_raise_owner_died(PyObject *op, const shx_site *at, const char *way)
+static PyObject *
+raise_owner_died(PyObject *op)
 {
+    const shx_synchronizer *self = SYNCHRONIZER(op);
+    const shx_synchronizer_kind *kind = self->kind;
+    const char *called =
+        kind->called == NULL ? name_of(Py_TYPE(op)) : kind->called;
     shx_state *state = shx_state_of(Py_TYPE(op));
-    PyObject *label = state == NULL ? NULL : shx_synchronizer_label(op);
+    PyObject *label = state == NULL ? NULL : label_as(op, called);
     if (label == NULL) {
         return NULL;
     }
-    uint32_t victim = atomic_load(&at->cell->victim);
+    uint32_t victim = atomic_load(&self->site.cell->victim);
     PyObject *text = PyUnicode_FromFormat(
-        "process %u died while it %s %U: what it guards may be half "
+        "process %u died while it held %U: what it guards may be half "
         "written. Check or rebuild it inside 'with %s:', or make the lock "
         "with on_death='ignore'",
-        victim,
-        SYNCHRONIZER(op)->kind->kind == SHX_CELL_RWLOCK ? "wrote under"
-                                                        : "held",
-        label, way);
+        victim, label, kind->way == NULL ? "lock.repair()" : kind->way);
     PyObject *error = NULL, *pid = PyLong_FromUnsignedLong(victim);
     if (text != NULL && pid != NULL) {
         error = PyObject_CallFunction((PyObject *)state->owner_died_type, "iO",
@@ -172,16 +178,6 @@ shx_raise_owner_died(PyObject *op, const shx_site *at, const char *way)
     return NULL;
 }
 
-static PyObject *
-raise_lost(PyObject *label)
-{
-    PyErr_Format(PyExc_OSError,
-                 "%U: the memory was cut short by another process: what is "
-                 "there says nothing any more. Attach anew, once it is whole",
-                 label);
-    return NULL;
-}
-
 PyObject *
 shx_synchronizer_raise(PyObject *op, shx_err err)
 {
@@ -192,18 +188,18 @@ shx_synchronizer_raise(PyObject *op, shx_err err)
         err = EFAULT; /* see shx_waiting_begin_whole() */
     }
     if (err == SHX_OWNER_DIED) {
-        const shx_synchronizer *self = SYNCHRONIZER(op);
-        return shx_raise_owner_died(op, &self->site,
-                                    self->kind->kind == SHX_CELL_RWLOCK
-                                        ? "rw.write.repair()"
-                                        : "lock.repair()");
+        return raise_owner_died(op);
     }
     PyObject *label = shx_synchronizer_label(op);
     if (label == NULL) {
         return NULL;
     }
     if (err == EFAULT) {
-        raise_lost(label);
+        shx_raise_unsupported(
+            EFAULT,
+            "the memory was cut short by another process: what is there says "
+            "nothing any more. Attach anew, once it is whole",
+            label);
     }
     else if (err == EBUSY) {
         shx_raise_unsupported(

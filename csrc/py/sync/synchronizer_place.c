@@ -238,6 +238,25 @@ new_at(PyTypeObject *type, const shx_synchronizer_kind *kind, PyObject *memory,
     return op;
 }
 
+/* The standard library's SharedMemory has our name: its module tells. */
+static PyObject *
+refuse_place(PyObject *where)
+{
+    PyObject *type = (PyObject *)Py_TYPE(where);
+    PyObject *module = PyObject_GetAttrString(type, "__module__");
+    PyObject *name =
+        module == NULL ? NULL : PyObject_GetAttrString(type, "__qualname__");
+    if (name != NULL) {
+        PyErr_Format(PyExc_TypeError,
+                     "'where' is shmemext's SharedMemory, MappedFile or "
+                     "AnonymousMemory, a name, or None, not %S.%S",
+                     module, name);
+    }
+    Py_XDECREF(module);
+    Py_XDECREF(name);
+    return NULL;
+}
+
 /* As segments' names: with one or without it is the same. New reference. */
 static PyObject *
 without_slash(PyObject *name)
@@ -264,10 +283,7 @@ shx_synchronizer_make(PyTypeObject *type, const shx_synchronizer_kind *kind,
         memory = Py_NewRef(where);
     }
     else if (!is_name && where != Py_None) {
-        return PyErr_Format(PyExc_TypeError,
-                            "'where' is a SharedMemory, MappedFile or "
-                            "AnonymousMemory, a name, or None, not %.100s",
-                            Py_TYPE(where)->tp_name);
+        return refuse_place(where);
     }
     else if (offset != 0) {
         PyErr_SetString(PyExc_ValueError,
