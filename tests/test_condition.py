@@ -421,6 +421,7 @@ def test_storm_leaves_nobody_behind():
     for process in processes:
         process.kill()
         process.join()
+    assert count(condition) == 0
     with waiters(condition, first=3) as some:
         notify(condition, 2)
         until(lambda: some.woken() == [0, 1])

@@ -300,7 +300,7 @@ shx_condition_count(const shx_condition *condition)
     unsigned count = 0;
     for (unsigned i = 0; i < shx_condition_slots(condition); i++) {
         uint64_t who = atomic_load(&shx_condition_slot_at(condition, i)->who);
-        count += who != 0 && (who & SHX_GONE) == 0;
+        count += who != 0 && !shx_condition_is_lost(condition, who);
     }
     return count;
 }

@@ -118,7 +118,7 @@ shx_err shx_condition_wait(const shx_condition *condition,
 /* So many of those who wait, the first ones, for who has the lock. */
 void shx_condition_notify(const shx_condition *condition, uint64_t count);
 
-/* How many wait, the dead among them. */
+/* How many wait, and live. */
 unsigned shx_condition_count(const shx_condition *condition);
 
 #endif
