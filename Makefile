@@ -34,7 +34,7 @@ stop = { echo "$1" >&2; exit 1; }
 
 SPHINX := $(BIN)/python -m sphinx -q -W -n -d build/doctrees
 
-.PHONY: help build demo test test-quick core musl portable missing clang lint format docs docs-test bench bench-quick bench-plots storm storm-users sanitize tsan fuzz model wheel sdist-test release-test clean
+.PHONY: help build demo test test-quick core musl portable missing clang lint format docs docs-test bench bench-quick bench-plots storm storm-users storm-sync crash-sync sanitize tsan fuzz model wheel sdist-test release-test clean
 
 help:  ## print this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -131,8 +131,19 @@ storm: build  ## kill random members of process families for ROUNDS rounds
 storm-users: build  ## kill random users of segments that go with their last one, for ROUNDS rounds
 	$(BIN)/python -W ignore tests/storm_users.py --rounds $(ROUNDS) $(ARGS)
 
+build/%_sync: tests/core/%_sync.c $(wildcard tests/core/*.h) $(C_FILES)
+	@mkdir -p build
+	$(CC) -std=c11 -D_FILE_OFFSET_BITS=64 -g -O2 -Wall -Wextra -Wpedantic -Werror -Icsrc $< $(filter-out %/reaper.c,$(CORE_FILES)) -pthread -o $@
+
+storm-sync: build/storm_sync  ## kill random users of locks and their like, for SECONDS seconds
+	build/storm_sync $(SECONDS) $(ARGS)
+
+crash-sync: build/crash_sync build/crash_groups_sync  ## kill them after every single instruction, for half an hour
+	build/crash_sync $(ARGS)
+	build/crash_groups_sync $(ARGS)
+
 sanitize:  ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
-	tests/sanitize.sh address $(PYTHON)
+	tests/sanitize.sh address $(PYTHON) $(ARGS)
 
 tsan:  ## the thread tests under ThreadSanitizer; PYTHON is a TSan build
 	tests/sanitize.sh thread $(PYTHON)

@@ -41,8 +41,9 @@ from table import HEADINGS, Row, show
 
 Question = Callable[[Bench], Iterable[list[Row]]]
 
-# Beside the tables of rows there is one of another kind, the crash matrix.
-MATRIX = "matrix"
+# Beside the tables of rows there are two of another kind, the crash matrices:
+# by the question, what is asked.
+MATRICES = {"matrix": "memory", "locks": "locks"}
 QUESTIONS: dict[str, tuple[str, Question]] = {
     "lifecycle": ("create, attach, both", lifecycle.measure),
     "first": ("the first create and what it starts", fresh.measure_first),
@@ -66,6 +67,7 @@ QUICK = (
     "posix_ipc",
     "mp.Pipe",
     "mp.Array",
+    "multiprocessing",
     "LMDB",
     "shmemext ShareableList",
     "stdlib ShareableList",
@@ -91,7 +93,7 @@ def labels_of(names: Iterable[str]) -> dict[str, str]:
 
 
 def parsed(arguments: list[str] | None) -> argparse.Namespace:
-    names = ", ".join([*QUESTIONS, MATRIX])
+    names = ", ".join([*QUESTIONS, *MATRICES])
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -120,7 +122,7 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     options.only = (options.only or names).replace(" ", "").split(",")
     sizes = (options.sizes or "").split(",")
     options.sizes = tuple(int(size) for size in sizes if size)
-    unknown = set(options.only) - {*QUESTIONS, MATRIX}
+    unknown = set(options.only) - {*QUESTIONS, *MATRICES}
     if unknown:
         parser.error(f"no such question: {', '.join(sorted(unknown))}")
     return options
@@ -129,7 +131,7 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
 def run(options: argparse.Namespace, good: list[str]) -> dict[str, Any]:
     """The part of the result that is measured."""
     rows: list[Row] = []
-    matrix: dict[str, dict[str, str]] = {}
+    matrices: dict[str, crash_matrix.Matrix] = {name: {} for name in MATRICES}
     labels = labels_of(good)
     with (
         tempfile.TemporaryDirectory() as directory,
@@ -147,9 +149,9 @@ def run(options: argparse.Namespace, good: list[str]) -> dict[str, Any]:
             labels=labels,
         )
         for name in options.only:
-            if name == MATRIX:
-                matrix = crash_matrix.measure(bench)
-                crash_matrix.show(matrix, labels)
+            if name in MATRICES:
+                matrices[name] = crash_matrix.measure(bench, MATRICES[name])
+                crash_matrix.show(matrices[name], labels, MATRICES[name])
                 continue
             words, question = QUESTIONS[name]
             print(f"{name}: {words}\n{HEADINGS}")
@@ -159,7 +161,7 @@ def run(options: argparse.Namespace, good: list[str]) -> dict[str, Any]:
                     show(block, labels)
             except Exception as error:  # the others have their answers
                 print(f"{name}: {error!r}", file=sys.stderr)
-    return {"rows": [row.plain() for row in rows], "matrix": matrix}
+    return {"rows": [row.plain() for row in rows], **matrices}
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Locks and the like, against multiprocessing's of the same name.
 
-    at once       nobody else wants it: nanoseconds of a loop's turn
-    round trips   two processes, each on a core of its own, wake each other
-    the first     one in a memory, or a process, of its own, is taken
-    the dead      its holder is killed: until one who sleeps has it
+at once       nobody else wants it: nanoseconds of a loop's turn
+round trips   two processes, each on a core of its own, wake each other
+the first     one in a memory, or a process, of its own, is taken
+the dead      its holder is killed: until one who sleeps has it
 """
 
 from __future__ import annotations

@@ -33,6 +33,11 @@ def open(name: str, head: int, size: int, mode: int | None) -> SharedMemory:
         memory = _shmemext._publish(
             PREFIX + bare, content, size, _MODE if mode is None else mode
         )
+    except FileExistsError:  # of a segment: it says nothing of a synchronizer
+        raise ValueError(
+            f"{name!r}: {PREFIX}{bare} in {_shmemext.DIRECTORY} is somebody "
+            "else's, and no synchronizer"
+        ) from None
     except OSError as error:
         if error.filename is not None:
             error.filename = name
@@ -44,7 +49,7 @@ def open(name: str, head: int, size: int, mode: int | None) -> SharedMemory:
     reason = _refusal(memory, wanted, size)
     if reason is not None:
         memory.close()
-        raise ValueError(f"{name!r} cannot be a {wanted.type}: {reason}")
+        raise ValueError(f"{wanted.type}({name!r}): {reason}")
     return memory
 
 

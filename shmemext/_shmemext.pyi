@@ -213,7 +213,6 @@ _OnDeath = Literal["raise", "ignore"]
 class OwnerDied(OSError):
     pid: int | None
 
-@type_check_only
 class Synchronizer:
     @property
     def memory(self) -> Memory: ...

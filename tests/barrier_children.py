@@ -1,13 +1,39 @@
 # SPDX-License-Identifier: MIT
 """What the tests of barriers run in other processes: importable by name."""
 
+import json
 import os
+import queue
+import select
 import signal
+import struct
 import sys
 import threading
 import time
 
 PATIENCE = 60
+
+
+class Replies:
+    """A queue that a killed process leaves in order: one write, of less than
+    PIPE_BUF bytes, is whole or is not. For forked children."""
+
+    def __init__(self):
+        self.reader, self.writer = os.pipe()
+
+    def put(self, value):
+        body = json.dumps(value).encode()
+        os.write(self.writer, struct.pack("H", len(body)) + body)
+
+    def get(self, timeout):
+        if not select.select([self.reader], [], [], timeout)[0]:
+            raise queue.Empty
+        (length,) = struct.unpack("H", os.read(self.reader, 2))
+        return json.loads(os.read(self.reader, length))
+
+    def close(self):
+        os.close(self.reader)
+        os.close(self.writer)
 
 
 def come(barrier, replies, times=1):
@@ -37,15 +63,11 @@ def come_and_work(barrier, replies):
 
 def come_and_end_at_once(barrier, replies):
     replies.put(told(barrier))
-    replies.close()
-    replies.join_thread()
     os._exit(0)
 
 
 def come_drop_and_end_at_once(barriers, replies):
     replies.put(told(barriers.pop()))
-    replies.close()
-    replies.join_thread()
     os._exit(0)
 
 

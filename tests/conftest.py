@@ -89,11 +89,16 @@ def pytest_runtest_setup(item):
 @pytest.fixture(autouse=True)
 def no_thread_is_left():
     """Whoever passes a descriptor starts a thread that waits for the other
-    side. A fork() beside it is a warning, and so an error here."""
+    side, and so do tasks that wait. A fork() beside it is a warning, and so
+    an error here."""
     yield
     sharer = sys.modules.get("multiprocessing.resource_sharer")
     if sharer is not None:
         sharer.stop(timeout=60)
+    waiting = sys.modules.get("shmemext._waiting")
+    if waiting is not None and waiting._threads is not None:
+        waiting._threads.shutdown()
+        waiting._threads = None
 
 
 @pytest.fixture

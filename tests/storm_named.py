@@ -29,7 +29,7 @@ import time
 import traceback
 from pathlib import Path
 
-from shmemext import SharedMemory
+from shmemext import SharedMemory, _shmemext
 from shmemext._named import PREFIX
 from shmemext.synchronize import Lock, OwnerDied
 
@@ -72,6 +72,8 @@ class User:
         }
         self.held = []
         self.children = []
+        # With few the names come and go all the time.
+        self.most = 1 if Path(folder, "few").exists() else 5
 
     def count(self, what, word="."):
         os.write(self.logs[what], word.encode())
@@ -84,6 +86,13 @@ class User:
             self.count("refused", f"{error}\n")
             return
         self.count("opened")
+        is_there = False
+        file = DEV_SHM / f"{PREFIX}{lock.name}"
+        inode = _shmemext._identity(lock.memory)[1]
+        with contextlib.suppress(FileNotFoundError):
+            is_there = file.stat().st_ino == inode
+        if not is_there:
+            self.count("split", f"{lock!r}: the name is another's\n")
         self.held.append((lock, number))
 
     def close(self):
@@ -145,7 +154,7 @@ class User:
             self.random.choice(actions)()
             if self.random.random() < 0.01:
                 self.start()
-            if len(self.held) > 5:
+            while len(self.held) > self.most:
                 self.close()
         for pid in self.children:
             os.waitpid(pid, 0)
@@ -255,9 +264,10 @@ class Round:
     def run(self, seconds, keep, counts):
         size = 8 * NAMES
         arena = SharedMemory(f"{self.prefix}-arena", create=True, size=size)
-        if not keep:
-            self.kept.clear()
         with tempfile.TemporaryDirectory(prefix="storm-named-") as folder:
+            if not keep:
+                self.kept.clear()
+                Path(folder, "few").touch()
             for _ in range(PROGRAMS):
                 self.start(folder)
             end = time.monotonic() + seconds

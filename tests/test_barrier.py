@@ -36,10 +36,9 @@ def both(request):
 
 @pytest.fixture
 def replies():
-    made = FORK.Queue()
+    made = children.Replies()
     yield made
     made.close()
-    made.join_thread()
 
 
 @pytest.fixture
@@ -101,7 +100,11 @@ def test_arguments(both):
     else:
         both(0)  # where whoever waits waits for ever; threading refuses it
     barrier = both(1, None, 5)
-    assert (barrier.parties, barrier.n_waiting, barrier.broken) == (1, 0, False)
+    assert (barrier.parties, barrier.n_waiting, barrier.broken) == (
+        1,
+        0,
+        False,
+    )
     assert barrier.wait() == 0
     assert barrier.wait(None) == 0
     assert barrier.wait(timeout=-1) == 0
@@ -151,10 +154,9 @@ def test_thousand_generations_of_processes(both, start, replies):
 def test_more_threads_than_parties_pass_in_turns(both):
     barrier = both(2)
     tickets = iter(range(400))
-    rounds = in_threads(
-        4, lambda _: [barrier.wait(PATIENCE) for _ in tickets]
-    )
-    assert sorted(sum(rounds, [])) == [0] * 200 + [1] * 200
+    rounds = in_threads(4, lambda _: [barrier.wait(PATIENCE) for _ in tickets])
+    indices = [index for one in rounds for index in one]
+    assert sorted(indices) == [0] * 200 + [1] * 200
 
 
 def test_action_runs_once_before_anybody_passes(both):
@@ -209,6 +211,23 @@ def test_timeout_is_for_arrivals_and_not_for_the_action(both):
         return barrier.wait(PATIENCE)
 
     assert sorted(in_threads(2, run)) == [0, 1]
+
+
+def test_who_comes_while_it_is_reset_waits(both):
+    """Whoever a reset has woken comes again at once."""
+    barrier = both(3)
+    for _ in range(100):
+
+        def run(number):
+            if number == 0:
+                wait_until(lambda: barrier.n_waiting == 2)
+                barrier.reset()
+            else:
+                with pytest.raises(Broken):
+                    barrier.wait(PATIENCE)
+            return barrier.wait(PATIENCE)
+
+        assert sorted(in_threads(3, run)) == [0, 1, 2]
 
 
 # Deaths
@@ -311,8 +330,10 @@ def test_object_that_is_gone_is_not_counted_on(start, replies):
 def test_object_that_is_gone_takes_no_other_along():
     barrier = Barrier(2)
     other = pickle.loads(pickle.dumps(barrier))
-    in_threads(2, lambda number: [barrier, other][number].wait(PATIENCE))
+    two = [barrier, other]
     del other
+    in_threads(2, lambda number: two[number].wait(PATIENCE))
+    two.pop()
     gc.collect()
     cell = bytes(barrier.memory.buf[barrier.offset + 64 :][:16])
     assert sum(any(cell[at : at + 8]) for at in (0, 8)) == 1
@@ -368,7 +389,7 @@ def test_who_waits_may_be_interrupted(start, replies):
 
 def test_killed_at_any_moment_nobody_waits_for_ever(start):
     barrier = Barrier(3)
-    for moment in range(30):
+    for moment in range(1, 30):  # all have come once, and are counted on
         victim = start(children.come_again_and_again, barrier)
         other = start(children.come_again_and_again, barrier)
         with suppress(Broken):

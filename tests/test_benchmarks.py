@@ -44,7 +44,11 @@ def paired(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "program", ["run", "plots", "install", "crash_cases", "crash_actors"]
+    "program",
+    [
+        *["run", "plots", "install"],
+        *["crash_cases", "crash_actors", "crash_locks"],
+    ],
 )
 def test_help_says_what_the_program_does(program):
     assert benchmark(f"{program}.py", "--help").startswith("usage: ")
@@ -73,6 +77,20 @@ def test_run_prints_and_writes_every_side(tmp_path):
         if row["side"] == "shmemext" and row["work"].startswith("get")
     )
     assert ours["ratio"]["median"] > 0
+
+
+def test_synchronize_has_both_sides(tmp_path):
+    _, result = result_of(
+        tmp_path / "result.json",
+        *("--only", "synchronize", "--peers", "shmemext,stdlib"),
+    )
+    ours = [row for row in result["rows"] if row["side"] == "shmemext"]
+    assert all(row["time"]["median"] > 0 for row in ours)
+    theirs = [row for row in result["rows"] if row["side"] == "stdlib"]
+    assert len(theirs) == len(ours) > 10
+    for row in theirs:
+        never = row["work"].endswith("its holder is killed")
+        assert (row["time"] is None) == never, row
 
 
 def test_scale_has_both_sides_and_leaves_no_name(tmp_path):
@@ -124,6 +142,11 @@ def test_handoff_arrives_whole_through_every_mode(tmp_path):
 
 def test_case_of_the_crash_matrix_passes():
     assert benchmark("crash_cases.py", "creator", "shmemext") == "pass\n"
+
+
+@pytest.mark.parametrize("case", ["named", "holder", "all", "barrier"])
+def test_case_of_the_locks_passes(case):
+    assert benchmark("crash_locks.py", case, "shmemext") == "pass\n"
 
 
 def test_unknown_question_is_an_error():

@@ -72,8 +72,7 @@ def test_places_do_not_overlap_and_fill_memories(size):
         assert max(offsets) + size <= memory.size
         assert {offset % 64 for offset in offsets} == {0}
         assert all(
-            after - before == size
-            for before, after in pairwise(offsets)
+            after - before == size for before, after in pairwise(offsets)
         )
 
 

@@ -261,7 +261,7 @@ def test_newcomer_does_not_get_a_dead_waiters_notification():
         notify(condition)
         some.all[0].kill()
         some.all[0].join()
-        memory, process = some.memory, None
+        memory = some.memory
         process = some.context.Process(
             target=tell_by_memory, args=(condition, memory, 2, None)
         )
@@ -272,6 +272,8 @@ def test_newcomer_does_not_get_a_dead_waiters_notification():
         until(lambda: some.woken() == [1])
         time.sleep(0.2)
         assert some.woken() == [1]
+        notify(condition)
+        until(lambda: some.woken() == [1, 2])
 
 
 def test_later_waiter_does_not_inherit():
@@ -280,9 +282,10 @@ def test_later_waiter_does_not_inherit():
         stop(some.all[0])
         notify(condition)
         some.add()
+        some.add(0.3)
         some.all[0].kill()
         some.all[0].join()
-        time.sleep(0.3)
+        until(lambda: some.told()[2])
         assert some.woken() == []
         notify(condition)
         until(lambda: some.woken() == [1])
@@ -589,7 +592,7 @@ def test_who_is_interrupted_leaves_its_notification_to_the_next():
     def others():
         until(lambda: count(condition) == 1)
         thread = threading.Thread(
-            target=wait_and_tell, args=(condition, told, 0)
+            target=wait_and_tell, args=(condition, told, 0, LONG)
         )
         thread.start()
         until(lambda: count(condition) == 2)

@@ -23,7 +23,6 @@ from plain_c import (
     run,
 )
 
-
 NOUNS = "core", "contest", "ledger", "users", "party", "death"
 
 

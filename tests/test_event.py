@@ -4,6 +4,7 @@
 import asyncio
 import multiprocessing
 import os
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -169,9 +170,21 @@ def test_who_sets_it_is_killed_before_it_wakes_anybody(memory):
     with ThreadPoolExecutor(1) as pool:
         waiter = pool.submit(event.wait, PATIENCE)
         time.sleep(0.1)
-        word = int.from_bytes(memory.buf[8:12], "little")
-        memory.buf[8:12] = (word + 4 | 1).to_bytes(4, "little")
+        word = int.from_bytes(memory.buf[8:12], sys.byteorder)
+        memory.buf[8:12] = (word + 4 | 1).to_bytes(4, sys.byteorder)
         assert waiter.result() is True
+
+
+def test_it_was_set_and_cleared_before_who_waits_looks(memory):
+    """As if: the word says that it was set once more, and is clear."""
+    event = Event(memory)
+    with ThreadPoolExecutor(1) as pool:
+        waiter = pool.submit(event.wait, PATIENCE)
+        time.sleep(0.1)
+        word = int.from_bytes(memory.buf[8:12], sys.byteorder)
+        memory.buf[8:12] = (word + 4 & ~3).to_bytes(4, sys.byteorder)
+        assert waiter.result() is True
+    assert not event.is_set()
 
 
 def test_two_objects_at_one_place_are_one(memory):
@@ -179,7 +192,7 @@ def test_two_objects_at_one_place_are_one(memory):
     first.set()
     assert second.is_set()
     assert Event.size_of() == 64
-    with pytest.raises(ValueError, match="there is Event"):
+    with pytest.raises(ValueError, match="there is an Event"):
         Lock(memory, 64)
     with pytest.raises(ValueError, match="multiple of 64"):
         Event(memory, 4096)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The example programs print what the README shows."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -112,3 +113,37 @@ def test_growing():
     assert lines[0] == f"64 bytes, grown=False: line 1: {'x' * 30}"
     assert "grown=True: line 2" in lines[1]
     assert not (DEV_SHM / "MyLog").exists()
+
+
+def test_audit_puts_right_what_a_killed_transfer_left(tmp_path):
+    path = tmp_path / "accounts"
+
+    def see(program, *more):
+        return outputs(run(program, "-Werror", arguments=[path, *more]))
+
+    assert see("transfer.py") == (0, "900 100\n", "")
+    assert see("audit.py") == (0, "900 100 sum: 1000\n", "")
+    assert see("transfer.py", "die") == (-signal.SIGKILL, "", "")
+    status, _, errors = see("transfer.py")
+    assert status == 1 and "OwnerDied: [Errno 130] process" in errors
+    torn = "800 199 sum: 999 in the middle of a move\n"
+    assert see("audit.py") == (0, torn, "")
+    assert see("audit.py") == (0, "800 200 sum: 1000\n", "")
+    assert see("transfer.py") == (0, "700 300\n", "")
+
+
+def test_audit_sees_whole_transfers_only(tmp_path):
+    path = tmp_path / "accounts"
+    for number in range(1, 4):
+        transfers = [
+            subprocess.Popen([sys.executable, EXAMPLES / "transfer.py", path])
+            for _ in range(2)
+        ]
+        while any(transfer.poll() is None for transfer in transfers):
+            if path.exists():
+                done = run("audit.py", arguments=[path])
+                assert done.stdout.endswith(("sum: 1000\n", "sum: 0\n"))
+        assert [transfer.returncode for transfer in transfers] == [0, 0]
+        done = run("audit.py", arguments=[path])
+        left = 1000 - 200 * number
+        assert done.stdout == f"{left} {1000 - left} sum: 1000\n"

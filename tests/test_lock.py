@@ -539,7 +539,9 @@ def test_bytes_in_use_are_left_alone(kind, memory):
 
 def test_another_kind_version_or_parameter_is_refused(memory):
     Lock(memory)
-    with pytest.raises(ValueError, match=r"there is Lock\(\.\.\.\)"):
+    with pytest.raises(
+        ValueError, match="there is a Lock already, and not an RLock"
+    ):
         RLock(memory)
     with pytest.raises(ValueError, match=r"on_death='raise'.*'ignore'"):
         Lock(memory, on_death="ignore")

@@ -13,16 +13,18 @@ import pytest
 from conftest import python
 
 import shmemext
+import shmemext.synchronize
 
 TYPES = {"AnonymousMemory", "MappedFile", "Memory"}
 FUNCTIONS = {"collect", "install", "segments", "uninstall"}
 RECORDS = {"Collected", "Family", "Process", "Segment"}
 STDLIB = {"ShareableList", "SharedMemory"}
+LOCKS = {*shmemext.synchronize.__all__} - {"ReadLock", "WriteLock"}
 
 
 def test_star_import_gives_what_the_stdlibs_gives_and_ours():
     """Not the records: `from multiprocessing import Process` stays what it
-    was."""
+    was. Not the locks: threading's have the same names."""
     stdlib = import_module("multiprocessing.shared_memory")
     assert set(stdlib.__all__) == STDLIB
     assert set(shmemext.__all__) == STDLIB | TYPES | FUNCTIONS
@@ -51,14 +53,16 @@ def test_dir_shows_what_there_is_and_nothing_else():
         names = line.split()
         assert names == sorted(set(names))
         modules = {"shareable_list", "shared_memory"}
-        assert set(names) - {"lifetime"} == (
-            STDLIB | TYPES | FUNCTIONS | RECORDS | modules
+        assert set(names) - {"lifetime", "synchronize"} == (
+            STDLIB | TYPES | FUNCTIONS | RECORDS | LOCKS | modules
         )
     assert set(dir(shmemext)) > {"__all__", "__doc__", "__version__"}
     assert "_family" not in dir(shmemext)
 
 
-@pytest.mark.parametrize("name", sorted(FUNCTIONS | RECORDS | {"Memory"}))
+@pytest.mark.parametrize(
+    "name", sorted(FUNCTIONS | RECORDS | LOCKS | {"Memory"})
+)
 def test_name_is_completed(name):
     complete = rlcompleter.Completer({"shmemext": shmemext}).attr_matches
     matches = complete(f"shmemext.{name[:-1]}")
@@ -69,9 +73,10 @@ def test_asking_what_there_is_imports_none_of_it():
     done = python(
         "import sys, shmemext\n"
         "dir(shmemext)\n"
-        "print('shmemext.lifetime' in sys.modules)"
+        "print('shmemext.lifetime' in sys.modules)\n"
+        "print('shmemext.synchronize' in sys.modules)"
     )
-    assert done.stdout == "False\n"
+    assert done.stdout == "False\nFalse\n"
 
 
 # --- where it is not built

@@ -229,7 +229,7 @@ def test_all_say_the_same_value(kind, memory):
     with pytest.raises(ValueError, match="value=2"):
         kind(3, memory)
     other = BoundedSemaphore if kind is Semaphore else Semaphore
-    with pytest.raises(ValueError, match=f"there is {kind.__name__}"):
+    with pytest.raises(ValueError, match=f"there is a {kind.__name__}"):
         other(2, memory)
     assert kept.get_value() == 2
 

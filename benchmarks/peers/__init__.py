@@ -10,6 +10,8 @@ A method that it lacks is a row that it has not:
                                                          is no memory to see
     hand-off    modes, sender, receiver                  hand-off
     element     element                                  element access
+    locks       lock, named, event and the others        matrix of locks: see
+                that locks.py names                      crash_locks.py
 
 Adapters import their peer when they are made, not before.
 """
@@ -51,6 +53,11 @@ _KNOWN = {
     "Manager().list()": ("mp", "ManagerList", None, "multiprocessing"),
     "Manager().dict()": ("mp", "ManagerDict", None, "multiprocessing"),
     "faster-fifo": ("fifo", "FasterFifo", "faster-fifo", "faster_fifo"),
+    "multiprocessing": ("locks", "Multiprocessing", None, "multiprocessing"),
+    "Manager().Lock()": ("locks", "Manager", None, "multiprocessing"),
+    "filelock": ("locks", "FileLock", "filelock", "filelock"),
+    "fasteners": ("locks", "Fasteners", "fasteners", "fasteners"),
+    "portalocker": ("locks", "Portalocker", "portalocker", "portalocker"),
     "iceoryx2": ("iceoryx", "Iceoryx", "iceoryx2", "iceoryx2"),
     "LMDB": ("stores", "Lmdb", "lmdb", "lmdb"),
     "UltraDict": ("stores", "UltraDict", "UltraDict", "UltraDict"),

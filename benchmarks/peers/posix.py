@@ -8,6 +8,7 @@ from typing import Any
 
 from . import Peer
 from .handing import Segments
+from .locks import PosixSemaphore
 
 
 class PosixIpc(Segments, Peer):
@@ -43,3 +44,8 @@ class PosixIpc(Segments, Peer):
         import numpy as np
 
         return np.ndarray(len(handle), np.uint8, buffer=handle)
+
+    def lock(self, name: str) -> PosixSemaphore:
+        return PosixSemaphore(name)
+
+    named = permit = lock

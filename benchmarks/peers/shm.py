@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from . import Peer
 from .handing import Receiver, SegmentReceiver, Segments, Sender
+from .locks import ShmemextLocks
 
 
 class _SharedMemory(Segments, Peer):
@@ -56,8 +57,9 @@ class _Elements:
         return view, 5, close
 
 
-class Shmemext(_Elements, _SharedMemory):
+class Shmemext(ShmemextLocks, _Elements, _SharedMemory):
     def __init__(self) -> None:
+        super().__init__()
         from shmemext import SharedMemory
 
         self.shared_memory = self.for_attach = SharedMemory

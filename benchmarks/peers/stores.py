@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from . import PAGE, Peer
 from .handing import Receiver, Sender
+from .locks import UltraLock
 
 
 class StoreSender(Sender):
@@ -154,6 +155,11 @@ class UltraDict(_Store):
         dump = bytes(handle.full_dump_memory_name_remote).decode()
         self.dump = dump.strip(" \0")
         handle.close()
+
+    def lock(self, name: str) -> UltraLock:
+        return UltraLock(name)
+
+    named = lock
 
     def unlink(self, name: str, handle: Any) -> None:
         for own in (name, f"{name}_memory", self.dump):

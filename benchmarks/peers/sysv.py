@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from . import Peer, key
 from .handing import Segments
+from .locks import SysvSemaphore
 
 
 class SysvIpc(Segments, Peer):
@@ -41,3 +42,8 @@ class SysvIpc(Segments, Peer):
     def left(self, name: str) -> bool:
         lines = Path("/proc/sysvipc/shm").read_text().splitlines()[1:]
         return any(int(line.split()[0]) == key(name) for line in lines)
+
+    def lock(self, name: str) -> SysvSemaphore:
+        return SysvSemaphore(name)
+
+    named = permit = lock

@@ -43,10 +43,10 @@ static int (*const rooms[])(PyObject *module) = {
     shx_rwlock_add,
     shx_barrier_add,
     shx_condition_add,
+    shx_atomic_add_type,
     shx_semaphore_add,
     shx_bounded_semaphore_add,
     shx_event_add,
-    shx_atomic_add_type,
 };
 /* clang-format on */
 

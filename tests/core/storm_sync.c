@@ -11,118 +11,11 @@
 
 #include "core/sync/bounded_semaphore.h"
 #include "core/sync/event.h"
-#include "core/sync/rlock.h"
 #include "core/sync/semaphore.h"
 
-#include "sync.h"
+#include "storm_groups.h"
 
-enum { WORKERS = 6, PERMITS = 3, PAGE = 4096 };
-
-static memory in;
 static shx_site site;
-
-static struct {
-    _Atomic uint64_t a, b; /* what is guarded: both are the same */
-    _Atomic uint64_t operations, told, torn, timeouts, given;
-    _Atomic uint64_t longest;         /* that anybody has waited */
-    _Atomic uint64_t inside[WORKERS]; /* stay << 32 | the token of who is */
-    _Atomic uint32_t stays;
-    _Atomic bool wrong;
-} * notes;
-
-static uint64_t seed;
-
-static uint32_t
-any(uint32_t below)
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return (uint32_t)(seed >> 16) % below;
-}
-
-static void
-work(uint32_t rounds)
-{
-    for (volatile uint32_t i = 0; i < rounds; i++) {
-    }
-}
-
-static void
-must(bool condition, const char *what)
-{
-    if (!condition && !atomic_exchange(&notes->wrong, true)) {
-        (void)fprintf(stderr, "%s\n", what);
-    }
-}
-
-/* Some do not wait for as long as it takes. */
-static shx_patience
-some_patience(void)
-{
-    return shx_patience_for(any(4) != 0 ? -1 : (int64_t)any(3 * MS), NULL,
-                            NULL);
-}
-
-static void
-has_waited(const shx_patience *patience)
-{
-    uint64_t length = now() - patience->began;
-    uint64_t longest = atomic_load(&notes->longest);
-    while (length > longest &&
-           !atomic_compare_exchange_weak(&notes->longest, &longest, length)) {
-    }
-}
-
-static void
-enter(int self, const shx_member *me)
-{
-    uint64_t stay = atomic_fetch_add(&notes->stays, 1);
-    atomic_store(&notes->inside[self], stay << 32 | me->token);
-}
-
-static void
-leave(int self)
-{
-    atomic_fetch_add(&notes->operations, 1);
-    atomic_store(&notes->inside[self], 0);
-}
-
-/* How many living ones are inside at one moment, this one apart: those who
- * were before it, and are after it in the same stay. */
-static int
-others_inside(int self)
-{
-    int found = 0;
-    uint64_t before[WORKERS];
-    for (int i = 0; i < WORKERS; i++) {
-        before[i] = i == self ? 0 : atomic_load(&notes->inside[i]);
-    }
-    for (int i = 0; i < WORKERS; i++) {
-        uint32_t token = (uint32_t)before[i];
-        found += token != 0 && !shx_party_is_dead(in.party, token) &&
-                 atomic_load(&notes->inside[i]) == before[i];
-    }
-    return found;
-}
-
-/* Of who has it: `err` is what acquiring it said. */
-static void
-write_both(int self, const shx_member *me, shx_err err)
-{
-    enter(self, me);
-    must(others_inside(self) == 0, "two had it");
-    bool torn = atomic_load(&notes->a) != atomic_load(&notes->b);
-    must(!torn || err == SHX_OWNER_DIED, "torn, and not told");
-    atomic_fetch_add(&notes->torn, torn);
-    if (torn) {
-        atomic_store(&notes->b, atomic_load(&notes->a));
-    }
-    atomic_fetch_add(&notes->a, 1);
-    work(any(200));
-    atomic_fetch_add(&notes->b, 1);
-    leave(self);
-}
 
 typedef shx_err (*acquirer)(const shx_site *at, const shx_member *me,
                             shx_torn torn, shx_patience *patience);
@@ -154,7 +47,7 @@ use_lock(int self)
 {
     shx_member me = me_in(in.party);
     for (;;) {
-        write_both(self, &me, have(shx_lock_acquire, &me));
+        write_both(&site, self, &me, have(shx_lock_acquire, &me));
         must(shx_lock_release(&site, &me) == 0, "not released");
         work(any(8) == 0 ? any(2000) : 0);
     }
@@ -171,7 +64,7 @@ use_rlock(int self)
             shx_rlock_acquire(&site, &me, SHX_TORN_REPAIRS, &patience);
         must(again == 0 || again == SHX_OWNER_DIED, "not had again");
         must(shx_rlock_depth(&site, &me) == 2, "not had twice");
-        write_both(self, &me, err);
+        write_both(&site, self, &me, err);
         must(shx_rlock_release(&site, &me) == 0, "not released");
         must(shx_rlock_release(&site, &me) == 0, "not released at last");
     }
@@ -261,7 +154,7 @@ use_event(int self)
 
 typedef struct {
     const char *name;
-    shx_cell_kind kind;
+    int kind; /* 0: see groups.h */
     uint32_t parameter;
     void (*use)(int);   /* by a worker, until it dies */
     void (*tend)(void); /* by who kills, each time; or NULL */
@@ -274,6 +167,10 @@ static const storm storms[] = {
     {"semaphore", SHX_CELL_SEMAPHORE, 0, use_units, give_units},
     {"bounded", SHX_CELL_BOUNDED_SEMAPHORE, PERMITS, use_permits, NULL},
     {"event", SHX_CELL_EVENT, 0, use_event, NULL},
+    {"rwlock", 0, 0, use_rwlock, NULL},
+    {"condition", 0, 0, use_condition, NULL},
+    {"items", 0, 0, take_items, make_items},
+    {"barrier", 0, 0, use_barrier, mend_barrier},
 };
 
 static pid_t
@@ -356,8 +253,13 @@ main(int argc, char **argv)
         if (is_asked_for(&storms[i], argc, argv)) {
             (void)memset(in.bytes, 0, in.size);
             (void)memset(notes, 0, sizeof *notes);
-            site =
-                make_site(&in, 0, 1024, storms[i].kind, storms[i].parameter);
+            if (storms[i].kind == 0) {
+                make_groups(&in, 0, WORKERS);
+            }
+            else {
+                site = make_site(&in, 0, 1024, (shx_cell_kind)storms[i].kind,
+                                 storms[i].parameter);
+            }
             rage(&storms[i], seconds);
         }
     }

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h> /* PR_SET_PDEATHSIG */
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -113,6 +114,14 @@ release(const shx_site *at)
     return shx_lock_release(at, &me);
 }
 
+/* What it guards has been repaired. */
+static inline shx_err
+release_mended(const shx_site *at)
+{
+    shx_lock_mend(at);
+    return release(at);
+}
+
 static inline uint64_t
 now(void)
 {
@@ -138,7 +147,7 @@ sleep_for(int64_t nanoseconds)
         }                                                                     \
     } while (0)
 
-/* Processes. */
+/* Processes. None stays when a CHECK has ended who started it. */
 static inline pid_t
 spawn(void (*run)(int), int number)
 {
@@ -146,6 +155,7 @@ spawn(void (*run)(int), int number)
     pid_t pid = fork();
     CHECK(pid >= 0);
     if (pid == 0) {
+        CHECK(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0);
         run(number);
         _exit(0);
     }
@@ -155,8 +165,11 @@ spawn(void (*run)(int), int number)
 static inline void
 kill_and_wait(pid_t pid)
 {
+    int status;
     CHECK(kill(pid, SIGKILL) == 0);
-    CHECK(waitpid(pid, NULL, 0) == pid);
+    CHECK(waitpid(pid, &status, 0) == pid);
+    CHECK(WIFEXITED(status) ? WEXITSTATUS(status) == 0
+                            : WTERMSIG(status) == SIGKILL); /* not its own */
 }
 
 /* It has ended by itself, and well. */

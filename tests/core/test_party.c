@@ -489,9 +489,13 @@ test_party_whose_descriptor_was_closed(void)
     pid_t child = spawn(stay, 0);
     CHECK(count(&in) == 2);
     kill_and_wait(child);
+    int again = in.party->fd;
+    CHECK(dup2(other, again) == again);
     shx_party_leave(in.party);
     CHECK(fcntl(kept, F_GETFD) >= 0); /* another's: it is not closed */
+    CHECK(fcntl(again, F_GETFD) >= 0);
     shx_os_close(kept);
+    shx_os_close(again);
     shx_os_close(other);
     shx_os_close(in.fd);
     CHECK(unlink(full) == 0);

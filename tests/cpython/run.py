@@ -142,6 +142,7 @@ def main(report, *names):
     faulthandler.register(signal.SIGALRM, all_threads=True, chain=True)
     Report.path = Path(report)
     support.LONG_TIMEOUT = 100  # five minutes, for what takes two seconds
+    _test_multiprocessing.DELTA = 0.4  # 0.1, for others to be scheduled in
     suite = unittest.defaultTestLoader.loadTestsFromNames(
         names, sys.modules[__name__]
     )

@@ -50,6 +50,7 @@
 /* mutant: -DM_MARKS_WHAT_IS_OUT -DRESETTERS=1 */
 /* mutant: -DM_BEGINS_ANEW_TOO_EARLY -DRESETTERS=1 */
 /* mutant: -DM_RESETS_AT_ONCE -DTHREADS -DRESETTERS=2 */
+/* mutant: -DM_LEAVES_RESETS_OF_THE_DEAD -DRESETTERS=1 -DKILLS=1 */
 /* mutant: -DM_CALLS_NOBODY -DWORKERS=3 */
 /* mutant: -DM_TAKES_BACK_WHAT_COUNTS -DROUNDS=2 -DINTERRUPTS=1 */
 
@@ -103,8 +104,9 @@
 /* The state: the generation, and below it: */
 #define BROKEN 1
 #define DIED 2
-#define NEXT 4
-#define GENERATION(s) ((s) >> 2)
+#define RESETS 4
+#define NEXT 8
+#define GENERATION(s) ((s) >> 3)
 #define IN_OF(s) (IN | (GENERATION(s) & 1) << 3)
 
 /* The gate: a number, and below it: somebody waits for a slot. */
@@ -118,7 +120,8 @@ byte kills = KILLS, aborts = ABORTS;
 byte timeouts = TIMEOUTS, interrupts = INTERRUPTS;
 byte working[TOKEN + 1]; /* its threads that are not through */
 byte at[WORKERS];        /* its slot; N: none */
-bool asleep[WORKERS];    /* on the state, or without a slot on the gate */
+bool asleep[WORKERS];    /* on the state, or without a slot on the gate, */
+bool by_state[WORKERS];  /* unless it waits for a reset to be over */
 #define IS_DEAD(t) (killed[t] || ended[t])
 #define HOLDS_DEAD(i) (slot[i] != 0 && IS_DEAD(slot[i] & TOKEN))
 #if N == 1
@@ -167,7 +170,8 @@ inline wake_state() {
     k = 0;
     do
     :: k < WORKERS ->
-       if :: at[k] < N -> asleep[k] = false :: else fi; k++
+       if :: at[k] < N || by_state[k] -> asleep[k] = false :: else fi;
+       k++
     :: else -> break
     od;
     k = 0
@@ -191,7 +195,11 @@ inline call() {
           done -> done = false;
           do
           :: k < WORKERS ->
-             if :: at[k] == N -> asleep[k] = false :: else fi; k++
+             if
+             :: at[k] == N && !by_state[k] -> asleep[k] = false
+             :: else
+             fi;
+             k++
           :: else -> break
           od;
           k = 0; break
@@ -256,7 +264,7 @@ inline trip() {
   :: else -> break
   od;
   k = 0; v = 0;
-  state = GENERATION(t + NEXT) << 2
+  state = GENERATION(t + NEXT) << 3
 }
 
 proctype worker(byte id; byte rounds) {
@@ -274,7 +282,14 @@ again:
 enter:
   g = gate;
 enter_state:
-  atomic { s = state; if :: s & BROKEN -> goto again :: else fi }
+  atomic {
+    s = state;
+    if
+    :: s & RESETS -> goto nap_for_reset
+    :: !(s & RESETS) && (s & BROKEN) -> goto again
+    :: else
+    fi
+  }
 find:
   atomic {
     if :: k == N -> k = 0; pass++ :: else fi;
@@ -487,6 +502,33 @@ inspect:
 woken:
   if :: at[id] == N -> goto enter :: else -> goto look fi;
 
+  /* ---- the sleep until a reset is over */
+nap_for_reset:
+  atomic {
+    if
+    :: state == s -> asleep[id] = true; by_state[id] = true
+    :: else -> goto enter
+    fi
+  }
+end_nap_for_reset:
+  if
+  :: atomic { !asleep[id] -> by_state[id] = false; goto enter }
+#ifndef M_LEAVES_RESETS_OF_THE_DEAD
+  :: atomic {
+       asleep[id] && IS_DEAD(resetting) ->
+       asleep[id] = false; by_state[id] = false
+     }
+#endif
+  :: atomic {
+       asleep[id] && (timeouts > 0 || interrupts > 0) ->
+       if :: timeouts > 0 -> timeouts-- :: else -> interrupts-- fi;
+       asleep[id] = false; by_state[id] = false; goto again
+     }
+  fi;
+  atomic { if :: state == s -> state = s & ~RESETS :: else -> goto enter fi }
+  wake_state();
+  goto enter;
+
 member_died:
   atomic { assert(killed[v & TOKEN]); k = 0; v = 0; pass = 0 }
   break_at(s, BROKEN | DIED);
@@ -550,7 +592,7 @@ left:
   ended[ME] = true;
 gone:
   skip
-  } unless { killed[ME] -> asleep[id] = false }
+  } unless { killed[ME] -> asleep[id] = false; by_state[id] = false }
 }
 
 proctype resetter(byte id) {
@@ -564,12 +606,12 @@ proctype resetter(byte id) {
 #endif
   do
   :: s = state;
-     atomic { if :: state == s -> state = s | BROKEN; break :: else fi }
+     atomic { if :: state == s -> state = s | BROKEN | RESETS; break :: else fi }
   od;
   wake_state();
   call();
 #ifdef M_BEGINS_ANEW_TOO_EARLY
-  state = GENERATION(s + 2 * NEXT) << 2;
+  state = GENERATION(s + 2 * NEXT) << 3;
 #endif
 scan:
   atomic {
@@ -594,7 +636,7 @@ anew:
 #ifndef M_BEGINS_ANEW_TOO_EARLY
   atomic {
     assert(state & BROKEN);
-    state = GENERATION(s + 2 * NEXT) << 2
+    state = GENERATION(s + 2 * NEXT) << 3
   }
 #endif
   s = 0;
@@ -641,6 +683,7 @@ proctype rest() {
     :: id < WORKERS ->
        if
        :: asleep[id] ->
+          assert(!by_state[id]);
           assert(!(state & BROKEN));
           assert(!SOMEBODY_IS_DEAD);
           k = 0; free = false;

@@ -11,10 +11,12 @@ from shmemext import (
     Atomic,
     Barrier,
     BoundedSemaphore,
+    Condition,
     Event,
     Lock,
     OwnerDied,
     RLock,
+    RWLock,
     Semaphore,
     SharedMemory,
     synchronize,
@@ -77,7 +79,7 @@ if __name__ == "__main__":
     gate.release()
 
     own = RLock()
-    print(own.acquire(timeout=1.5), own.acquire(blocking=True))
+    print(own.acquire(timeout=1.5), own.acquire(True))
     print(own.acquire(True, None), own.acquire(block=False))
     flag = Event(shm, 128)
     print(flag.is_set(), flag.wait(0), flag.wait(timeout=0.01))
@@ -91,6 +93,16 @@ if __name__ == "__main__":
     assert_type(barrier.wait(), int)
     thread.join()
     print(barrier.parties, barrier.n_waiting, barrier.broken)
+    changed = Condition(own, waiters=2)
+    with changed:
+        assert_type(changed.wait_for(lambda: "reached", timeout=1), str)
+        changed.notify()
+        print(changed.wait(0.01))
+    rw = RWLock("typed-config", readers=8)
+    with rw.read:
+        print(rw.read.locked(), rw.write.consistent)
+    with rw.write.repair() as torn:
+        print(torn)
     number = Atomic(type="q")
     assert_type(number.compare_exchange(0, 5), int)
     assert_type(number.wait(0, timeout=1), bool)
@@ -107,6 +119,9 @@ if TYPE_CHECKING:
     gate.acquire(timeout="1")  # E: arg-type
     own.release(2)  # E: call-arg
     flag.acquire()  # E: attr-defined
-    number += 1  # E: operator
+    number + 1  # E: operator
     Barrier()  # E: call-arg
+    Condition(threading.Lock())  # E: arg-type
+    rw.acquire()  # E: attr-defined
+    rw.read.repair()  # E: attr-defined
     Semaphore("name")  # E: arg-type

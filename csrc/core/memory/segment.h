@@ -86,15 +86,15 @@ typedef shx_err (*shx_publisher)(void *owner, shx_draft *draft,
 typedef shx_err (*shx_drafter)(void *owner, shx_draft *out);
 
 typedef struct {
-    const char *name;      /* bare, from shx_name_bare() */
-    size_t size;           /* 1 .. PTRDIFF_MAX */
-    unsigned mode;         /* permission bits, exact whatever the umask, and
-                            * SHX_MODE_USERS: it goes with its last user */
-    bool may_exist;        /* the name may well be taken: see contest.h */
-    bool is_random;        /* it was made up, and hardly is */
-    shx_space space;       /* unreserved: a touch is a page, or SIGBUS */
-    const void *content;   /* what it begins with, from the moment on when it */
-    size_t content_size;   /* has a name; all else is zeros. NULL: nothing */
+    const char *name;    /* bare, from shx_name_bare() */
+    size_t size;         /* 1 .. PTRDIFF_MAX */
+    unsigned mode;       /* permission bits, exact whatever the umask, and
+                          * SHX_MODE_USERS: it goes with its last user */
+    bool may_exist;      /* the name may well be taken: see contest.h */
+    bool is_random;      /* it was made up, and hardly is */
+    shx_space space;     /* unreserved: a touch is a page, or SIGBUS */
+    const void *content; /* what it begins with, from the moment on when it */
+    size_t content_size; /* has a name; all else is zeros. NULL: nothing */
     shx_publisher publish; /* NULL: the name is nobody's */
     shx_drafter draft;     /* NULL: EOPNOTSUPP where one is needed */
     void *owner;           /* whose it is: what these are called with */

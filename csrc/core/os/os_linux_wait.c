@@ -4,11 +4,14 @@
 #define _GNU_SOURCE
 
 #include <errno.h>
-#include <linux/futex.h>
 #include <sys/syscall.h> /* SYS_futex */
 #include <unistd.h>      /* syscall */
 
 #include "core/os/os.h"
+
+/* linux/futex.h has these, which not every C library comes with. */
+enum { FUTEX_WAKE = 1, FUTEX_CMP_REQUEUE = 4, FUTEX_WAIT_BITSET = 9 };
+static const uint32_t any_bit = UINT32_MAX;
 
 /* As the first of the system calls has it, whatever the C library's is. */
 typedef struct {
@@ -27,8 +30,7 @@ shx_err
 shx_os_wait(const shx_word *word, uint32_t seen, const struct timespec *until)
 {
     system_time end = {(long)until->tv_sec, until->tv_nsec};
-    long result = futex(word, FUTEX_WAIT_BITSET, seen, &end, NULL,
-                        FUTEX_BITSET_MATCH_ANY);
+    long result = futex(word, FUTEX_WAIT_BITSET, seen, &end, NULL, any_bit);
     return result == 0 ? 0 : errno;
 }
 

@@ -143,6 +143,11 @@ enter(const shx_site *at, shx_visit *visit, shx_arrival *out)
     bool broken = false;
     visit->gate = atomic_load(own(at, GATE));
     visit->state = atomic_load(own(at, STATE));
+    visit->resets = (visit->state & RESETS) != 0;
+    if (visit->resets) {
+        *out = SHX_BARRIER_WAITS;
+        return true;
+    }
     if ((visit->state & BROKEN) != 0) {
         *out = tell_broken(at, visit);
         return true;
@@ -253,35 +258,68 @@ inspect(const shx_site *at, const shx_visit *visit)
     }
 }
 
+/* It is plainly broken, then. */
+static void
+end_reset_of_dead(const shx_site *at, const shx_visit *visit)
+{
+    uint32_t token = atomic_load(&at->cell->word) & SHX_TOKEN;
+    uint32_t seen = visit->state;
+    if ((token == 0 || shx_party_is_dead(at->party, token)) &&
+        atomic_compare_exchange_strong(own(at, STATE), &seen,
+                                       seen & ~RESETS)) {
+        (void)shx_os_wake(own(at, STATE), UINT_MAX);
+    }
+}
+
 shx_err
 shx_barrier_nap(const shx_site *at, shx_visit *visit, shx_patience *patience)
 {
-    bool waits = visit->place != SHX_NO_PLACE;
+    bool by_state = visit->place != SHX_NO_PLACE || visit->resets;
     shx_err err =
-        shx_nap(patience, own(at, waits ? STATE : GATE),
-                waits ? visit->state : visit->gate, &at->cell->watch);
-    if (err == SHX_SLICE_OVER) {
+        shx_nap(patience, own(at, by_state ? STATE : GATE),
+                by_state ? visit->state : visit->gate, &at->cell->watch);
+    if (err == SHX_SLICE_OVER && visit->resets) {
+        end_reset_of_dead(at, visit);
+    }
+    else if (err == SHX_SLICE_OVER) {
         inspect(at, visit);
     }
     return err;
+}
+
+/* The time is over. False: all are here, and one leads. */
+static bool
+is_too_late(const shx_site *at, const shx_visit *visit)
+{
+    return visit->place == SHX_NO_PLACE ||
+           atomic_load(own(at, LEAD)) != lead_of(visit->state);
 }
 
 shx_err
 shx_barrier_wait(const shx_site *at, shx_visit *visit, shx_patience *patience,
                  shx_arrival *out)
 {
+    bool over = false;
+    int breaks = 0;
     for (;;) {
         *out = shx_barrier_look(at, visit);
         if (*out != SHX_BARRIER_WAITS) {
             return 0;
         }
-        shx_err err = shx_barrier_nap(at, visit, patience);
-        if (err == ETIMEDOUT && visit->place != SHX_NO_PLACE &&
-            atomic_load(own(at, LEAD)) == lead_of(visit->state)) {
-            patience->deadline = UINT64_MAX;
+        if (over && (visit->resets || breaks == TRIES)) {
+            shx_barrier_take_back(at, visit);
+            *out = tell_broken(at, visit);
+            return 0;
         }
-        else if (err == ETIMEDOUT) {
+        if (over && is_too_late(at, visit)) {
             shx_barrier_break(at, visit->state, BROKEN);
+            breaks++;
+            continue;
+        }
+        shx_err err = shx_barrier_nap(at, visit, patience);
+        if (err == ETIMEDOUT) {
+            over = true;
+            patience->deadline = UINT64_MAX;
         }
         else if (err != 0 && err != SHX_SLICE_OVER) {
             shx_barrier_take_back(at, visit);

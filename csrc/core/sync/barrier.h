@@ -2,8 +2,8 @@
 /* A barrier: so many threads, of any processes, wait until all of them do.
  *
  *   cell   word    the lock of resets: see lock.h; it ignores deaths
- *          own 0   the state   31 generation 2 | DIED | BROKEN 0   a futex
- *          own 1   the gate    31 a number 1   | WAITED 0          a futex
+ *          own 0   the state   31 generation 3 | RESETS | DIED | BROKEN 0
+ *          own 1   the gate    31 a number 1 | WAITED 0: both are slept on
  *          own 2   the lead    the generation that has a leader, + 1
  *          slots   one for each party: see slots.h, with these flags
  *          pids    32 bits for each slot, of who took it: for people
@@ -33,7 +33,8 @@
  *   reset   Breaks the generation, puts those OUT who are IN it, empties what
  *           is IDLE, and only then begins a generation, two further: of the
  *           same parity, so that who has passed the one before is not IN this.
- *           A SIGKILL leaves it broken, and another reset begins anew.
+ *           Newcomers wait until it is over. A SIGKILL leaves it broken, once
+ *           they have found that, and another reset begins anew.
  *   gate    Where all slots are taken one waits for one: whoever gives one up,
  *           or breaks the barrier, then gives the gate another number.
  *
@@ -65,6 +66,7 @@ typedef struct {
     uint32_t arrived; /* the slot's flags while it is IN */
     uint32_t state;   /* as seen by the last look */
     uint32_t gate;
+    bool resets;     /* that look found a reset that is not over */
     uint32_t victim; /* the pid of who died, of who is told that it broke; 0:
                       * nobody did */
 } shx_visit;

@@ -95,7 +95,7 @@ shx_barrier_reset(const shx_site *at, const shx_member *me,
     if (err != 0) {
         return err;
     }
-    uint32_t seen = atomic_fetch_or(state, BROKEN) | BROKEN;
+    uint32_t seen = atomic_fetch_or(state, BROKEN | RESETS);
     (void)shx_os_wake(state, UINT_MAX);
     shx_barrier_call(at);
     empty(at, seen);
@@ -126,7 +126,7 @@ shx_barrier_leave(const shx_site *at, const shx_member *me)
 bool
 shx_barrier_is_broken(const shx_site *at)
 {
-    return (atomic_load(own(at, STATE)) & BROKEN) != 0;
+    return (atomic_load(own(at, STATE)) & (BROKEN | RESETS)) == BROKEN;
 }
 
 unsigned

@@ -10,7 +10,8 @@ enum { STATE, GATE, LEAD }; /* which word of the cell's own */
 
 #define BROKEN UINT32_C(1)
 #define DIED UINT32_C(2)
-#define GENERATION UINT32_C(4)
+#define RESETS UINT32_C(4)
+#define GENERATION UINT32_C(8)
 #define WAITED UINT32_C(1)
 
 #define FLAGS (~SHX_TOKEN)

@@ -15,6 +15,7 @@
  *
  * When a slice of a sleep is over, the permits of the dead are free again; and
  * before anybody is told that none is.
+ * tests/models/bounded_semaphore.pml is this.
  */
 #ifndef SHX_BOUNDED_SEMAPHORE_H
 #define SHX_BOUNDED_SEMAPHORE_H

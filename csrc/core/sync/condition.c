@@ -3,61 +3,18 @@
 
 #include <errno.h>
 
+#include "core/sync/condition_slot.h"
 #include "core/sync/rlock.h"
-#include "core/sync/slots.h"
-
-#define GRANTED (UINT32_C(1) << 31)
-#define GONE (UINT32_C(1) << 30)
-
-typedef struct {
-    shx_slot who;
-    shx_word order;
-    shx_word stamp;
-} slot_type;
-
-static const unsigned nobody = UINT32_MAX;
-
-static unsigned
-count_of(uint32_t parameter)
-{
-    return parameter & ~(SHX_IGNORES_DEATH | SHX_CONDITION_HAS_LOCK);
-}
-
-static unsigned
-slots(const shx_condition *condition)
-{
-    return count_of(condition->at.parameter);
-}
-
-static slot_type *
-get(const shx_condition *condition, unsigned slot)
-{
-    shx_cell *cell = condition->at.cell;
-    return (slot_type *)(void *)(cell + 2) + slot;
-}
-
-/* Its number says when: wraps, and so is compared by the difference. */
-static uint32_t
-next_number(const shx_condition *condition)
-{
-    return atomic_fetch_add(&condition->at.cell->word, 1) + 1;
-}
-
-static bool
-is_before(uint32_t one, uint32_t other)
-{
-    return (int32_t)(one - other) < 0;
-}
 
 size_t
 shx_condition_size(uint32_t parameter)
 {
     const size_t alignment = SHX_CELL_ALIGNMENT;
-    unsigned count = count_of(parameter);
+    unsigned count = shx_condition_slots_of(parameter);
     if (count == 0 || count > SHX_CONDITION_MOST_WAITERS) {
         return 0;
     }
-    size_t size = 2 * sizeof(shx_cell) + count * sizeof(slot_type);
+    size_t size = 2 * sizeof(shx_cell) + count * sizeof(shx_condition_slot);
     return (size + alignment - 1) / alignment * alignment;
 }
 
@@ -76,160 +33,15 @@ shx_condition_depth(const shx_condition *condition, const shx_waiter *me)
                : shx_lock_is_ours(&condition->lock, &me->there);
 }
 
-/* Grants */
-
-static bool
-is_lost(const shx_condition *condition, uint64_t who)
-{
-    return (who & GONE) != 0 ||
-           shx_party_is_dead(condition->at.party, shx_slot_token(who));
-}
-
-/* From `slot` on, one whose notification nobody will receive: the number of
- * slots if there is none. */
-static unsigned
-find_lost_grant(const shx_condition *condition, unsigned slot)
-{
-    for (; slot < slots(condition); slot++) {
-        uint64_t who = atomic_load(&get(condition, slot)->who);
-        if ((who & GRANTED) != 0 && is_lost(condition, who)) {
-            break;
-        }
-    }
-    return slot;
-}
-
-/* Another one that has the same notification. */
-static unsigned
-find_twin(const shx_condition *condition, unsigned slot, uint32_t stamp)
-{
-    for (unsigned i = 0; i < slots(condition); i++) {
-        slot_type *other = get(condition, i);
-        if (i != slot && (atomic_load(&other->who) & GRANTED) != 0 &&
-            atomic_load(&other->stamp) == stamp) {
-            return i;
-        }
-    }
-    return nobody;
-}
-
-/* Who waits since before `stamp`, and longest. */
-static unsigned
-find_first(const shx_condition *condition, uint32_t stamp, uint64_t *who)
-{
-    unsigned best = nobody;
-    uint32_t since = stamp;
-    for (unsigned i = 0; i < slots(condition); i++) {
-        slot_type *slot = get(condition, i);
-        uint64_t is = atomic_load(&slot->who);
-        uint32_t order = atomic_load(&slot->order);
-        if (is != 0 && (is & (GRANTED | GONE)) == 0 &&
-            is_before(order, since)) {
-            best = i;
-            since = order;
-            *who = is;
-        }
-    }
-    return best;
-}
-
-static void
-clear(const shx_condition *condition, unsigned slot)
-{
-    if (slot != nobody) {
-        atomic_store(&get(condition, slot)->who, 0);
-    }
-}
-
-/* Nobody else writes a slot while we have the lock, but who is gone: so the
- * rounds end, unless these bytes are written by somebody who has no business
- * here. */
-static unsigned
-most_rounds(const shx_condition *condition)
-{
-    return 2 * slots(condition) + 2;
-}
-
-/* It sleeps on the lock from now on, and whoever releases that wakes it. */
-static bool
-move_to_lock(const shx_condition *condition, slot_type *slot, uint32_t seen)
-{
-    bool moved = false;
-    (void)shx_os_requeue(shx_slot_word(&slot->who), seen,
-                         &condition->lock.cell->word, &moved);
-    if (moved) {
-        shx_lock_expect_waiter(&condition->lock);
-    }
-    return moved;
-}
-
-/* That notification to the first who waits for it, instead of to slot `from`
- * if there is that, which is free then. Whoever did not sleep is awake, and
- * will see it, or is dead. False: nobody waits for it. */
-static bool
-grant(const shx_condition *condition, uint32_t stamp, unsigned from)
-{
-    for (unsigned rounds = most_rounds(condition); rounds > 0; rounds--) {
-        uint64_t who = 0;
-        unsigned best = find_first(condition, stamp, &who);
-        if (best == nobody) {
-            break;
-        }
-        slot_type *slot = get(condition, best);
-        atomic_store(&slot->stamp, stamp);
-        if (!atomic_compare_exchange_strong(&slot->who, &who, who | GRANTED)) {
-            continue;
-        }
-        clear(condition, from);
-        who |= GRANTED;
-        if (move_to_lock(condition, slot, (uint32_t)who) ||
-            !is_lost(condition, atomic_load(&slot->who))) {
-            return true;
-        }
-        from = best;
-    }
-    clear(condition, from);
-    return false;
-}
-
-/* What the dead were granted, and did not receive, others are. */
-static void
-grant_on(const shx_condition *condition)
-{
-    for (unsigned slot = 0;; slot++) {
-        slot = find_lost_grant(condition, slot);
-        if (slot == slots(condition)) {
-            return;
-        }
-        uint32_t stamp = atomic_load(&get(condition, slot)->stamp);
-        if (find_twin(condition, slot, stamp) != nobody) {
-            clear(condition, slot);
-        }
-        else {
-            (void)grant(condition, stamp, slot);
-        }
-    }
-}
-
-void
-shx_condition_notify(const shx_condition *condition, uint64_t count)
-{
-    while (count > 0 && grant(condition, next_number(condition), nobody)) {
-        count--;
-    }
-}
-
-/* Waiting */
-
 static unsigned
 find_free(const shx_condition *condition)
 {
-    for (unsigned i = 0; i < slots(condition); i++) {
-        if (atomic_load(&get(condition, i)->who) == 0) {
+    for (unsigned i = 0; i < shx_condition_slots(condition); i++) {
+        if (atomic_load(&shx_condition_slot_at(condition, i)->who) == 0) {
             return i;
         }
     }
-    return nobody;
+    return SHX_NOBODY;
 }
 
 /* The slots of the dead are free, and what they were granted is not lost. */
@@ -237,17 +49,17 @@ static void
 reap(const shx_condition *condition)
 {
     uint32_t alive = 0;
-    grant_on(condition);
-    for (unsigned i = 0; i < slots(condition); i++) {
-        uint64_t who = atomic_load(&get(condition, i)->who);
-        if (who == 0 || (who & GRANTED) != 0) {
+    shx_condition_grant_on(condition);
+    for (unsigned i = 0; i < shx_condition_slots(condition); i++) {
+        uint64_t who = atomic_load(&shx_condition_slot_at(condition, i)->who);
+        if (who == 0 || (who & SHX_GRANTED) != 0) {
             continue;
         }
-        if ((who & GONE) == 0 && shx_slot_token(who) == alive) {
+        if ((who & SHX_GONE) == 0 && shx_slot_token(who) == alive) {
             continue;
         }
-        if (is_lost(condition, who)) {
-            clear(condition, i);
+        if (shx_condition_is_lost(condition, who)) {
+            shx_condition_clear(condition, i);
         }
         else {
             alive = shx_slot_token(who);
@@ -260,15 +72,15 @@ shx_condition_enter(const shx_condition *condition, const shx_waiter *me,
                     unsigned *slot)
 {
     unsigned found = find_free(condition);
-    if (found == nobody) {
+    if (found == SHX_NOBODY) {
         reap(condition);
         found = find_free(condition);
     }
-    if (found == nobody) {
+    if (found == SHX_NOBODY) {
         return SHX_TOO_MANY;
     }
-    slot_type *mine = get(condition, found);
-    atomic_store(&mine->order, next_number(condition));
+    shx_condition_slot *mine = shx_condition_slot_at(condition, found);
+    atomic_store(&mine->order, shx_condition_number(condition));
     atomic_store(&mine->who, shx_slot_of(&me->here, 0));
     *slot = found;
     return 0;
@@ -288,13 +100,16 @@ shx_condition_let_go(const shx_condition *condition, const shx_waiter *me,
 static bool
 may_inherit(const shx_condition *condition, unsigned slot)
 {
-    uint32_t since = atomic_load(&get(condition, slot)->order);
+    uint32_t since =
+        atomic_load(&shx_condition_slot_at(condition, slot)->order);
     for (unsigned i = 0;; i++) {
-        i = find_lost_grant(condition, i);
-        if (i == slots(condition)) {
+        i = shx_condition_lost_grant(condition, i);
+        if (i == shx_condition_slots(condition)) {
             return false;
         }
-        if (is_before(since, atomic_load(&get(condition, i)->stamp))) {
+        if (shx_condition_is_before(
+                since,
+                atomic_load(&shx_condition_slot_at(condition, i)->stamp))) {
             return true;
         }
     }
@@ -305,10 +120,11 @@ shx_condition_sleep(const shx_condition *condition, unsigned slot,
                     shx_patience *patience)
 {
     unsigned rounds = 0;
-    const shx_word *word = shx_slot_word(&get(condition, slot)->who);
+    const shx_word *word =
+        shx_slot_word(&shx_condition_slot_at(condition, slot)->who);
     for (;;) {
         uint32_t seen = atomic_load(word);
-        if ((seen & GRANTED) != 0) {
+        if ((seen & SHX_GRANTED) != 0) {
             return 0;
         }
         shx_err err =
@@ -367,14 +183,15 @@ shx_condition_retake(const shx_condition *condition, const shx_waiter *me,
 static bool
 is_ours(const shx_condition *condition, const shx_waiter *me, unsigned slot)
 {
-    uint64_t who = atomic_load(&get(condition, slot)->who);
-    return (who & ~(uint64_t)GRANTED) == shx_slot_of(&me->here, 0);
+    uint64_t who = atomic_load(&shx_condition_slot_at(condition, slot)->who);
+    return (who & ~(uint64_t)SHX_GRANTED) == shx_slot_of(&me->here, 0);
 }
 
 static bool
 is_granted(const shx_condition *condition, unsigned slot)
 {
-    return (atomic_load(&get(condition, slot)->who) & GRANTED) != 0;
+    return (atomic_load(&shx_condition_slot_at(condition, slot)->who) &
+            SHX_GRANTED) != 0;
 }
 
 shx_err
@@ -383,7 +200,7 @@ shx_condition_leave(const shx_condition *condition, const shx_waiter *me,
 {
     *notified = false;
     if (!is_granted(condition, slot)) {
-        grant_on(condition);
+        shx_condition_grant_on(condition);
     }
     if (!is_ours(condition, me, slot)) {
         /* Somebody has written here who has no business to. */
@@ -393,17 +210,18 @@ shx_condition_leave(const shx_condition *condition, const shx_waiter *me,
         if (how == SHX_LEAVES_NOTIFIED) {
             return EAGAIN;
         }
-        clear(condition, slot);
+        shx_condition_clear(condition, slot);
         return 0;
     }
-    uint32_t stamp = atomic_load(&get(condition, slot)->stamp);
+    uint32_t stamp =
+        atomic_load(&shx_condition_slot_at(condition, slot)->stamp);
     if (how == SHX_LEAVES_FAILED) {
-        (void)grant(condition, stamp, slot);
+        (void)shx_condition_grant(condition, stamp, slot);
         return 0;
     }
     /* Before ours: who is killed between must leave one of them. */
-    clear(condition, find_twin(condition, slot, stamp));
-    clear(condition, slot);
+    shx_condition_clear(condition, shx_condition_twin(condition, slot, stamp));
+    shx_condition_clear(condition, slot);
     *notified = true;
     return 0;
 }
@@ -413,7 +231,8 @@ shx_condition_abandon(const shx_condition *condition, const shx_waiter *me,
                       unsigned slot)
 {
     if (is_ours(condition, me, slot)) {
-        atomic_fetch_or(&get(condition, slot)->who, (uint64_t)GONE);
+        atomic_fetch_or(&shx_condition_slot_at(condition, slot)->who,
+                        (uint64_t)SHX_GONE);
     }
 }
 
@@ -479,9 +298,9 @@ unsigned
 shx_condition_count(const shx_condition *condition)
 {
     unsigned count = 0;
-    for (unsigned i = 0; i < slots(condition); i++) {
-        uint64_t who = atomic_load(&get(condition, i)->who);
-        count += who != 0 && (who & GONE) == 0;
+    for (unsigned i = 0; i < shx_condition_slots(condition); i++) {
+        uint64_t who = atomic_load(&shx_condition_slot_at(condition, i)->who);
+        count += who != 0 && (who & SHX_GONE) == 0;
     }
     return count;
 }

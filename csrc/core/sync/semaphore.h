@@ -13,6 +13,7 @@
  * with WAITED, since others may sleep too, and where units are left wakes the
  * next. So while there are units, whoever sleeps has somebody awake who will
  * see to that; if that one dies, the sleep's slice ends.
+ * tests/models/semaphore.pml is this.
  */
 #ifndef SHX_SEMAPHORE_H
 #define SHX_SEMAPHORE_H

@@ -206,6 +206,10 @@ attach_segment(const shx_call *call, int flags, PyObject *name, opened *out)
         (err == ENOENT && call->may_exist)) {
         return 1;
     }
+    if (call->content != NULL && (err == SHX_EMPTY || err == SHX_NOT_MEMORY)) {
+        shx_raise(EEXIST, name);
+        return -1;
+    }
     if (err != 0) {
         return shx_raise_attach(call, &request, err, name);
     }
@@ -223,9 +227,7 @@ static int
 check_users(PyObject *name, const opened *out)
 {
     if (!out->mapping->segment.users) {
-        PyErr_Format(PyExc_ValueError,
-                     "%R is another's: it does not go with its last user",
-                     name);
+        shx_raise(EEXIST, name);
         return -1;
     }
     return 0;

@@ -9,8 +9,8 @@ int shx_shared_memory_init(PyObject *op, PyObject *args, PyObject *kwargs);
 
 /* The same, of a segment that is attached where there is one, whoever made it
  * and has died since; and that else is created, and begins with these bytes
- * before anybody can see it. ValueError: what is there is no segment of its
- * users. */
+ * before anybody can see it. FileExistsError: what is there is no segment of
+ * its users. */
 int shx_shared_memory_init_with(PyObject *op, PyObject *args, PyObject *kwargs,
                                 const void *content, size_t size);
 

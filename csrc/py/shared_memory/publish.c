@@ -12,7 +12,7 @@ PyDoc_STRVAR(
     "Return the segment of its users that has this name. If there is\n"
     "none, one is created, of that size and mode, that begins with\n"
     "this content from the moment on when it has its name.\n"
-    "ValueError: the name is that of another kind of segment.");
+    "FileExistsError: the name is that of something else.");
 
 static PyObject *
 construct(PyTypeObject *type, PyObject *keywords, const Py_buffer *content)

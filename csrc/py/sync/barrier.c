@@ -144,8 +144,8 @@ describe(uint32_t parameter)
     return PyUnicode_FromFormat("parties=%u", parameter);
 }
 
-static const shx_synchronizer_kind kind = {SHX_CELL_BARRIER, shx_barrier_size,
-                                           describe};
+static const shx_synchronizer_kind kind = {
+    .kind = SHX_CELL_BARRIER, .size = shx_barrier_size, .describe = describe};
 
 static int
 check_parties(Py_ssize_t parties)

@@ -19,6 +19,17 @@ typedef struct {
 /* condition_steps.c: what a wait is made of, for tasks. */
 extern PyMethodDef shx_condition_steps[];
 
+/* condition_construct.c: the call, what pickles it, and what unpickles. */
+PyObject *shx_condition_new(PyTypeObject *type, PyObject *args,
+                            PyObject *kwargs);
+PyObject *shx_condition_reduce(PyObject *op, PyObject *ignored);
+PyObject *shx_condition_rebuild(PyObject *type, PyObject *args);
+PyObject *shx_condition_size_of(PyObject *type, PyObject *args,
+                                PyObject *kwargs);
+
+/* How many may wait, by its parameter. */
+uint32_t shx_condition_waiters(uint32_t parameter);
+
 /* Raises what `err` stands for; `unowned` is said for SHX_NOT_OWNER. Returns
  * NULL. */
 PyObject *shx_condition_raise(PyObject *op, shx_err err, const char *unowned);

@@ -22,8 +22,7 @@ get_me(PyObject *op, shx_waiter *me)
 static int
 check_slot(PyObject *op, unsigned slot)
 {
-    uint32_t parameter = CORE(op)->at.parameter;
-    if (slot < (parameter & ~(SHX_IGNORES_DEATH | SHX_CONDITION_HAS_LOCK))) {
+    if (slot < shx_condition_waiters(CORE(op)->at.parameter)) {
         return 0;
     }
     PyErr_SetString(PyExc_ValueError, "no such slot");

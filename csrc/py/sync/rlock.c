@@ -24,15 +24,21 @@ refuse(PyObject *Py_UNUSED(op))
     return NULL;
 }
 
-static const shx_lock_kind kind = {
-    .base = {SHX_CELL_RLOCK, shx_lock_size, shx_lock_describe_parameter},
-    .quick = quick,
-    .acquire = shx_rlock_acquire,
-    .attempt = shx_rlock_try,
-    .release = shx_rlock_release,
-    .release_torn = shx_rlock_release, /* it is, and stays so */
-    .refuse = refuse,
-};
+#define KIND(...)                                                             \
+    {                                                                         \
+        .base = {.kind = SHX_CELL_RLOCK,                                      \
+                 .size = shx_lock_size,                                       \
+                 .describe = shx_lock_describe_parameter,                     \
+                 __VA_ARGS__},                                                \
+        .quick = quick, .acquire = shx_rlock_acquire,                         \
+        .attempt = shx_rlock_try, .release = shx_rlock_release,               \
+        .release_torn = shx_rlock_release, /* it is, and stays so */          \
+            .refuse = refuse,                                                 \
+    }
+
+static const shx_lock_kind kind = KIND(.called = NULL);
+static const shx_lock_kind kind_of_part =
+    KIND(.called = "Condition's RLock", .way = "condition.lock.repair()");
 
 static PyObject *
 rlock_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
@@ -44,10 +50,10 @@ PyObject *
 shx_rlock_part(PyObject *whole, Py_ssize_t skip, uint32_t parameter)
 {
     shx_state *state = shx_state_of(Py_TYPE(whole));
-    return state == NULL
-               ? NULL
-               : shx_synchronizer_make_part(state->rlock_type, &kind.base,
-                                            whole, skip, parameter);
+    return state == NULL ? NULL
+                         : shx_synchronizer_make_part(state->rlock_type,
+                                                      &kind_of_part.base,
+                                                      whole, skip, parameter);
 }
 
 static PyObject *

@@ -33,8 +33,10 @@ shx_rwlock_describe_parameter(uint32_t parameter)
         (parameter & SHX_IGNORES_DEATH) != 0 ? "ignore" : "raise");
 }
 
-static const shx_synchronizer_kind kind = {SHX_CELL_RWLOCK, shx_rwlock_size,
-                                           shx_rwlock_describe_parameter};
+static const shx_synchronizer_kind kind = {.kind = SHX_CELL_RWLOCK,
+                                           .size = shx_rwlock_size,
+                                           .describe =
+                                               shx_rwlock_describe_parameter};
 
 /* The sides of one that has its place. The reference is stolen; NULL: with an
  * exception. */

@@ -114,7 +114,11 @@ read_refuse(PyObject *op)
 }
 
 static const shx_lock_kind read_kind = {
-    .base = {SHX_CELL_RWLOCK, shx_rwlock_size, shx_rwlock_describe_parameter},
+    .base = {.kind = SHX_CELL_RWLOCK,
+             .size = shx_rwlock_size,
+             .describe = shx_rwlock_describe_parameter,
+             .called = "RWLock",
+             .way = "rw.write.repair()"},
     .quick = read_quick,
     .acquire = read_acquire,
     .attempt = read_attempt,
@@ -258,7 +262,11 @@ write_refuse(PyObject *op)
 }
 
 static const shx_lock_kind write_kind = {
-    .base = {SHX_CELL_RWLOCK, shx_rwlock_size, shx_rwlock_describe_parameter},
+    .base = {.kind = SHX_CELL_RWLOCK,
+             .size = shx_rwlock_size,
+             .describe = shx_rwlock_describe_parameter,
+             .called = "RWLock",
+             .way = "rw.write.repair()"},
     .quick = write_quick,
     .acquire = write_acquire,
     .attempt = write_attempt,

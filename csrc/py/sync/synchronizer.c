@@ -53,11 +53,40 @@ name_of(PyTypeObject *type)
     return dot == NULL ? type->tp_name : dot + 1;
 }
 
-PyObject *
-shx_synchronizer_label(PyObject *op)
+const char *
+shx_article(const char *name)
+{
+    return strchr("AER", name[0]) != NULL ? "an" : "a";
+}
+
+/* Of a memory that has a name or a path: as its repr() shows that, without
+ * the slash that names in /dev/shm have. */
+static PyObject *
+label_by_name(const shx_synchronizer *self, const char *type, PyObject *label)
+{
+    Py_ssize_t skip = MEMORY(self->memory)->kind->slash &&
+                              PyUnicode_Check(label) &&
+                              PyUnicode_GET_LENGTH(label) > 1 &&
+                              PyUnicode_READ_CHAR(label, 0) == '/'
+                          ? 1
+                          : 0;
+    PyObject *shown =
+        skip == 0
+            ? Py_NewRef(label)
+            : PyUnicode_Substring(label, skip, PyUnicode_GET_LENGTH(label));
+    PyObject *text =
+        shown == NULL
+            ? NULL
+            : PyUnicode_FromFormat("%s at %zd of %s(%R)", type, self->offset,
+                                   name_of(Py_TYPE(self->memory)), shown);
+    Py_XDECREF(shown);
+    return text;
+}
+
+static PyObject *
+label_as(PyObject *op, const char *type)
 {
     const shx_synchronizer *self = SYNCHRONIZER(op);
-    const char *type = name_of(Py_TYPE(op));
     PyObject *memory = self->memory, *label = NULL, *text = NULL;
     if (self->name != NULL) {
         return PyUnicode_FromFormat("%s(%R)", type, self->name);
@@ -65,10 +94,8 @@ shx_synchronizer_label(PyObject *op)
     Py_BEGIN_CRITICAL_SECTION(memory);
     label = MEMORY(memory)->kind->label(memory);
     Py_END_CRITICAL_SECTION();
-    const char *of = name_of(Py_TYPE(memory));
     if (label != NULL && label != Py_None) {
-        text = PyUnicode_FromFormat("%s at %zd of %s(%R)", type, self->offset,
-                                    of, label);
+        text = label_by_name(self, type, label);
     }
     else if (label != NULL) {
         text = PyUnicode_FromFormat("%s at %zd of %s", type, self->offset,
@@ -76,6 +103,12 @@ shx_synchronizer_label(PyObject *op)
     }
     Py_XDECREF(label);
     return text;
+}
+
+PyObject *
+shx_synchronizer_label(PyObject *op)
+{
+    return label_as(op, name_of(Py_TYPE(op)));
 }
 
 PyObject *
@@ -93,7 +126,7 @@ PyObject *
 shx_lock_describe(const shx_site *at)
 {
     const shx_lock_state state = shx_lock_look(at);
-    const char *sleepers = state.waited ? ", others wait" : "";
+    const char *sleepers = state.waited ? ", others may wait" : "";
     if (state.ours) {
         return PyUnicode_FromFormat(
             "held here%s%s", state.torn ? ", being repaired" : "", sleepers);
@@ -112,23 +145,24 @@ shx_lock_describe(const shx_site *at)
                       : PyUnicode_FromString("free");
 }
 
-PyObject *
-shx_raise_owner_died(PyObject *op, const shx_site *at, const char *way)
+static PyObject *
+raise_owner_died(PyObject *op)
 {
+    const shx_synchronizer *self = SYNCHRONIZER(op);
+    const shx_synchronizer_kind *kind = self->kind;
+    const char *called =
+        kind->called == NULL ? name_of(Py_TYPE(op)) : kind->called;
     shx_state *state = shx_state_of(Py_TYPE(op));
-    PyObject *label = state == NULL ? NULL : shx_synchronizer_label(op);
+    PyObject *label = state == NULL ? NULL : label_as(op, called);
     if (label == NULL) {
         return NULL;
     }
-    uint32_t victim = atomic_load(&at->cell->victim);
+    uint32_t victim = atomic_load(&self->site.cell->victim);
     PyObject *text = PyUnicode_FromFormat(
-        "process %u died while it %s %U: what it guards may be half "
+        "process %u died while it held %U: what it guards may be half "
         "written. Check or rebuild it inside 'with %s:', or make the lock "
         "with on_death='ignore'",
-        victim,
-        SYNCHRONIZER(op)->kind->kind == SHX_CELL_RWLOCK ? "wrote under"
-                                                        : "held",
-        label, way);
+        victim, label, kind->way == NULL ? "lock.repair()" : kind->way);
     PyObject *error = NULL, *pid = PyLong_FromUnsignedLong(victim);
     if (text != NULL && pid != NULL) {
         error = PyObject_CallFunction((PyObject *)state->owner_died_type, "iO",
@@ -144,16 +178,6 @@ shx_raise_owner_died(PyObject *op, const shx_site *at, const char *way)
     return NULL;
 }
 
-static PyObject *
-raise_lost(PyObject *label)
-{
-    PyErr_Format(PyExc_OSError,
-                 "%U: the memory was cut short by another process: what is "
-                 "there says nothing any more. Attach anew, once it is whole",
-                 label);
-    return NULL;
-}
-
 PyObject *
 shx_synchronizer_raise(PyObject *op, shx_err err)
 {
@@ -164,24 +188,25 @@ shx_synchronizer_raise(PyObject *op, shx_err err)
         err = EFAULT; /* see shx_waiting_begin_whole() */
     }
     if (err == SHX_OWNER_DIED) {
-        const shx_synchronizer *self = SYNCHRONIZER(op);
-        return shx_raise_owner_died(op, &self->site,
-                                    self->kind->kind == SHX_CELL_RWLOCK
-                                        ? "rw.write.repair()"
-                                        : "lock.repair()");
+        return raise_owner_died(op);
     }
     PyObject *label = shx_synchronizer_label(op);
     if (label == NULL) {
         return NULL;
     }
     if (err == EFAULT) {
-        raise_lost(label);
+        shx_raise_unsupported(
+            EFAULT,
+            "the memory was cut short by another process: what is there says "
+            "nothing any more. Attach anew, once it is whole",
+            label);
     }
     else if (err == EBUSY) {
-        PyErr_Format(PyExc_OSError,
-                     "%U: somebody has locked all of the memory's file, to "
-                     "infinity: lock [0, size) with lockf(3), or use flock(2)",
-                     label);
+        shx_raise_unsupported(
+            EBUSY,
+            "somebody has locked all of the memory's file, to infinity: lock "
+            "[0, size) with lockf(3), or use flock(2)",
+            label);
     }
     else if (err == EDEADLK) {
         PyErr_Format(PyExc_RuntimeError,

@@ -26,6 +26,10 @@ typedef struct {
     /* The parameter as the call has it, "value=3": for who finds another. New
      * reference. */
     PyObject *(*describe)(uint32_t parameter);
+    /* Of whom OwnerDied tells, if not of its type; and what it is repaired by,
+     * if that is not "lock.repair()". */
+    const char *called;
+    const char *way;
 } shx_synchronizer_kind;
 
 typedef struct {
@@ -81,6 +85,9 @@ void shx_synchronizer_dealloc(PyObject *op);
  * New reference. */
 PyObject *shx_synchronizer_label(PyObject *op);
 
+/* "an" before "Event" and "RLock", "a" before "Lock". */
+const char *shx_article(const char *name);
+
 /* "<label: state>", of which the text is stolen; NULL: with an exception. */
 PyObject *shx_synchronizer_repr(PyObject *op, PyObject *state);
 
@@ -90,10 +97,6 @@ PyObject *shx_lock_describe(const shx_site *at);
 /* Raises what `err` stands for, of this one: OwnerDied for SHX_OWNER_DIED.
  * Returns NULL. */
 PyObject *shx_synchronizer_raise(PyObject *op, shx_err err);
-
-/* The same, of a word that is repaired by `way`, "lock.repair()". */
-PyObject *shx_raise_owner_died(PyObject *op, const shx_site *at,
-                               const char *way);
 
 /* Was the memory cut short? Then its pages may be zeros of this process alone,
  * and a word there says nothing. */

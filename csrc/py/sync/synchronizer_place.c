@@ -62,10 +62,11 @@ check_bytes(PyObject *op, size_t size)
     const shx_synchronizer *self = SYNCHRONIZER(op);
     Py_ssize_t have = shx_mapping_size((PyObject *)self->mapping);
     if (!self->mapping->segment.writable) {
+        const char *name = shx_cell_name((unsigned)self->kind->kind);
         PyErr_Format(PyExc_TypeError,
-                     "a %s needs memory that it can write to: this is "
+                     "%s %s needs memory that it can write to: this is "
                      "readonly",
-                     Py_TYPE(op)->tp_name);
+                     shx_article(name), name);
         return -1;
     }
     if (self->offset < 0 || self->offset % SHX_CELL_ALIGNMENT != 0 ||
@@ -118,18 +119,18 @@ join(PyObject *memory, const shx_identity *identity, shx_party **out)
     return err;
 }
 
-/* "Lock(on_death='raise')", or without what only its own kind could say. */
+/* "Lock(on_death='raise')"; or, `apart` from another kind, "a Lock". */
 static PyObject *
-describe(const shx_synchronizer_kind *kind, const shx_cell_head *head)
+describe(const shx_synchronizer_kind *kind, const shx_cell_head *head,
+         bool apart)
 {
     const char *name = shx_cell_name(head->kind);
-    if (head->version != SHX_CELL_VERSION) {
+    if (head->version != SHX_CELL_VERSION || name == NULL) {
         return PyUnicode_FromFormat("a synchronizer of another version, %u",
                                     head->version);
     }
-    if (head->kind != (unsigned)kind->kind) {
-        return name == NULL ? PyUnicode_FromString("another synchronizer")
-                            : PyUnicode_FromFormat("%s(...)", name);
+    if (apart) {
+        return PyUnicode_FromFormat("%s %s", shx_article(name), name);
     }
     PyObject *parameter = kind->describe(head->parameter);
     PyObject *text = parameter == NULL
@@ -146,8 +147,9 @@ raise_foreign(PyObject *op, uint32_t parameter)
     const shx_cell_head head = shx_cell_read(self->site.cell);
     const shx_cell_head ours = {self->kind->kind, SHX_CELL_VERSION, parameter};
     PyObject *label = shx_synchronizer_label(op);
-    PyObject *there = describe(self->kind, &head);
-    PyObject *asked = describe(self->kind, &ours);
+    bool apart = head.kind != ours.kind || head.version != ours.version;
+    PyObject *there = describe(self->kind, &head, apart);
+    PyObject *asked = describe(self->kind, &ours, apart);
     if (label != NULL && there != NULL && asked != NULL) {
         PyErr_Format(PyExc_ValueError,
                      "%U: there is %U already, and not %U: all who use it say "
@@ -236,6 +238,36 @@ new_at(PyTypeObject *type, const shx_synchronizer_kind *kind, PyObject *memory,
     return op;
 }
 
+/* The standard library's SharedMemory has our name: its module tells. */
+static PyObject *
+refuse_place(PyObject *where)
+{
+    PyObject *type = (PyObject *)Py_TYPE(where);
+    PyObject *module = PyObject_GetAttrString(type, "__module__");
+    PyObject *name =
+        module == NULL ? NULL : PyObject_GetAttrString(type, "__qualname__");
+    if (name != NULL) {
+        PyErr_Format(PyExc_TypeError,
+                     "'where' is shmemext's SharedMemory, MappedFile or "
+                     "AnonymousMemory, a name, or None, not %S.%S",
+                     module, name);
+    }
+    Py_XDECREF(module);
+    Py_XDECREF(name);
+    return NULL;
+}
+
+/* As segments' names: with one or without it is the same. New reference. */
+static PyObject *
+without_slash(PyObject *name)
+{
+    Py_ssize_t length = PyUnicode_GET_LENGTH(name), first = 0;
+    while (first < length && PyUnicode_READ_CHAR(name, first) == '/') {
+        first++;
+    }
+    return PyUnicode_Substring(name, first, length);
+}
+
 PyObject *
 shx_synchronizer_make(PyTypeObject *type, const shx_synchronizer_kind *kind,
                       const shx_address *address, uint32_t parameter)
@@ -251,10 +283,7 @@ shx_synchronizer_make(PyTypeObject *type, const shx_synchronizer_kind *kind,
         memory = Py_NewRef(where);
     }
     else if (!is_name && where != Py_None) {
-        return PyErr_Format(PyExc_TypeError,
-                            "'where' is a SharedMemory, MappedFile or "
-                            "AnonymousMemory, a name, or None, not %.100s",
-                            Py_TYPE(where)->tp_name);
+        return refuse_place(where);
     }
     else if (offset != 0) {
         PyErr_SetString(PyExc_ValueError,
@@ -267,13 +296,16 @@ shx_synchronizer_make(PyTypeObject *type, const shx_synchronizer_kind *kind,
                         "a 'mode' is of a name: memory has its own");
         return NULL;
     }
-    if (memory == NULL) {
-        name = is_name ? where : NULL;
+    if (is_name) {
+        name = without_slash(where);
+    }
+    if (memory == NULL && (!is_name || name != NULL)) {
         memory = find_memory(kind, address, parameter, &offset);
     }
     PyObject *op =
         memory == NULL ? NULL : new_at(type, kind, memory, name, offset);
     Py_XDECREF(memory);
+    Py_XDECREF(name);
     if (op != NULL && settle(op, parameter) < 0) {
         Py_CLEAR(op);
     }

@@ -1,0 +1,360 @@
+# SPDX-License-Identifier: MIT
+"""What the tests of the core must catch: each mutant is a fault put into one
+file of it, and the smallest program that fails then. One that passes shows
+that it would not have been missed.
+"""
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+
+import pytest
+from plain_c import CORE, PROGRAMS, compile_one, core, link, run
+
+FLAGS = ("-O1",)
+SECONDS = 60  # that a program may take: who waits for ever fails too
+
+
+@dataclass
+class Mutant:
+    why: str
+    file: str
+    old: str
+    new: str
+    program: str
+    argument: str = ""
+
+
+LOCK = "sync/lock.c"
+PARTY = "life/party.c"
+OS_LOCK = "os/os_linux_lock.c"
+
+MUTANTS = [
+    Mutant(
+        "steals without a proof",
+        LOCK,
+        "!shx_party_is_dead(at->party, word & SHX_TOKEN)",
+        "false",
+        "test_death",
+    ),
+    Mutant(
+        "who has slept takes without WAITED",
+        LOCK,
+        "(slept ? SHX_LOCK_WAITED : 0)",
+        "0",
+        "directed_sync",
+    ),
+    Mutant(
+        "does not tell that it is torn",
+        LOCK,
+        "uint32_t mark = ignores_death(at) ? 0 : SHX_LOCK_TORN;",
+        "uint32_t mark = 0;",
+        "test_death",
+    ),
+    Mutant(
+        "tells once only",
+        LOCK,
+        "return release(at, me, SHX_LOCK_TORN, UINT_MAX);",
+        "return release(at, me, 0, UINT_MAX);",
+        "test_death",
+    ),
+    Mutant(
+        "tells who ignores deaths",
+        LOCK,
+        "uint32_t mark = ignores_death(at) ? 0 : SHX_LOCK_TORN;",
+        "uint32_t mark = SHX_LOCK_TORN;",
+        "storm_sync",
+        "ignoring",
+    ),
+    Mutant(
+        "repairs what looks sound meanwhile",
+        LOCK,
+        "me->token | (word & (SHX_LOCK_TORN | SHX_LOCK_WAITED))",
+        "me->token | (word & SHX_LOCK_WAITED)",
+        "test_death",
+    ),
+    Mutant(
+        "takes what another has",
+        LOCK,
+        "return (word & SHX_TOKEN) == 0 &&",
+        "return",
+        "test_death",
+    ),
+    Mutant(
+        "does not tell who only tries",
+        LOCK,
+        "if ((word & SHX_LOCK_TORN) != 0 && torn == SHX_TORN_TELLS) {",
+        "if (false) {",
+        "test_death",
+    ),
+    Mutant(
+        "wakes nobody",
+        LOCK,
+        "(void)shx_os_wake(&at->cell->word, wake);",
+        "",
+        "directed_sync",
+    ),
+    Mutant(
+        "tells one of those who sleep",
+        LOCK,
+        "return release(at, me, SHX_LOCK_TORN, UINT_MAX);",
+        "return release(at, me, SHX_LOCK_TORN, 1);",
+        "directed_sync",
+    ),
+    Mutant(
+        "releases what another process has",
+        LOCK,
+        "if ((word & SHX_TOKEN) != me->token) {",
+        "if (false) {",
+        "test_party",
+    ),
+    Mutant(
+        "nobody looks when a slice is over",
+        "sync/patience.c",
+        "return err == 0 ? SHX_SLICE_OVER : err;",
+        "return err;",
+        "test_death",
+    ),
+    Mutant(
+        "all sleepers look often",
+        "sync/patience.c",
+        "if ((next & 0xff) > BUDGET) {",
+        "if (false) {",
+        "directed_sync",
+    ),
+    Mutant(
+        "makes a cell of what is somebody's",
+        "sync/cell.c",
+        "if (is_zeros(cell, size)) {",
+        "if (true) {",
+        "directed_sync",
+    ),
+    Mutant(
+        "frees the slots of the living",
+        "sync/slots.c",
+        "if (token != 0 && !shx_party_is_dead(party, token)) {",
+        "if (false) {",
+        "storm_sync",
+        "bounded",
+    ),
+    Mutant(
+        "frees no slots",
+        "sync/slots.c",
+        "if (token != 0 && !shx_party_is_dead(party, token)) {",
+        "if (true) {",
+        "directed_sync",
+    ),
+    Mutant(
+        "takes a dead one's slot for ours",
+        "sync/slots.c",
+        "memory_order_relaxed) == value &&",
+        "memory_order_relaxed) << 32 == value << 32 && ((ours = slots[at]),"
+        " true) &&",
+        "directed_sync",
+    ),
+    Mutant(
+        "takes a dead one's lock for ours",
+        "sync/rlock.c",
+        "get(at, NONCE) == me->nonce",
+        "true",
+        "directed_sync",
+    ),
+    Mutant(
+        "a permit that comes back wakes nobody",
+        "sync/bounded_semaphore.c",
+        "(void)shx_os_wake(gate, count);",
+        "",
+        "directed_sync",
+    ),
+    Mutant(
+        "who has slept wakes no other",
+        "sync/bounded_semaphore.c",
+        "    if (patience->naps != 0) {\n        pass_on(at);\n    }",
+        "",
+        "directed_sync",
+    ),
+    Mutant(
+        "units wake nobody",
+        "sync/semaphore.c",
+        "(void)shx_os_wake(&at->cell->word, units);",
+        "",
+        "directed_sync",
+    ),
+    Mutant(
+        "an event wakes one",
+        "sync/event.c",
+        "(void)shx_os_wake(word, UINT_MAX);",
+        "(void)shx_os_wake(word, 1);",
+        "directed_sync",
+    ),
+    Mutant(
+        "an event that is clear again was not set",
+        "sync/event.c",
+        "(seen & SET) == 0 && seen >> SHIFT == times",
+        "(seen & SET) == 0",
+        "directed_sync",
+    ),
+    Mutant(
+        "a reader does not look at the writer",
+        "sync/rwlock.c",
+        "if (!free_one || (word & SHX_LOCK_TORN) != 0 ||",
+        "if ((word & SHX_LOCK_TORN) != 0 ||",
+        "directed_groups_sync",
+    ),
+    Mutant(
+        "a writer does not look at the readers",
+        "sync/rwlock_write.c",
+        "    }\n    if (find_own(at, memory, me) >= 0) {\n",
+        "    }\n    if (true) {\n        return 0;\n",
+        "directed_groups_sync",
+    ),
+    Mutant(
+        "a writer waits for dead readers",
+        "sync/rwlock_write.c",
+        "err = shx_slots_reap(at->cell->slots, count_of(at), at->party) == 0",
+        "err = true",
+        "directed_groups_sync",
+    ),
+    Mutant(
+        "the dead keep what they were notified of",
+        "sync/condition.c",
+        "if (may_inherit(condition, slot)) {",
+        "if (false) {",
+        "directed_groups_sync",
+    ),
+    Mutant(
+        "the dead keep their slots",
+        "sync/condition.c",
+        "return (who & GONE) != 0 ||",
+        "return (who & GONE) != 0 &&",
+        "directed_groups_sync",
+    ),
+    Mutant(
+        "notifies any, not the first",
+        "sync/condition.c",
+        "            since = order;\n",
+        "",
+        "directed_groups_sync",
+    ),
+    Mutant(
+        "a notification is received by two",
+        "sync/condition.c",
+        "(is & (GRANTED | GONE)) == 0 &&",
+        "(is & GONE) == 0 &&",
+        "directed_groups_sync",
+    ),
+    Mutant(
+        "a barrier waits for the dead",
+        "sync/barrier.c",
+        "return token != visit->me.token && shx_party_is_dead",
+        "return false && shx_party_is_dead",
+        "directed_groups_sync",
+    ),
+    Mutant(
+        "who has ended well is dead",
+        "sync/barrier_reset.c",
+        "shx_barrier_leave(const shx_site *at, const shx_member *me)\n{",
+        "shx_barrier_leave(const shx_site *at, const shx_member *me)\n{\n"
+        "    (void)me;\n    if (at != NULL) {\n        return;\n    }",
+        "directed_groups_sync",
+    ),
+    Mutant(
+        "a child is who its parent is",
+        PARTY,
+        "forget(party); /* what was mapped there is not here */\n        if (",
+        "if (party->ours.hold == NULL && ",
+        "test_party",
+    ),
+    Mutant(
+        "no token is made for a child",
+        PARTY,
+        "(void)cast(party, &party->child);",
+        "",
+        "test_party",
+    ),
+    Mutant(
+        "children keep alive who forked them",
+        PARTY,
+        "if (shx_os_withhold(party->child.hold) == 0) {",
+        "if (true) {",
+        "test_death",
+    ),
+    Mutant(
+        "children keep alive who left",
+        PARTY,
+        "err = shx_os_withhold(made.hold);",
+        "err = 0;",
+        "test_party",
+    ),
+    Mutant(
+        "what raw clone(2) made is who made it",
+        PARTY,
+        "if (parties.belt == NULL || atomic_load(parties.belt) != 0) {",
+        "if (true) {",
+        "test_party",
+    ),
+    Mutant(
+        "joins without looking whether others see it",
+        PARTY,
+        "if (err == 0 && !claimed) {",
+        "if (false) {",
+        "test_death",
+    ),
+    Mutant(
+        "proves death by a number of a descriptor, once",
+        PARTY,
+        "return err == 0 && !owns(party, fd) ? ESTALE : err;\n}",
+        "return err;\n}\n#define open_anew(party, out) EMFILE\n"
+        "#define shx_os_pause(moment) 0",
+        "test_death",
+    ),
+    Mutant(
+        "closes what is another's",
+        PARTY,
+        "if (owns(party, party->fd)) {\n        shx_os_close(party->fd);",
+        "{\n        shx_os_close(party->fd);",
+        "test_party",
+    ),
+    Mutant(
+        "finds nobody else who draws the same number",
+        OS_LOCK,
+        "return err == 0 && claimed ? EAGAIN : err;",
+        "return err;",
+        "test_party",
+    ),
+    Mutant(
+        "trusts every file system",
+        OS_LOCK,
+        "if ((uint32_t)system.f_type == known[i]) {",
+        "if (true) {",
+        "test_party",
+    ),
+]
+
+
+def run_program(path, mutant, name, directory):
+    words = [path, directory, name]
+    if mutant.program.endswith("_sync"):
+        words = [path, "3", mutant.argument] if mutant.argument else [path]
+    try:
+        return run(*map(str, words), timeout=SECONDS).returncode
+    except subprocess.TimeoutExpired:
+        return -1
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.why)
+def test_mutant_is_caught(mutant, name, tmp_path):
+    root = tmp_path / "csrc"
+    shutil.copytree(CORE, root / "core")
+    path = root / "core" / mutant.file
+    text = path.read_text()
+    assert text.count(mutant.old) == 1, "the mutant is of another time"
+    path.write_text(text.replace(mutant.old, mutant.new))
+    flags = (*FLAGS, "-Wno-error")
+    changed = compile_one(path, tmp_path / "changed.o", *flags, root=root)
+    objects = core(*FLAGS) | {CORE / mutant.file: changed}
+    source = PROGRAMS / f"{mutant.program}.c"
+    program = link(source, tmp_path / "program", *FLAGS, objects=objects)
+    (tmp_path / "family").mkdir(mode=0o700)
+    failed = run_program(program, mutant, name, tmp_path / "family")
+    assert failed, f"{mutant.program} does not notice"
