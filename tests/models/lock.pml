@@ -27,7 +27,7 @@
 /* run: -DN=2 -DROUNDS=2 -DKILLS=2 */
 /* run: -DN=2 -DROUNDS=2 -DKILLS=3 */
 /* run: -DN=2 -DROUNDS=1 -DKILLS=3 -DGIVEUPS=1 */
-/* run: -DN=3 -DROUNDS=1 -DKILLS=2 */
+/* run: -DN=3 -DROUNDS=1 -DKILLS=1 */
 /* run: -DN=3 -DROUNDS=1 -DKILLS=1 -DGIVEUPS=1 */
 /* run: -DN=3 -DROUNDS=1 -DKILLS=1 -DLAZY */
 /* run: -DN=3 -DROUNDS=2 -DNOSLICE */
@@ -338,6 +338,13 @@ holds:
         :: else
         fi;
 
+/* Who has repaired it says so, and then releases it. */
+        if
+        :: repairing && sound ->
+            atomic { word = word & ~TORN; marked = false }
+        :: else
+        fi;
+
 /* release() */
         atomic {
             if
@@ -355,10 +362,7 @@ release:
 #else
                 word = (sound -> w & HUNGRY : TORN);
 #endif
-                if
-                :: sound -> marked = false
-                :: else -> marked = true
-                fi
+                marked = !sound
             :: else -> goto release
             fi
         };

@@ -17,6 +17,8 @@
 /* quick: -DREADERS=2 -DWRITERS=1 -DSLOTS=2 -DROUNDS=1 -DNOSLICE */
 /* run: -DREADERS=1 -DWRITERS=1 -DSLOTS=1 -DROUNDS=2 -DKILLS=2 */
 /* run: -DREADERS=1 -DWRITERS=1 -DSLOTS=2 -DROUNDS=1 -DKILLS=2 -DGIVEUPS=1 */
+/* run: -DREADERS=1 -DWRITERS=1 -DSLOTS=1 -DROUNDS=1 -DKILLS=1 -DPAUSES=1
+ * -DGIVEUPS=1 */
 /* run: -DREADERS=2 -DWRITERS=1 -DSLOTS=1 -DROUNDS=1 -DNOSLICE */
 /* run: -DREADERS=2 -DWRITERS=1 -DSLOTS=2 -DROUNDS=1 -DKILLS=1 -DLAZY */
 /* run: -DREADERS=2 -DWRITERS=1 -DSLOTS=2 -DROUNDS=1 -DKILLS=1 */
@@ -58,6 +60,9 @@
 #ifndef GIVEUPS
 #define GIVEUPS 0
 #endif
+#ifndef PAUSES
+#define PAUSES 0
+#endif
 #define N (READERS + WRITERS)
 
 #define W 128
@@ -82,6 +87,7 @@ byte alive[N]; /* the workers' tokens, 0 when one is done */
 byte next = N; /* the last one that was given */
 byte kills = KILLS;
 byte giveups = GIVEUPS;
+byte pauses = PAUSES;
 byte failures = 1; /* repairs that may end with an exception */
 byte writing;      /* who is inside as a writer */
 byte reading;      /* who is inside as a reader: one bit a living worker */
@@ -408,7 +414,16 @@ slots:
         od;
         wait_at_gate(slots);
         reap();
-        goto slots;
+        if
+        :: goto slots
+        :: pauses > 0 -> pauses--
+        fi;
+/* It lets go for a moment, to ask for signals. */
+        atomic { i = 0; assert(token(word) == me); word = word & ~31 };
+        if
+        :: goto look
+        :: giveups > 0 -> atomic { giveups--; asleep = 0; goto again }
+        fi;
 give_up_at_gate:
         if
         :: reads -> goto again
@@ -432,6 +447,13 @@ holds:
         };
         atomic { assert(writing == me && reading == 0); writing = 0 };
 
+/* Who has repaired it says so, and then releases it. */
+        if
+        :: repairing && sound ->
+            atomic { word = word & ~TORN; marked = false }
+        :: else
+        fi;
+
 /* A writer releases: all are woken, for all readers may come in. */
 release:
         atomic { w = word; assert(token(w) == me) };
@@ -443,10 +465,7 @@ release:
 #else
                 word = (sound -> w & HUNGRY : TORN);
 #endif
-                if
-                :: sound -> marked = false
-                :: else -> marked = true
-                fi
+                marked = !sound
             :: else -> goto release
             fi
         };

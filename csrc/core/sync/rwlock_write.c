@@ -56,19 +56,11 @@ drain(const shx_site *at, shx_patience *patience)
     return 0;
 }
 
-static bool
-is_torn(const shx_site *at)
-{
-    uint32_t word = atomic_load(&at->cell->word);
-    return (word & SHX_LOCK_TORN) != 0;
-}
-
 /* It was had, but not to the end. */
 static shx_err
 give_up(const shx_site *at, const shx_member *me, shx_err err)
 {
-    (void)(is_torn(at) ? shx_lock_release_torn(at, me)
-                       : shx_lock_release_to_all(at, me));
+    (void)shx_lock_release_to_all(at, me);
     return err;
 }
 
