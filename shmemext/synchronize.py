@@ -8,6 +8,10 @@ survive the death of whoever holds them.
 
 The names are multiprocessing's, and so are their methods and exceptions."""
 
+# What the types import when they are made: a fork beside a first import would
+# find that unfinished in the child, for ever.
+from . import _cells as _cells
+from . import _named as _named
 from ._shmemext import (
     Atomic,
     Barrier,
