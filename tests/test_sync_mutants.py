@@ -211,8 +211,8 @@ MUTANTS = [
     Mutant(
         "a writer waits for dead readers",
         "sync/rwlock_write.c",
-        "err = shx_slots_reap(at->cell->slots, count_of(at), at->party) == 0",
-        "err = true",
+        "if (err == SHX_SLICE_OVER) {\n            (void)shx_slots_reap(",
+        "if (err == SHX_SLICE_OVER) {\n            (void)(",
         "directed_groups_sync",
     ),
     Mutant(
@@ -224,23 +224,23 @@ MUTANTS = [
     ),
     Mutant(
         "the dead keep their slots",
-        "sync/condition.c",
-        "return (who & GONE) != 0 ||",
-        "return (who & GONE) != 0 &&",
+        "sync/condition_grant.c",
+        "return (who & SHX_GONE) != 0 ||",
+        "return (who & SHX_GONE) != 0 &&",
         "directed_groups_sync",
     ),
     Mutant(
         "notifies any, not the first",
-        "sync/condition.c",
+        "sync/condition_grant.c",
         "            since = order;\n",
         "",
         "directed_groups_sync",
     ),
     Mutant(
         "a notification is received by two",
-        "sync/condition.c",
-        "(is & (GRANTED | GONE)) == 0 &&",
-        "(is & GONE) == 0 &&",
+        "sync/condition_grant.c",
+        "(is & (SHX_GRANTED | SHX_GONE)) == 0 &&",
+        "(is & SHX_GONE) == 0 &&",
         "directed_groups_sync",
     ),
     Mutant(
