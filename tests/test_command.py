@@ -90,7 +90,10 @@ def test_help_tells_what_exit_statuses_mean(machine, command):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["lss"], "'lss' is no command: ls, info, locks, rm, gc or completion"),
+        (
+            ["lss"],
+            "'lss' is no command: ls, info, locks, rm, gc or completion",
+        ),
         (["lss"], "did you mean ls?"),
         ([""], "'' is no command"),
         (["ls", "--srot", "x"], "ls: there is no --srot"),
