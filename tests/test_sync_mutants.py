@@ -27,6 +27,7 @@ class Mutant:
 
 LOCK = "sync/lock.c"
 PARTY = "life/party.c"
+ANCHOR = "life/party_anchor.c"
 OS_LOCK = "os/os_linux_lock.c"
 
 MUTANTS = [
@@ -268,7 +269,7 @@ MUTANTS = [
     Mutant(
         "no token is made for a child",
         PARTY,
-        "(void)cast(party, &party->child);",
+        "(void)shx_party_cast(party, &party->child);",
         "",
         "test_party",
     ),
@@ -295,15 +296,15 @@ MUTANTS = [
     ),
     Mutant(
         "joins without looking whether others see it",
-        PARTY,
+        ANCHOR,
         "if (err == 0 && !claimed) {",
         "if (false) {",
         "test_death",
     ),
     Mutant(
         "proves death by a number of a descriptor, once",
-        PARTY,
-        "return err == 0 && !owns(party, fd) ? ESTALE : err;\n}",
+        ANCHOR,
+        "return err == 0 && !shx_party_owns(party, fd) ? ESTALE : err;\n}",
         "return err;\n}\n#define open_anew(party, out) EMFILE\n"
         "#define shx_os_pause(moment) 0",
         "test_death",
@@ -311,7 +312,7 @@ MUTANTS = [
     Mutant(
         "closes what is another's",
         PARTY,
-        "if (owns(party, party->fd)) {\n        shx_os_close(party->fd);",
+        "if (shx_party_owns(party, party->fd)) {\n        shx_os_close(party->fd);",
         "{\n        shx_os_close(party->fd);",
         "test_party",
     ),
