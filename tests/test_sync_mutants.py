@@ -312,7 +312,8 @@ MUTANTS = [
     Mutant(
         "closes what is another's",
         PARTY,
-        "if (shx_party_owns(party, party->fd)) {\n        shx_os_close(party->fd);",
+        "if (shx_party_owns(party, party->fd)) {\n"
+        "        shx_os_close(party->fd);",
         "{\n        shx_os_close(party->fd);",
         "test_party",
     ),

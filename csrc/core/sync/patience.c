@@ -53,14 +53,18 @@ is_in_budget(shx_word *watch, uint64_t at)
     return true;
 }
 
+/* Does this one look whether the owner lives, when its slice is over? */
+static bool
+watches(const shx_patience *patience, shx_word *watch, uint64_t at)
+{
+    return patience->slice < longest || watch == NULL ||
+           is_in_budget(watch, at);
+}
+
 /* Those who sleep longer are to wake one after another. */
 static uint64_t
-slice_of(const shx_patience *patience, shx_word *watch, uint64_t at)
+long_slice(uint64_t at)
 {
-    if (patience->slice < longest || watch == NULL ||
-        is_in_budget(watch, at)) {
-        return patience->slice;
-    }
     return 500 * MS + (at >> 4) % (500 * MS);
 }
 
@@ -91,9 +95,11 @@ shx_nap(shx_patience *patience, const shx_word *word, uint32_t seen,
     if (at >= patience->deadline) {
         return ETIMEDOUT;
     }
-    uint64_t until = at + slice_of(patience, watch, at);
-    if (until > patience->deadline) {
+    bool looks = watches(patience, watch, at);
+    uint64_t until = at + (looks ? patience->slice : long_slice(at));
+    if (until >= patience->deadline) {
         until = patience->deadline;
+        looks = true; /* the last chance */
     }
     const struct timespec end = {(time_t)(until / (1000 * MS)),
                                  (long)(until % (1000 * MS))};
@@ -101,7 +107,8 @@ shx_nap(shx_patience *patience, const shx_word *word, uint32_t seen,
     patience->naps++;
     switch (err) {
     case ETIMEDOUT:
-        return end_slice(patience);
+        err = end_slice(patience);
+        return err == SHX_SLICE_OVER && !looks ? 0 : err;
     case EINTR:
         return patience->holding ? EINTR : shx_patience_ask(patience);
     case EAGAIN:
