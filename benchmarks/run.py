@@ -5,8 +5,8 @@ Each question is one table. Within each work of it, all sides take turns in
 paired rounds. Printed are the median and the middle half (p25-p75) of the
 rounds, the ratio to the standard library, which is the median of the rounds'
 own ratios, the ratio to a C program that makes the system calls alone, and
-the reach: the ratio that is promised. README.md, beside this file, says what
-each question is.
+the reach: the ratio that is promised, or the number. README.md, beside this
+file, says what each question is.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from time import perf_counter
 from typing import Any
 
 import access
+import core_locks
 import crash_matrix
 import crowded
 import filling
@@ -56,6 +57,7 @@ QUESTIONS: dict[str, tuple[str, Question]] = {
     "holdings": ("what 1,000 segments hold", holdings.measure),
     "scale": ("many names, and taken ones", scale.measure),
     "synchronize": ("locks and the like", synchronize.measure),
+    "core": ("locks without Python", core_locks.measure),
 }
 
 # A quick run leaves the others out.

@@ -22,7 +22,8 @@ HEADINGS = (
 
 @dataclass(frozen=True)
 class Row:
-    """One side of one work. The ratio is to the side `base`."""
+    """One side of one work. The ratio is to the side `base`. What is promised
+    is a ratio, the reach, or a limit, in the unit."""
 
     question: str
     work: str
@@ -34,12 +35,18 @@ class Row:
     over_floor: Ratio | None = None
     reach: float | None = None
     note: str = ""
+    limit: float | None = None
+
+    @property
+    def promised(self) -> float | None:
+        return self.reach if self.limit is None else self.limit
 
     @property
     def met(self) -> bool | None:
-        if self.reach is None or self.ratio is None:
+        value = self.ratio if self.limit is None else self.time
+        if self.promised is None or value is None:
             return None
-        return self.ratio.median <= self.reach
+        return value.median <= self.promised
 
     def plain(self) -> dict[str, Any]:
         return {**asdict(self), "met": self.met}
@@ -55,6 +62,7 @@ def rows_of(
     base: str = STDLIB,
     reach: Mapping[str, float] | None = None,
     notes: Mapping[str, str] | None = None,
+    limit: Mapping[str, float] | None = None,
 ) -> list[Row]:
     """The rows of a work: of what was measured, then of what failed."""
     below, floor = samples.get(base), samples.get(FLOOR)
@@ -74,6 +82,7 @@ def rows_of(
                 ratio(values, floor) if floor and side != FLOOR else None,
                 (reach or {}).get(side),
                 (notes or {}).get(side, ""),
+                (limit or {}).get(side),
             )
         )
     for side, why in (failed or {}).items():
@@ -110,7 +119,7 @@ def of_base(row: Row) -> str:
 def line(row: Row, label: str) -> str:
     median, middle = times(row.time)
     over = "-" if row.over_floor is None else number(row.over_floor.median)
-    reach = "-" if row.reach is None else f"{row.reach:.2f}"
+    reach = "-" if row.promised is None else f"{row.promised:.2f}"
     met = "-" if row.met is None else "yes" if row.met else "NO"
     if row.time is None:
         return f"  {label:<32}{row.note}"

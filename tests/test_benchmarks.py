@@ -7,10 +7,12 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from family_children import has_private_shm
+from plain_c import compiler
 
 ROOT = Path(__file__).parent.parent
 BENCHMARKS = ROOT / "benchmarks"
@@ -91,6 +93,41 @@ def test_synchronize_has_both_sides(tmp_path):
     for row in theirs:
         never = row["work"].endswith("its holder is killed")
         assert (row["time"] is None) == never, row
+
+
+def test_core_has_every_row_and_no_python(tmp_path):
+    compiler()  # or it is skipped
+    _, result = result_of(
+        tmp_path / "result.json",
+        *("--only", "core", "--peers", "shmemext"),
+    )
+    rows = result["rows"]
+    assert [row["note"] for row in rows] == [""] * len(rows)
+    assert {row["side"] for row in rows} == {
+        *("shmemext", "pthread robust", "C floor"),
+    }
+    ours = [row for row in rows if row["side"] == "shmemext"]
+    assert len(ours) == 14
+    assert all(row["met"] is not None for row in ours)
+    kept = [row for row in ours if row["unit"] == "descriptors"]
+    assert [row["time"]["median"] for row in kept] == [0, 1]
+    for row in rows:
+        assert row["time"]["median"] > 0 or row in kept, row
+
+
+def test_limit_is_of_the_time_and_reach_of_the_ratio(paired):
+    from table import Row, line
+
+    def of(value):
+        return paired.Ratio(value, value, value, 1)
+
+    row = Row("q", "w", "ms", "s", of(30.0), ratio=of(9.0), limit=40.0)
+    assert row.met and line(row, "s").split()[-2:] == ["40.00", "yes"]
+    assert not replace(row, time=of(50.0)).met
+    assert replace(row, time=None).met is None
+    row = Row("q", "w", "ms", "s", of(30.0), ratio=of(0.5), reach=0.6)
+    assert row.met and not replace(row, ratio=of(0.7)).met
+    assert replace(row, ratio=None).met is None
 
 
 def test_scale_has_both_sides_and_leaves_no_name(tmp_path):
