@@ -133,7 +133,9 @@ PyDoc_STRVAR(read_locked_doc,
 static PyObject *
 read_locked(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    return PyBool_FromLong(!shx_rwlock_is_drained(SITE(op)));
+    bool read = !shx_rwlock_is_drained(SITE(op));
+    return shx_synchronizer_is_torn(op) ? shx_synchronizer_raise(op, EFAULT)
+                                        : PyBool_FromLong(read);
 }
 
 /* What the two sides wait for, without taking it: _waiting.py. */
