@@ -289,8 +289,7 @@ write_claim(PyObject *op, PyObject *Py_UNUSED(ignored))
     if (shx_lock_is_ours(SITE(op), &me)) {
         Py_RETURN_FALSE;
     }
-    return shx_synchronizer_answer(
-        op, shx_lock_try(SITE(op), &me, SHX_TORN_TELLS));
+    return shx_synchronizer_answer(op, shx_rwlock_claim_write(SITE(op), &me));
 }
 
 static PyObject *
