@@ -29,7 +29,17 @@ from sync_children import (
 
 from shmemext import SharedMemory, _shmemext
 from shmemext._named import PREFIX
-from shmemext.synchronize import Lock, OwnerDied, RLock
+from shmemext.synchronize import (
+    Barrier,
+    BoundedSemaphore,
+    Condition,
+    Event,
+    Lock,
+    OwnerDied,
+    RLock,
+    RWLock,
+    Semaphore,
+)
 
 HERE = Path(__file__).parent
 METHODS = ["fork", "spawn", "forkserver"]
@@ -291,6 +301,28 @@ def test_pickle_finds_it_by_name(called):
     copy = pickle.loads(pickle.dumps(lock))
     assert lock.acquire()
     assert not copy.acquire(block=False)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        Event,
+        Semaphore,
+        BoundedSemaphore,
+        Condition,
+        lambda where: Barrier(2, print, 3, where),
+        RWLock,
+        lambda where: RWLock(where).read,
+        lambda where: Condition(Lock(), where=where),
+        lambda where: Condition(where=where).lock,
+    ],
+)
+def test_pickle_finds_all_that_have_a_name(called, make):
+    made = make(where=called)
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        copy = pickle.loads(pickle.dumps(made, protocol))
+        assert type(copy) is type(made)
+        assert repr(copy) == repr(made)
 
 
 def test_pickle_makes_it_where_it_has_gone(called):

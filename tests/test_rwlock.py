@@ -885,3 +885,25 @@ def test_task_that_writes_has_it_when_readers_are_killed(rw):
         rw.write.release()
 
     asyncio.run(main())
+
+
+def test_task_that_is_to_write_is_no_thread_that_writes(memory):
+    """Whoever died as a writer was a thread, and ours may be called so."""
+    rw, other = (RWLock(memory, on_death="ignore") for _ in range(2))
+    killed(rw.write.acquire)
+
+    async def write(begun):
+        task = asyncio.ensure_future(rw.write.acquire_async())
+        while not rw.write.locked():
+            await asyncio.sleep(0.001)
+        begun.set_result(None)
+        await task
+        rw.write.release()
+
+    begun = Future()
+    with ThreadPoolExecutor(1) as pool:
+        with other.read:
+            writes = pool.submit(asyncio.run, write(begun))
+            begun.result(LONG)
+            assert rw.read.acquire(timeout=SOON) is False
+        writes.result(LONG)

@@ -2,6 +2,8 @@
 /* The type shmemext.Barrier. */
 #include "py/sync/barrier.h"
 
+#include <errno.h>
+
 #include "py/memory/memory.h"
 #include "py/sync/waiting.h"
 
@@ -34,6 +36,16 @@ barrier_dealloc(PyObject *op)
     shx_synchronizer_dealloc(op);
 }
 
+/* What lies in memory that was cut short nobody else sees any more. */
+static PyObject *
+changed(PyObject *op, shx_err err)
+{
+    if (err == 0 && shx_synchronizer_is_torn(op)) {
+        err = EFAULT;
+    }
+    return err == 0 ? Py_NewRef(Py_None) : shx_synchronizer_raise(op, err);
+}
+
 PyDoc_STRVAR(barrier_abort_doc,
              "abort($self, /)\n--\n\n"
              "Break the barrier: whoever waits, or comes to wait, gets\n"
@@ -43,7 +55,7 @@ static PyObject *
 barrier_abort(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     shx_barrier_abort(SITE(op));
-    Py_RETURN_NONE;
+    return changed(op, 0);
 }
 
 PyDoc_STRVAR(barrier_reset_doc,
@@ -62,10 +74,7 @@ barrier_reset(PyObject *op, PyObject *Py_UNUSED(ignored))
     shx_waiting_begin(&waiting, -1);
     shx_err err = shx_barrier_reset(SITE(op), &me, &waiting.patience);
     shx_waiting_end(&waiting);
-    if (err != 0) {
-        return shx_synchronizer_raise(op, err);
-    }
-    Py_RETURN_NONE;
+    return changed(op, err);
 }
 
 static PyObject *
@@ -127,13 +136,17 @@ get_parties(PyObject *op, void *Py_UNUSED(closure))
 static PyObject *
 get_n_waiting(PyObject *op, void *Py_UNUSED(closure))
 {
-    return PyLong_FromUnsignedLong(shx_barrier_waiting(SITE(op)));
+    unsigned waiting = shx_barrier_waiting(SITE(op));
+    return shx_synchronizer_is_torn(op) ? shx_synchronizer_raise(op, EFAULT)
+                                        : PyLong_FromUnsignedLong(waiting);
 }
 
 static PyObject *
 get_broken(PyObject *op, void *Py_UNUSED(closure))
 {
-    return PyBool_FromLong(shx_barrier_is_broken(SITE(op)));
+    bool broken = shx_barrier_is_broken(SITE(op));
+    return shx_synchronizer_is_torn(op) ? shx_synchronizer_raise(op, EFAULT)
+                                        : PyBool_FromLong(broken);
 }
 
 /* Construction */

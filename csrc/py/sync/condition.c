@@ -163,7 +163,8 @@ wait_for(PyObject *op, int64_t timeout)
     shx_waiting waiting;
     shx_err err = shx_condition_me(core, &me);
     if (err == 0) {
-        shx_waiting_begin(&waiting, timeout);
+        shx_waiting_begin_whole(&waiting, op, timeout);
+        waiting.also = CONDITION(op)->lock;
         err = shx_condition_wait(core, &me, &waiting.patience);
         shx_waiting_end(&waiting);
     }

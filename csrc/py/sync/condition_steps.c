@@ -63,7 +63,8 @@ condition_sleep(PyObject *op, PyObject *args)
         check_slot(op, slot) < 0) {
         return NULL;
     }
-    shx_waiting_begin(&waiting, (int64_t)(seconds * 1e9));
+    shx_waiting_begin_whole(&waiting, op, (int64_t)(seconds * 1e9));
+    waiting.also = CONDITION(op)->lock;
     shx_err err = shx_condition_sleep(CORE(op), slot, &waiting.patience);
     shx_waiting_end(&waiting);
     if (err != 0 && err != ETIMEDOUT) {

@@ -22,6 +22,14 @@ give_back(PyObject *op, const shx_member *me)
     return shx_synchronizer_raise(op, EFAULT);
 }
 
+/* It was not to be released: it is not ours, or nobody's any more. */
+static PyObject *
+refuse(PyObject *op)
+{
+    return shx_synchronizer_is_torn(op) ? shx_synchronizer_raise(op, EFAULT)
+                                        : KIND(op)->refuse(op);
+}
+
 static PyObject *
 answer(PyObject *op, const shx_member *me, shx_err err)
 {
@@ -98,7 +106,7 @@ lock_release(PyObject *op, PyObject *Py_UNUSED(ignored))
     }
     shx_err err = KIND(op)->release(SITE(op), &me);
     if (err != 0) {
-        return KIND(op)->refuse(op);
+        return refuse(op);
     }
     Py_RETURN_NONE;
 }
@@ -118,7 +126,9 @@ static PyObject *
 lock_locked(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     uint32_t word = atomic_load(&SITE(op)->cell->word);
-    return PyBool_FromLong((word & SHX_TOKEN) != 0);
+    return shx_synchronizer_is_torn(op)
+               ? shx_synchronizer_raise(op, EFAULT)
+               : PyBool_FromLong((word & SHX_TOKEN) != 0);
 }
 
 PyDoc_STRVAR(
@@ -196,7 +206,7 @@ lock_end_repair(PyObject *op, PyObject *arg)
     shx_err err = sound ? KIND(op)->release(SITE(op), &me)
                         : KIND(op)->release_torn(SITE(op), &me);
     if (err != 0) {
-        return KIND(op)->refuse(op);
+        return refuse(op);
     }
     Py_RETURN_NONE;
 }
@@ -280,7 +290,9 @@ static PyObject *
 get_consistent(PyObject *op, void *Py_UNUSED(closure))
 {
     const shx_lock_state state = shx_lock_look(SITE(op));
-    return PyBool_FromLong(!state.torn && !state.dead);
+    return shx_synchronizer_is_torn(op)
+               ? shx_synchronizer_raise(op, EFAULT)
+               : PyBool_FromLong(!state.torn && !state.dead);
 }
 
 PyGetSetDef shx_lock_getset[] = {

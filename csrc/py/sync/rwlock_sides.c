@@ -133,7 +133,9 @@ PyDoc_STRVAR(read_locked_doc,
 static PyObject *
 read_locked(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    return PyBool_FromLong(!shx_rwlock_is_drained(SITE(op)));
+    bool read = !shx_rwlock_is_drained(SITE(op));
+    return shx_synchronizer_is_torn(op) ? shx_synchronizer_raise(op, EFAULT)
+                                        : PyBool_FromLong(read);
 }
 
 /* What the two sides wait for, without taking it: _waiting.py. */
@@ -287,8 +289,7 @@ write_claim(PyObject *op, PyObject *Py_UNUSED(ignored))
     if (shx_lock_is_ours(SITE(op), &me)) {
         Py_RETURN_FALSE;
     }
-    return shx_synchronizer_answer(
-        op, shx_lock_try(SITE(op), &me, SHX_TORN_TELLS));
+    return shx_synchronizer_answer(op, shx_rwlock_claim_write(SITE(op), &me));
 }
 
 static PyObject *

@@ -115,8 +115,12 @@ PyObject *
 shx_synchronizer_repr(PyObject *op, PyObject *state)
 {
     PyObject *label = state == NULL ? NULL : shx_synchronizer_label(op);
-    PyObject *text =
-        label == NULL ? NULL : PyUnicode_FromFormat("<%U: %U>", label, state);
+    PyObject *text = NULL;
+    if (label != NULL) {
+        text = shx_synchronizer_is_torn(op)
+                   ? PyUnicode_FromFormat("<%U, which was cut short>", label)
+                   : PyUnicode_FromFormat("<%U: %U>", label, state);
+    }
     Py_XDECREF(label);
     Py_XDECREF(state);
     return text;
@@ -240,6 +244,9 @@ shx_synchronizer_answer(PyObject *op, shx_err err)
         Py_RETURN_TRUE;
     case EAGAIN:
     case ETIMEDOUT:
+        if (shx_synchronizer_is_torn(op)) {
+            return shx_synchronizer_raise(op, EFAULT);
+        }
         Py_RETURN_FALSE;
     default:
         return shx_synchronizer_raise(op, err);

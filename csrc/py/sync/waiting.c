@@ -102,8 +102,16 @@ shx_waiting_begin(shx_waiting *waiting, int64_t timeout)
 {
     waiting->patience =
         shx_patience_for(timeout, shx_poll_signals, &waiting->saved);
-    waiting->op = NULL;
+    waiting->op = waiting->also = NULL;
     waiting->saved = PyEval_SaveThread();
+}
+
+/* Of what nobody has touched, the guard knows nothing. */
+static bool
+touch(PyObject *lock)
+{
+    (void)atomic_load(&SYNCHRONIZER(lock)->site.cell->word);
+    return shx_synchronizer_is_torn(lock);
 }
 
 /* The mapping of an object that is in use does not go, nor change. */
@@ -111,7 +119,8 @@ static int
 poll_whole(void *context)
 {
     shx_waiting *waiting = context;
-    return shx_synchronizer_is_torn(waiting->op)
+    return shx_synchronizer_is_torn(waiting->op) ||
+                   (waiting->also != NULL && touch(waiting->also))
                ? 1
                : shx_poll_signals(&waiting->saved);
 }
@@ -121,6 +130,7 @@ shx_waiting_begin_whole(shx_waiting *waiting, PyObject *op, int64_t timeout)
 {
     waiting->patience = shx_patience_for(timeout, poll_whole, waiting);
     waiting->op = op;
+    waiting->also = NULL;
     waiting->saved = PyEval_SaveThread();
 }
 

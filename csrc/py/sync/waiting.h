@@ -20,7 +20,8 @@ int shx_parse_acquire(PyObject *const *args, Py_ssize_t count, PyObject *names,
 typedef struct {
     shx_patience patience;
     PyThreadState *saved;
-    PyObject *op; /* or NULL */
+    PyObject *op;   /* or NULL */
+    PyObject *also; /* a lock that may lie elsewhere, or NULL */
 } shx_waiting;
 
 /* Signals are looked at from here on: what they raise is there afterwards, and
@@ -28,7 +29,8 @@ typedef struct {
 void shx_waiting_begin(shx_waiting *waiting, int64_t timeout);
 
 /* The same, for who would not see by the word itself that its memory was cut
- * short, and is all zeros: looked at with the signals. */
+ * short, and is all zeros: looked at with the signals. So is the lock's, if
+ * `waiting->also` is set to one afterwards. */
 void shx_waiting_begin_whole(shx_waiting *waiting, PyObject *op,
                              int64_t timeout);
 
