@@ -4,9 +4,7 @@
 #include <errno.h>
 
 #include "core/sync/bounded_semaphore.h"
-#include "py/memory/memory.h"
-#include "py/sync/semaphore.h"
-#include "py/sync/waiting.h"
+#include "py/sync/counter.h"
 
 typedef struct {
     shx_synchronizer base;
@@ -22,16 +20,74 @@ size_of(uint32_t parameter)
     return parameter <= SHX_PERMITS ? shx_permits_size(parameter) : 0;
 }
 
-static PyObject *
-describe(uint32_t parameter)
+static bool
+take(PyObject *op)
 {
-    return PyUnicode_FromFormat("value=%u", parameter);
+    shx_member me;
+    return shx_party_me(SITE(op)->party, &me) == 0 &&
+           shx_permits_take(SITE(op), &me, HINT(op));
 }
 
-static const shx_synchronizer_kind bounded_kind = {
-    .kind = SHX_CELL_BOUNDED_SEMAPHORE,
-    .size = size_of,
-    .describe = describe,
+static shx_err
+attempt(PyObject *op)
+{
+    shx_member me;
+    shx_err err = shx_party_me(SITE(op)->party, &me);
+    if (err == 0 && !shx_permits_try(SITE(op), &me, HINT(op))) {
+        err = EAGAIN;
+    }
+    return err;
+}
+
+static shx_err
+acquire(PyObject *op, shx_patience *patience)
+{
+    shx_member me;
+    shx_err err = shx_party_me(SITE(op)->party, &me);
+    return err == 0 ? shx_permits_acquire(SITE(op), &me, HINT(op), patience)
+                    : err;
+}
+
+static shx_err
+release(PyObject *op, uint32_t permits)
+{
+    shx_member me;
+    shx_err err = shx_party_me(SITE(op)->party, &me);
+    return err == 0 ? shx_permits_release(SITE(op), &me, HINT(op), permits)
+                    : err;
+}
+
+static PyObject *
+refuse(PyObject *op, shx_err err)
+{
+    if (err != SHX_NOT_OWNER) {
+        return shx_synchronizer_raise(op, err);
+    }
+    PyObject *label = shx_synchronizer_label(op);
+    if (label != NULL) {
+        PyErr_Format(PyExc_ValueError,
+                     "%s: this process has not as many permits of %U. Only "
+                     "the process that took one may give it back, and a "
+                     "forked child has none of its parent's. To signal to "
+                     "another process use a Semaphore or an Event",
+                     shx_error_text(SHX_TOO_MANY), label);
+        Py_DECREF(label);
+    }
+    return NULL;
+}
+
+static const shx_counter_kind kind = {
+    .base = {.kind = SHX_CELL_BOUNDED_SEMAPHORE,
+             .size = size_of,
+             .describe = shx_counter_describe},
+    .take = take,
+    .attempt = attempt,
+    .acquire = acquire,
+    .release = release,
+    .watch = shx_permits_watch,
+    .count = shx_permits_count,
+    .reap = shx_permits_reap,
+    .refuse = refuse,
 };
 
 /* -1 with an exception. */
@@ -55,240 +111,14 @@ check_permits(int value)
 static PyObject *
 bounded_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *keywords[] = {"value", "where", "offset", "mode", NULL};
-    shx_address address = {.where = Py_None};
-    int value = 1;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|iOn$O:BoundedSemaphore",
-                                     keywords, &value, &address.where,
-                                     &address.offset, &address.mode) ||
-        check_permits(value) < 0) {
-        return NULL;
-    }
-    return shx_synchronizer_make(type, &bounded_kind, &address,
-                                 (uint32_t)value);
+    return shx_counter_new(type, args, kwargs, &kind,
+                           "|iOn$O:BoundedSemaphore", check_permits);
 }
 
 static PyObject *
 bounded_rebuild(PyObject *type, PyObject *args)
 {
-    return shx_synchronizer_rebuild((PyTypeObject *)type, &bounded_kind, args);
-}
-
-/* Methods */
-
-/* What lies in memory that was cut short is shared with nobody any more. */
-static PyObject *
-answer(PyObject *op, const shx_member *me, shx_err err)
-{
-    if (err == 0 && shx_synchronizer_is_torn(op)) {
-        (void)shx_permits_release(SITE(op), me, HINT(op), 1);
-        err = EFAULT;
-    }
-    return shx_synchronizer_answer(op, err);
-}
-
-/* Whether a holder is dead the system says, and that takes a moment. */
-static shx_err
-attempt(PyObject *op, const shx_member *me)
-{
-    bool taken;
-    Py_BEGIN_ALLOW_THREADS
-    taken = shx_permits_try(SITE(op), me, HINT(op));
-    Py_END_ALLOW_THREADS
-    return taken ? 0 : EAGAIN;
-}
-
-static shx_err
-wait_for(PyObject *op, const shx_member *me, int64_t timeout)
-{
-    shx_waiting waiting;
-    shx_waiting_begin_whole(&waiting, op, timeout);
-    shx_err err =
-        shx_permits_acquire(SITE(op), me, HINT(op), &waiting.patience);
-    shx_waiting_end(&waiting);
-    return err;
-}
-
-static PyObject *
-acquire(PyObject *op, int64_t timeout)
-{
-    shx_member me;
-    if (shx_synchronizer_me(op, &me) < 0) {
-        return NULL;
-    }
-    if (shx_permits_take(SITE(op), &me, HINT(op))) {
-        return answer(op, &me, 0);
-    }
-    return answer(
-        op, &me, timeout == 0 ? attempt(op, &me) : wait_for(op, &me, timeout));
-}
-
-PyDoc_STRVAR(
-    bounded_acquire_doc,
-    "acquire($self, /, block=True, timeout=None)\n--\n\n"
-    "Take a permit; return whether one was free within timeout seconds.\n\n"
-    "None waits for ever, a negative timeout is 0, and without block "
-    "nothing\n"
-    "is waited for. blocking is another name of block.\n\n"
-    "OSError: the memory was cut short.");
-
-static PyObject *
-bounded_acquire(PyObject *op, PyObject *const *args, Py_ssize_t count,
-                PyObject *names)
-{
-    int64_t timeout;
-    if (shx_parse_acquire(args, count, names, &timeout) < 0) {
-        return NULL;
-    }
-    return acquire(op, timeout);
-}
-
-static PyObject *
-bounded_enter(PyObject *op, PyObject *Py_UNUSED(ignored))
-{
-    return acquire(op, -1);
-}
-
-static PyObject *
-refuse(PyObject *op)
-{
-    PyObject *label = shx_synchronizer_label(op);
-    if (label != NULL) {
-        PyErr_Format(PyExc_ValueError,
-                     "%s: this process has not as many permits of %U. Only "
-                     "the process that took one may give it back, and a "
-                     "forked child has none of its parent's. To signal to "
-                     "another process use a Semaphore or an Event",
-                     shx_error_text(SHX_TOO_MANY), label);
-        Py_DECREF(label);
-    }
-    return NULL;
-}
-
-static PyObject *
-release(PyObject *op, uint32_t permits)
-{
-    shx_member me;
-    if (shx_synchronizer_me(op, &me) < 0) {
-        return NULL;
-    }
-    shx_err err = shx_permits_release(SITE(op), &me, HINT(op), permits);
-    if (shx_synchronizer_is_torn(op)) {
-        return shx_synchronizer_raise(op, EFAULT);
-    }
-    if (err != 0) {
-        return refuse(op);
-    }
-    Py_RETURN_NONE;
-}
-
-PyDoc_STRVAR(
-    bounded_release_doc,
-    "release($self, /, n=1)\n--\n\n"
-    "Give n permits back, and wake as many who wait.\n\n"
-    "ValueError: this process has not as many, or n is below 1. OSError: the\n"
-    "memory was cut short.");
-
-static PyObject *
-bounded_release(PyObject *op, PyObject *const *args, Py_ssize_t count,
-                PyObject *names)
-{
-    uint32_t units;
-    if (shx_parse_units(args, count, names, &units) < 0) {
-        return NULL;
-    }
-    return release(op, units);
-}
-
-static PyObject *
-bounded_exit(PyObject *op, PyObject *const *Py_UNUSED(args),
-             Py_ssize_t Py_UNUSED(count))
-{
-    return release(op, 1);
-}
-
-/* How many, or whether there are none: those of the dead are free. */
-static PyObject *
-get_permits(PyObject *op, bool none)
-{
-    uint32_t permits = shx_permits_count(SITE(op));
-    if (permits < SITE(op)->parameter) {
-        Py_BEGIN_ALLOW_THREADS
-        shx_permits_reap(SITE(op));
-        permits = shx_permits_count(SITE(op));
-        Py_END_ALLOW_THREADS
-    }
-    if (shx_synchronizer_is_torn(op)) {
-        return shx_synchronizer_raise(op, EFAULT);
-    }
-    return none ? PyBool_FromLong(permits == 0)
-                : PyLong_FromUnsignedLong(permits);
-}
-
-PyDoc_STRVAR(bounded_get_value_doc,
-             "get_value($self, /)\n--\n\n"
-             "Return how many permits are free, as it is at this moment. A\n"
-             "dead process has none.");
-
-static PyObject *
-bounded_get_value(PyObject *op, PyObject *Py_UNUSED(ignored))
-{
-    return get_permits(op, false);
-}
-
-PyDoc_STRVAR(bounded_locked_doc,
-             "locked($self, /)\n--\n\n"
-             "Return whether no permit is free, as it is at this moment.");
-
-static PyObject *
-bounded_locked(PyObject *op, PyObject *Py_UNUSED(ignored))
-{
-    return get_permits(op, true);
-}
-
-/* What these are for, _waiting.py says. */
-
-static PyObject *
-bounded_try(PyObject *op, PyObject *Py_UNUSED(ignored))
-{
-    return acquire(op, 0);
-}
-
-static PyObject *
-bounded_watch(PyObject *op, PyObject *arg)
-{
-    int64_t timeout;
-    shx_waiting waiting;
-    if (shx_parse_timeout(arg, &timeout) < 0) {
-        return NULL;
-    }
-    shx_waiting_begin_whole(&waiting, op, timeout);
-    shx_err err = shx_permits_watch(SITE(op), &waiting.patience);
-    shx_waiting_end(&waiting);
-    if (err != 0 && err != SHX_SLICE_OVER && err != ETIMEDOUT) {
-        return shx_synchronizer_raise(op, err);
-    }
-    Py_RETURN_NONE;
-}
-
-PyDoc_STRVAR(bounded_acquire_async_doc,
-             "acquire_async($self, /)\n--\n\n"
-             "Take a permit, as a coroutine that lets other tasks run: True.\n"
-             "\nTasks of one loop are served in order. A task that is "
-             "cancelled\nhas taken none. See asyncio.wait_for() for a "
-             "timeout.");
-
-static PyObject *
-bounded_acquire_async(PyObject *op, PyObject *Py_UNUSED(ignored))
-{
-    return shx_call_waiting("acquire", op);
-}
-
-static PyObject *
-bounded_aexit(PyObject *op, PyObject *const *Py_UNUSED(args),
-              Py_ssize_t Py_UNUSED(count))
-{
-    return shx_call_waiting("release", op);
+    return shx_synchronizer_rebuild((PyTypeObject *)type, &kind.base, args);
 }
 
 PyDoc_STRVAR(
@@ -310,25 +140,9 @@ bounded_size_of(PyObject *Py_UNUSED(type), PyObject *args, PyObject *kwargs)
     return PyLong_FromSize_t(size_of((uint32_t)value));
 }
 
-static PyMethodDef bounded_methods[] = {
-    {"acquire", (PyCFunction)(void (*)(void))bounded_acquire,
-     METH_FASTCALL | METH_KEYWORDS, bounded_acquire_doc},
-    {"release", (PyCFunction)(void (*)(void))bounded_release,
-     METH_FASTCALL | METH_KEYWORDS, bounded_release_doc},
-    {"get_value", bounded_get_value, METH_NOARGS, bounded_get_value_doc},
-    {"locked", bounded_locked, METH_NOARGS, bounded_locked_doc},
-    {"acquire_async", bounded_acquire_async, METH_NOARGS,
-     bounded_acquire_async_doc},
-    {"__enter__", bounded_enter, METH_NOARGS, NULL},
-    {"__exit__", (PyCFunction)(void (*)(void))bounded_exit, METH_FASTCALL,
-     NULL},
-    {"__aenter__", bounded_acquire_async, METH_NOARGS, NULL},
-    {"__aexit__", (PyCFunction)(void (*)(void))bounded_aexit, METH_FASTCALL,
-     NULL},
+static PyMethodDef own_methods[] = {
     {"size_of", (PyCFunction)(void (*)(void))bounded_size_of,
      METH_VARARGS | METH_KEYWORDS | METH_STATIC, bounded_size_of_doc},
-    {"_try", bounded_try, METH_NOARGS, NULL},
-    {"_watch", bounded_watch, METH_O, NULL},
     {"_rebuild", bounded_rebuild, METH_VARARGS | METH_CLASS, NULL},
     {NULL, NULL, 0, NULL},
 };
@@ -367,7 +181,7 @@ static PyType_Slot bounded_slots[] = {
     {Py_tp_clear, shx_synchronizer_clear},
     {Py_tp_dealloc, shx_synchronizer_dealloc},
     {Py_tp_repr, bounded_repr},
-    {Py_tp_methods, bounded_methods},
+    {Py_tp_methods, own_methods},
     {0, NULL},
 };
 
@@ -384,5 +198,9 @@ shx_bounded_semaphore_add(PyObject *module)
     shx_state *state = shx_state_of_module(module);
     state->bounded_semaphore_type =
         shx_synchronizer_add_type(module, &bounded_spec, "BoundedSemaphore");
-    return state->bounded_semaphore_type == NULL ? -1 : 0;
+    return state->bounded_semaphore_type == NULL ||
+                   shx_add_methods(state->bounded_semaphore_type,
+                                   shx_counter_methods) < 0
+               ? -1
+               : 0;
 }

@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "py/sync/semaphore.h"
 
-#include <errno.h>
-#include <limits.h> /* INT_MAX */
-
 #include "core/sync/semaphore.h"
-#include "py/memory/memory.h"
-#include "py/sync/waiting.h"
+#include "py/sync/counter.h"
 
 #define SITE(op) (&SYNCHRONIZER(op)->site)
 
@@ -16,219 +12,47 @@ size_of(uint32_t parameter)
     return parameter <= SHX_SEMAPHORE_MOST ? sizeof(shx_cell) : 0;
 }
 
-static PyObject *
-describe(uint32_t parameter)
+static bool
+take(PyObject *op)
 {
-    return PyUnicode_FromFormat("value=%u", parameter);
+    return shx_semaphore_take(SITE(op));
 }
 
-static const shx_synchronizer_kind semaphore_kind = {
-    .kind = SHX_CELL_SEMAPHORE,
-    .size = size_of,
-    .describe = describe,
+static shx_err
+acquire(PyObject *op, shx_patience *patience)
+{
+    return shx_semaphore_acquire(SITE(op), patience);
+}
+
+static shx_err
+release(PyObject *op, uint32_t units)
+{
+    return shx_semaphore_release(SITE(op), units);
+}
+
+static const shx_counter_kind kind = {
+    .base = {.kind = SHX_CELL_SEMAPHORE,
+             .size = size_of,
+             .describe = shx_counter_describe},
+    .take = take,
+    .acquire = acquire,
+    .release = release,
+    .watch = shx_semaphore_watch,
+    .count = shx_semaphore_count,
+    .refuse = shx_synchronizer_raise,
 };
-
-int
-shx_check_value(int value)
-{
-    if (value >= 0) {
-        return 0;
-    }
-    (void)shx_raise_text(
-        EINVAL,
-        PyUnicode_FromFormat("a semaphore begins with 0 to %d, not %d",
-                             INT_MAX, value),
-        NULL);
-    return -1;
-}
 
 static PyObject *
 semaphore_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *keywords[] = {"value", "where", "offset", "mode", NULL};
-    shx_address address = {.where = Py_None};
-    int value = 1;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|iOn$O:Semaphore",
-                                     keywords, &value, &address.where,
-                                     &address.offset, &address.mode) ||
-        shx_check_value(value) < 0) {
-        return NULL;
-    }
-    return shx_synchronizer_make(type, &semaphore_kind, &address,
-                                 (uint32_t)value);
+    return shx_counter_new(type, args, kwargs, &kind, "|iOn$O:Semaphore",
+                           shx_check_value);
 }
 
 static PyObject *
 semaphore_rebuild(PyObject *type, PyObject *args)
 {
-    return shx_synchronizer_rebuild((PyTypeObject *)type, &semaphore_kind,
-                                    args);
-}
-
-/* Methods */
-
-/* What lies in memory that was cut short is shared with nobody any more. */
-static PyObject *
-answer(PyObject *op, shx_err err)
-{
-    if (err == 0 && shx_synchronizer_is_torn(op)) {
-        (void)shx_semaphore_release(SITE(op), 1);
-        err = EFAULT;
-    }
-    return shx_synchronizer_answer(op, err);
-}
-
-static PyObject *
-acquire(PyObject *op, int64_t timeout)
-{
-    shx_err err = shx_semaphore_take(SITE(op)) ? 0 : EAGAIN;
-    if (err != 0 && timeout != 0) {
-        shx_waiting waiting;
-        shx_waiting_begin_whole(&waiting, op, timeout);
-        err = shx_semaphore_acquire(SITE(op), &waiting.patience);
-        shx_waiting_end(&waiting);
-    }
-    return answer(op, err);
-}
-
-PyDoc_STRVAR(
-    semaphore_acquire_doc,
-    "acquire($self, /, block=True, timeout=None)\n--\n\n"
-    "Take a unit; return whether there was one within timeout seconds.\n\n"
-    "None waits for ever, a negative timeout is 0, and without block "
-    "nothing\n"
-    "is waited for. blocking is another name of block.\n\n"
-    "OSError: the memory was cut short.");
-
-static PyObject *
-semaphore_acquire(PyObject *op, PyObject *const *args, Py_ssize_t count,
-                  PyObject *names)
-{
-    int64_t timeout;
-    if (shx_parse_acquire(args, count, names, &timeout) < 0) {
-        return NULL;
-    }
-    return acquire(op, timeout);
-}
-
-static PyObject *
-semaphore_enter(PyObject *op, PyObject *Py_UNUSED(ignored))
-{
-    return acquire(op, -1);
-}
-
-static PyObject *
-release(PyObject *op, uint32_t units)
-{
-    shx_err err = shx_semaphore_release(SITE(op), units);
-    if (err == 0 && shx_synchronizer_is_torn(op)) {
-        err = EFAULT;
-    }
-    if (err != 0) {
-        return shx_synchronizer_raise(op, err);
-    }
-    Py_RETURN_NONE;
-}
-
-PyDoc_STRVAR(
-    semaphore_release_doc,
-    "release($self, /, n=1)\n--\n\n"
-    "Give n units back, whoever took them, and wake as many who wait.\n\n"
-    "ValueError: there would be more than 2147483647, or n is below 1.\n"
-    "OSError: the memory was cut short.");
-
-static PyObject *
-semaphore_release(PyObject *op, PyObject *const *args, Py_ssize_t count,
-                  PyObject *names)
-{
-    uint32_t units;
-    if (shx_parse_units(args, count, names, &units) < 0) {
-        return NULL;
-    }
-    return release(op, units);
-}
-
-static PyObject *
-semaphore_exit(PyObject *op, PyObject *const *Py_UNUSED(args),
-               Py_ssize_t Py_UNUSED(count))
-{
-    return release(op, 1);
-}
-
-/* How many, or whether there are none. */
-static PyObject *
-get_units(PyObject *op, bool none)
-{
-    uint32_t units = shx_semaphore_count(SITE(op));
-    if (shx_synchronizer_is_torn(op)) {
-        return shx_synchronizer_raise(op, EFAULT);
-    }
-    return none ? PyBool_FromLong(units == 0) : PyLong_FromUnsignedLong(units);
-}
-
-PyDoc_STRVAR(semaphore_get_value_doc,
-             "get_value($self, /)\n--\n\n"
-             "Return how many units there are, as it is at this moment.");
-
-static PyObject *
-semaphore_get_value(PyObject *op, PyObject *Py_UNUSED(ignored))
-{
-    return get_units(op, false);
-}
-
-PyDoc_STRVAR(semaphore_locked_doc,
-             "locked($self, /)\n--\n\n"
-             "Return whether there is no unit, as it is at this moment.");
-
-static PyObject *
-semaphore_locked(PyObject *op, PyObject *Py_UNUSED(ignored))
-{
-    return get_units(op, true);
-}
-
-/* What these are for, _waiting.py says. */
-
-static PyObject *
-semaphore_try(PyObject *op, PyObject *Py_UNUSED(ignored))
-{
-    return acquire(op, 0);
-}
-
-static PyObject *
-semaphore_watch(PyObject *op, PyObject *arg)
-{
-    int64_t timeout;
-    shx_waiting waiting;
-    if (shx_parse_timeout(arg, &timeout) < 0) {
-        return NULL;
-    }
-    shx_waiting_begin_whole(&waiting, op, timeout);
-    shx_err err = shx_semaphore_watch(SITE(op), &waiting.patience);
-    shx_waiting_end(&waiting);
-    if (err != 0 && err != SHX_SLICE_OVER && err != ETIMEDOUT) {
-        return shx_synchronizer_raise(op, err);
-    }
-    Py_RETURN_NONE;
-}
-
-PyDoc_STRVAR(semaphore_acquire_async_doc,
-             "acquire_async($self, /)\n--\n\n"
-             "Take a unit, as a coroutine that lets other tasks run: True.\n"
-             "\nTasks of one loop are served in order. A task that is "
-             "cancelled\nhas taken none. See asyncio.wait_for() for a "
-             "timeout.");
-
-static PyObject *
-semaphore_acquire_async(PyObject *op, PyObject *Py_UNUSED(ignored))
-{
-    return shx_call_waiting("acquire", op);
-}
-
-static PyObject *
-semaphore_aexit(PyObject *op, PyObject *const *Py_UNUSED(args),
-                Py_ssize_t Py_UNUSED(count))
-{
-    return shx_call_waiting("release", op);
+    return shx_synchronizer_rebuild((PyTypeObject *)type, &kind.base, args);
 }
 
 PyDoc_STRVAR(semaphore_size_of_doc,
@@ -241,59 +65,9 @@ semaphore_size_of(PyObject *Py_UNUSED(type), PyObject *Py_UNUSED(ignored))
     return PyLong_FromSize_t(size_of(0));
 }
 
-int
-shx_parse_units(PyObject *const *args, Py_ssize_t count, PyObject *names,
-                uint32_t *units)
-{
-    Py_ssize_t named = names == NULL ? 0 : PyTuple_GET_SIZE(names);
-    *units = 1;
-    if (count + named == 0) {
-        return 0;
-    }
-    if (count + named > 1) {
-        PyErr_Format(PyExc_TypeError,
-                     "release() takes at most 1 argument (%zd given)",
-                     count + named);
-        return -1;
-    }
-    if (named != 0 && PyUnicode_CompareWithASCIIString(
-                          PyTuple_GET_ITEM(names, 0), "n") != 0) {
-        PyErr_Format(PyExc_TypeError,
-                     "release() got an unexpected keyword argument %R",
-                     PyTuple_GET_ITEM(names, 0));
-        return -1;
-    }
-    int value = PyLong_AsInt(args[0]);
-    if (value == -1 && PyErr_Occurred()) {
-        return -1;
-    }
-    if (value < 1) {
-        PyErr_SetString(PyExc_ValueError, "n must be one or more");
-        return -1;
-    }
-    *units = (uint32_t)value;
-    return 0;
-}
-
-static PyMethodDef semaphore_methods[] = {
-    {"acquire", (PyCFunction)(void (*)(void))semaphore_acquire,
-     METH_FASTCALL | METH_KEYWORDS, semaphore_acquire_doc},
-    {"release", (PyCFunction)(void (*)(void))semaphore_release,
-     METH_FASTCALL | METH_KEYWORDS, semaphore_release_doc},
-    {"get_value", semaphore_get_value, METH_NOARGS, semaphore_get_value_doc},
-    {"locked", semaphore_locked, METH_NOARGS, semaphore_locked_doc},
-    {"acquire_async", semaphore_acquire_async, METH_NOARGS,
-     semaphore_acquire_async_doc},
-    {"__enter__", semaphore_enter, METH_NOARGS, NULL},
-    {"__exit__", (PyCFunction)(void (*)(void))semaphore_exit, METH_FASTCALL,
-     NULL},
-    {"__aenter__", semaphore_acquire_async, METH_NOARGS, NULL},
-    {"__aexit__", (PyCFunction)(void (*)(void))semaphore_aexit, METH_FASTCALL,
-     NULL},
+static PyMethodDef own_methods[] = {
     {"size_of", semaphore_size_of, METH_NOARGS | METH_STATIC,
      semaphore_size_of_doc},
-    {"_try", semaphore_try, METH_NOARGS, NULL},
-    {"_watch", semaphore_watch, METH_O, NULL},
     {"_rebuild", semaphore_rebuild, METH_VARARGS | METH_CLASS, NULL},
     {NULL, NULL, 0, NULL},
 };
@@ -330,7 +104,7 @@ static PyType_Slot semaphore_slots[] = {
     {Py_tp_clear, shx_synchronizer_clear},
     {Py_tp_dealloc, shx_synchronizer_dealloc},
     {Py_tp_repr, semaphore_repr},
-    {Py_tp_methods, semaphore_methods},
+    {Py_tp_methods, own_methods},
     {0, NULL},
 };
 
@@ -347,5 +121,9 @@ shx_semaphore_add(PyObject *module)
     shx_state *state = shx_state_of_module(module);
     state->semaphore_type =
         shx_synchronizer_add_type(module, &semaphore_spec, "Semaphore");
-    return state->semaphore_type == NULL ? -1 : 0;
+    return state->semaphore_type == NULL ||
+                   shx_add_methods(state->semaphore_type,
+                                   shx_counter_methods) < 0
+               ? -1
+               : 0;
 }
