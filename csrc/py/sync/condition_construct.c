@@ -179,7 +179,7 @@ shx_condition_reduce(PyObject *op, PyObject *Py_UNUSED(ignored))
     PyObject *named = PyImport_ImportModule("shmemext._named");
     PyObject *result = named == NULL || args == NULL
                            ? NULL
-                           : PyObject_CallMethod(named, "reduce", "O(OO)",
+                           : PyObject_CallMethod(named, "reduce", "OOO",
                                                  self->memory, rebuild, args);
     Py_XDECREF(named);
     Py_XDECREF(args);
