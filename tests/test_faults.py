@@ -30,6 +30,7 @@ HARMLESS = {
     "__snprintf_chk",
     "__stack_chk_fail",
     "__strcpy_chk",
+    "__tls_get_addr",
     "_ITM_deregisterTMCloneTable",
     "_ITM_registerTMCloneTable",
     "_exit",

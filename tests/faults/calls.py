@@ -14,6 +14,7 @@ import operations
 # Failing costs nothing but a better message, or time: there is another way.
 TOLERATED = {
     "fstatvfs",
+    "getrandom",
     "inotify_add_watch",
     "inotify_init1",
     "lstat",
@@ -29,6 +30,7 @@ RETRIED = {
     "fcntl",
     "fsync",
     "ftruncate",
+    "futex",
     "open",
     "ppoll",
     "pread",
@@ -41,7 +43,8 @@ RETRIED = {
 # one that does not say whose it is has been somebody else's: there is a name.
 # Nobody looks for what others left beyond the end of what has grown. Who
 # cannot find out whether he is the last user leaves the name to a sweep.
-# Whether a name is a dead one's may be asked in vain: then it is not.
+# Whether a name is a dead one's may be asked in vain: then it is not. Nor is
+# a holder dead of whom that cannot be proven.
 OTHER_WAYS = {
     ("open", "create or attach"),
     ("fcntl", "create or attach"),
@@ -64,19 +67,31 @@ OTHER_WAYS = {
     ("openat", "users"),
     ("statx", "users"),
     ("unlinkat", "users"),
+    ("fcntl", "dead "),
 }
+
+# A party opens the file of a memory anew by its name, if there is one, where
+# the descriptor does not serve.
+OTHER_WAYS |= {
+    ("open", name)
+    for name in operations.synchronizing.OPERATIONS
+    if not name.endswith("without a place")
+}
+
+# By which it is asked who else has a name.
+ASKING = {"fcntl", "fstat", "lstat", "open", "openat", "unlinkat"}
 
 # On a system that lacks calls (missing.c), a create looks for what the killed
 # have left, and its own hidden name goes: if it does not, the next one sees to
-# that. Chance has another source. A MappedFile cannot be created at all, and
+# that. A MappedFile cannot be created at all, and
 # to write zeros in many pieces takes long.
 OPERATIONS = dict(operations.OPERATIONS)
 if "MISSING" in os.environ:
     OTHER_WAYS |= {
         (call, "")
         for call in (
-            *("fcntl", "fdopendir", "getrandom", "openat", "readdir"),
-            *("readdir64", "unlinkat"),
+            *("fcntl", "fdopendir", "openat", "readdir", "readdir64"),
+            "unlinkat",
         )
     }
     for name in operations.OPERATIONS:
@@ -102,6 +117,8 @@ def is_beyond_help(operation):
     failed = failed_call()
     if failed == "unlink":
         return operation is operations.refused_by_tracker
+    if failed in ASKING and operation in operations.LEAVERS:
+        return True
     return failed == "fstat" and operation in operations.OWNERS
 
 
@@ -137,7 +154,7 @@ def attempt(name, operation, k, code):
         assert isinstance(error, OSError), (failed, error)
         codes = {code, errno.ENOENT}
         if failed == "fstat":  # a descriptor that may not be ours any more
-            codes.add(errno.EBADF)
+            codes |= {errno.EBADF, errno.ESTALE}
         if failed in ("malloc", "calloc"):
             codes.add(errno.ENOMEM)
         assert error.errno in codes, (failed, error)

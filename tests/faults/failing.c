@@ -24,7 +24,7 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <string.h>      /* strstr, strcmp */
-#include <sys/syscall.h> /* SYS_statx */
+#include <sys/syscall.h> /* SYS_statx, SYS_futex */
 
 #include "words.h"
 
@@ -135,11 +135,18 @@ fails(const void *from, const char *name, int may_fail)
 #define BOTH(name) MINUS_ONE(name) CALL(name##64, #name, -1, 1)
 
 /* statx() is made by its number, and goes by the name of the call that it
- * stands for. Others that are made so have another way. */
+ * stands for; and so is a sleep on a word. Others that are made so have
+ * another way, and a wake-up that is lost is made up for. */
 long
 syscall(WORDS)
 {
     static words *real;
+    if (a == SYS_futex && c == 9 /* FUTEX_WAIT_BITSET */) {
+        stop_in(__builtin_return_address(0), "futex");
+        if (fails(__builtin_return_address(0), "futex", 1)) {
+            return -1;
+        }
+    }
     if (a == SYS_statx) {
         const char *name = *(const char *)c == '\0' ? "fstat"
                            : (d & 0x100) ? "lstat" /* no link is followed */
@@ -166,6 +173,7 @@ BOTH(fstat)
 BOTH(lstat)
 BOTH(stat)
 BOTH(fstatat)
+BOTH(fstatfs)
 BOTH(fstatvfs)
 BOTH(statvfs)
 MINUS_ONE(chmod)

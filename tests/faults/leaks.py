@@ -40,6 +40,7 @@ def counts():
         MappedFile,
         AnonymousMemory,
         ShareableList,
+        *operations.synchronizing.KINDS,
         type(spare._mmap),
         spare._name,
         spare.size,

@@ -19,9 +19,11 @@ PASSED = 10
 # pickle has one word for whatever goes wrong when it looks a class up.
 EXPECTED = (MemoryError, PicklingError)
 
-# A list's constructor is in Python, and CPython loses an exception when it
-# gets no memory for the traceback, anybody's: 3.11 to 3.13.
+# A list's constructor is in Python, and so is what finds a place for a lock
+# that is given none, or a name; and CPython loses an exception when it gets no
+# memory for the traceback, anybody's: 3.11 to 3.13.
 IN_PYTHON = (*EXPECTED, SystemError)
+PYTHON = ("list", "by a name", "without a place")
 
 if not getattr(sys, "_is_gil_enabled", lambda: True)():
     # Without a GIL, pickle itself crashes when it gets no memory: CPython
@@ -32,9 +34,16 @@ if not getattr(sys, "_is_gil_enabled", lambda: True)():
     # the interpreter prints it when that has no memory for its callbacks.
     del operations.OPERATIONS["seal with a view"]
 
+if sys.version_info < (3, 13):
+    # CPython keeps for good an argument that an inner function refers to,
+    # when it gets no memory for that: anybody's, 3.11 and 3.12.
+    for name in [n for n in operations.OPERATIONS if n.endswith("by a name")]:
+        if name.startswith("pickle"):
+            del operations.OPERATIONS[name]
+
 count = 0
 for name, operation in operations.OPERATIONS.items():
-    expected = IN_PYTHON if "list" in name else EXPECTED
+    expected = IN_PYTHON if any(what in name for what in PYTHON) else EXPECTED
     k = successes = 0
     while successes < PASSED:
         try:

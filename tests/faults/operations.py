@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Every operation of the three kinds and of lists, and what must balance after
-each.
+"""Every operation of the three kinds, of lists and of synchronizers, and what
+must balance after each.
 
 Used by scripts that run in a process of their own, because they make calls
 and allocations fail.
@@ -17,6 +17,8 @@ from contextlib import suppress
 from fractions import Fraction
 from multiprocessing import resource_tracker
 from pathlib import Path
+
+import synchronizing
 
 from shmemext import (
     AnonymousMemory,
@@ -400,6 +402,7 @@ OPERATIONS = {
     "seal with a peer": seal_with_a_peer,
     "readonly_handle": readonly_handle,
     "users": come_and_go,
+    **synchronizing.OPERATIONS,
 }
 
 # The name is found to be taken, whatever else went wrong, once that can be
@@ -428,6 +431,16 @@ OWNERS = {
         for name in OPERATIONS
         if name.startswith(("anonymous", "repr of anon", "fileno of a file"))
     ],
+    *synchronizing.OPERATIONS.values(),
+}
+
+# They let go of a name, which they leave to a sweep if they cannot find out
+# whether anybody else has it. Others do when nothing fails any more.
+LEAVERS = {
+    OPERATIONS[name]
+    for name in OPERATIONS
+    if "by a name, " in name
+    or (name.startswith("pickle") and name.endswith("by a name"))
 }
 
 # What would take too long to do again and again, for pages alone.
@@ -455,7 +468,7 @@ def held():
     maps = Path("/proc/self/maps").read_text().splitlines()
     descriptors = list(Path("/proc/self/fd").iterdir())
     return (
-        {path.name for path in Path("/dev/shm").glob(f"{PREFIX}*")},
+        {path.name for path in Path("/dev/shm").glob(f"*{PREFIX}*")},
         {path.name for path in DIRECTORY.iterdir()},
         [path.name for path in descriptors if path.exists()],  # still
         [
@@ -509,6 +522,8 @@ def attempt(
     if may_leave():
         for fd in set(after[2]) - set(before[2]):
             os.close(int(fd))
+        for name in after[0] - before[0]:  # which those were users of
+            Path(f"/dev/shm/{name}").unlink()
         after = held()
     assert after == before, (error, before, after)
     return error
@@ -531,4 +546,5 @@ OLD_FILE.write_bytes(bytes(SIZE))
 
 # What is set up once is set up now.
 for operation in OPERATIONS.values():
-    attempt(operation, lambda: None, lambda: None)
+    error = attempt(operation, lambda: None, lambda: None)
+    assert error is None, (operation, error)

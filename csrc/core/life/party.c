@@ -230,12 +230,13 @@ join_locked(int fd, const char *path, shx_party **out)
 shx_err
 shx_party_join(int fd, const char *path, shx_party **out)
 {
-    if (!shx_os_has_local_locks(fd)) {
-        return SHX_NOT_LOCAL;
+    shx_err err = shx_os_check_locality(fd);
+    if (err != 0) {
+        return err;
     }
     shx_mutex_lock(&parties.mutex);
     notice_clone(); /* or it would forget the new one, too */
-    shx_err err = join_locked(fd, path, out);
+    err = join_locked(fd, path, out);
     shx_mutex_unlock(&parties.mutex);
     return err;
 }

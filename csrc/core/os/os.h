@@ -302,9 +302,9 @@ shx_err shx_os_find_token(int fd, uint32_t token, bool *claimed);
  * somebody has locked all of the file, and hides who there is. */
 shx_err shx_os_next_token(int fd, uint32_t token, uint32_t *next);
 
-/* Are the locks of this file system those of this machine, whoever has it
- * mounted? */
-bool shx_os_has_local_locks(int fd);
+/* 0: the locks of this file system are those of this machine, whoever has it
+ * mounted. SHX_NOT_LOCAL. */
+shx_err shx_os_check_locality(int fd);
 
 /* Keeps the open file, and so its locks, without a descriptor: by a mapping
  * that cannot be touched. fork() inherits it, unless it is withheld, exec

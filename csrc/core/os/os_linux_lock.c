@@ -172,8 +172,8 @@ shx_os_next_token(int fd, uint32_t token, uint32_t *next)
 
 /* Elsewhere a lock may be the affair of one machine, or of one sandbox, of
  * several that have the file: 9p, FUSE, virtiofs, NFS. */
-bool
-shx_os_has_local_locks(int fd)
+shx_err
+shx_os_check_locality(int fd)
 {
     static const uint32_t known[] = {
         0x01021994, /* tmpfs, and memory without a name */
@@ -186,14 +186,14 @@ shx_os_has_local_locks(int fd)
     };
     struct statfs system;
     if (fstatfs(fd, &system) != 0) {
-        return false;
+        return errno;
     }
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         if ((uint32_t)system.f_type == known[i]) {
-            return true;
+            return 0;
         }
     }
-    return false;
+    return SHX_NOT_LOCAL;
 }
 
 /* A write lease is granted only while no other open file is the inode's, in
