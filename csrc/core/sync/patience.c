@@ -80,6 +80,7 @@ shx_patience_ask(const shx_patience *patience)
 static shx_err
 end_slice(shx_patience *patience)
 {
+    patience->ends = 0;
     if (patience->slice < longest) {
         patience->slice *= 2;
     }
@@ -95,8 +96,17 @@ shx_nap(shx_patience *patience, const shx_word *word, uint32_t seen,
     if (at >= patience->deadline) {
         return ETIMEDOUT;
     }
-    bool looks = watches(patience, watch, at);
-    uint64_t until = at + (looks ? patience->slice : long_slice(at));
+    /* What wakes it for nothing, a signal or others who were faster, begins no
+     * other slice: it might never be over, and few would use up what is for
+     * all. */
+    if (patience->ends != 0 && at >= patience->ends) {
+        return end_slice(patience);
+    }
+    if (patience->ends == 0 && watches(patience, watch, at)) {
+        patience->ends = at + patience->slice;
+    }
+    bool looks = patience->ends != 0;
+    uint64_t until = looks ? patience->ends : at + long_slice(at);
     if (until >= patience->deadline) {
         until = patience->deadline;
         looks = true; /* the last chance */

@@ -32,6 +32,7 @@ typedef struct {
     uint64_t began; /* nanoseconds of shx_os_now(), as is the next */
     uint64_t deadline;
     uint64_t slice;
+    uint64_t ends; /* of the slice that runs, at whose end it looks; or 0 */
     unsigned naps;
     bool holding; /* something that others wait for: see shx_nap() */
     shx_poll poll;

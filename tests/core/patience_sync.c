@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/* Who sleeps often and who seldom: whatever wakes them, somebody looks soon
+ * whether the owner lives. */
+#define _GNU_SOURCE
+
+#include <sys/time.h> /* setitimer */
+
+#include "core/sync/rwlock.h"
+
+#include "sync.h"
+
+enum { PAGE = 4096, READERS = 4 };
+
+static memory in;
+static shx_site lock, rwlock;
+
+static struct {
+    _Atomic int done;
+} * notes;
+
+static void
+begin_anew(void)
+{
+    (void)memset(in.bytes, 0, in.size);
+    (void)memset(notes, 0, sizeof *notes);
+    lock = make_lock(&in, 0, 0);
+    rwlock = make_site(&in, 128, 128, SHX_CELL_RWLOCK, READERS);
+}
+
+static shx_rwlock_memory *
+make_memory_of_readers(void)
+{
+    shx_rwlock_memory *made = calloc(1, shx_rwlock_memory_size(READERS));
+    CHECK(made != NULL);
+    return made;
+}
+
+static void
+hold(int number)
+{
+    CHECK(number == 0 && acquire(&lock, 0) == 0);
+    (void)pause();
+}
+
+static void
+read_for_ever(int number)
+{
+    shx_member me = me_in(in.party);
+    CHECK(number == 0 &&
+          shx_rwlock_try_read(&rwlock, make_memory_of_readers(), &me) == 0);
+    (void)pause();
+}
+
+/* Signals that come again and again, and ask for nothing. */
+
+static void
+ignore(int signal)
+{
+    (void)signal;
+}
+
+static int
+go_on(void *context)
+{
+    return context != NULL;
+}
+
+static shx_patience
+be_disturbed(void)
+{
+    const struct itimerval often = {{0, 10000}, {0, 10000}};
+    const struct sigaction action = {.sa_handler = ignore};
+    CHECK(sigaction(SIGALRM, &action, NULL) == 0);
+    CHECK(setitimer(ITIMER_REAL, &often, NULL) == 0);
+    return shx_patience_for(-1, go_on, NULL);
+}
+
+static void
+acquire_disturbed(int number)
+{
+    shx_patience patience = be_disturbed();
+    shx_member me = me_in(in.party);
+    CHECK(number == 0 && shx_lock_acquire(&lock, &me, SHX_TORN_TELLS,
+                                          &patience) == SHX_OWNER_DIED);
+    notes->done++;
+}
+
+static void
+write_disturbed(int number)
+{
+    shx_patience patience = be_disturbed();
+    shx_member me = me_in(in.party);
+    CHECK(number == 0 &&
+          shx_rwlock_write(&rwlock, make_memory_of_readers(), &me,
+                           SHX_TORN_TELLS, &patience) == 0);
+    notes->done++;
+}
+
+static void
+check_finds_the_dead(void (*owner)(int), void (*sleeper)(int))
+{
+    begin_anew();
+    pid_t owns = spawn(owner, 0);
+    wait_until_it_is(owns, 'S');
+    pid_t sleeps = spawn(sleeper, 0);
+    sleep_for(200 * MS);
+    CHECK(notes->done == 0);
+    kill_and_wait(owns);
+    SOON(notes->done == 1);
+    check_ended(sleeps);
+}
+
+static void
+test_signals_put_no_look_off(void)
+{
+    check_finds_the_dead(hold, acquire_disturbed);
+    check_finds_the_dead(read_for_ever, write_disturbed);
+}
+
+/* One who is woken again and again does not use up what is for sixteen. */
+static void
+test_wake_ups_leave_the_budget(void)
+{
+    begin_anew();
+    shx_patience patience = shx_patience_for(-1, NULL, NULL);
+    shx_word *watch = &lock.cell->watch;
+    while (shx_nap(&patience, &lock.cell->word, 0, watch) != SHX_SLICE_OVER ||
+           now() - patience.began < (uint64_t)(130 * MS)) {
+    }
+    for (int i = 0; i < 100; i++) { /* 1: it is not that */
+        CHECK(shx_nap(&patience, &lock.cell->word, 1, watch) == 0);
+    }
+    uint64_t began = now();
+    CHECK(shx_nap(&patience, &lock.cell->word, 0, watch) == SHX_SLICE_OVER);
+    CHECK(now() - began < (uint64_t)(400 * MS));
+}
+
+int
+main(void)
+{
+    in = make_memory(PAGE);
+    notes = make_notes(sizeof *notes);
+    test_signals_put_no_look_off();
+    test_wake_ups_leave_the_budget();
+    return 0;
+}
