@@ -3,13 +3,14 @@
  * whether the owner lives. */
 #define _GNU_SOURCE
 
+#include <pthread.h>
 #include <sys/time.h> /* setitimer */
 
 #include "core/sync/rwlock.h"
 
 #include "sync.h"
 
-enum { PAGE = 4096, READERS = 4 };
+enum { PAGE = 4096, READERS = 4, THREADS = 64, ROUNDS = 6 };
 
 static memory in;
 static shx_site lock, rwlock;
@@ -135,6 +136,60 @@ test_wake_ups_leave_the_budget(void)
     CHECK(now() - began < (uint64_t)(400 * MS));
 }
 
+/* Threads of one process, which go at once. */
+
+static void *
+acquire_for_ever(void *argument)
+{
+    (void)acquire(&lock, -1);
+    return argument;
+}
+
+static void
+hold_among_many(int number)
+{
+    pthread_t thread;
+    CHECK(number == 0 && acquire(&lock, 0) == 0);
+    for (int i = 0; i < THREADS; i++) {
+        CHECK(pthread_create(&thread, NULL, acquire_for_ever, NULL) == 0);
+    }
+    (void)pause();
+}
+
+static void
+acquire_of_dead(int number)
+{
+    CHECK(number == 0 && acquire(&lock, -1) == SHX_OWNER_DIED);
+    notes->done++;
+}
+
+static uint64_t
+time_to_find(void)
+{
+    begin_anew();
+    pid_t owns = spawn(hold_among_many, 0);
+    SOON(!shx_lock_is_free(&lock));
+    pid_t sleeps = spawn(acquire_of_dead, 0);
+    sleep_for(600 * MS);
+    uint64_t began = now();
+    kill_and_wait(owns);
+    SOON(notes->done == 1);
+    uint64_t length = now() - began;
+    check_ended(sleeps);
+    return length;
+}
+
+/* Nearly each time: others use the machine, too. */
+static void
+test_threads_of_the_dead_looked_for_nobody(void)
+{
+    int late = 0;
+    for (int i = 0; i < ROUNDS; i++) {
+        late += time_to_find() > (uint64_t)(150 * MS);
+    }
+    CHECK(late <= 1);
+}
+
 int
 main(void)
 {
@@ -142,5 +197,6 @@ main(void)
     notes = make_notes(sizeof *notes);
     test_signals_put_no_look_off();
     test_wake_ups_leave_the_budget();
+    test_threads_of_the_dead_looked_for_nobody();
     return 0;
 }
