@@ -6,14 +6,15 @@
 #include <pthread.h>
 #include <sys/time.h> /* setitimer */
 
+#include "core/sync/event.h"
 #include "core/sync/rwlock.h"
 
 #include "sync.h"
 
-enum { PAGE = 4096, READERS = 4, THREADS = 64, ROUNDS = 6 };
+enum { PAGE = 4096, READERS = 4, CROWD = 24, THREADS = 64, ROUNDS = 6 };
 
 static memory in;
-static shx_site lock, rwlock;
+static shx_site lock, rwlock, event;
 
 static struct {
     _Atomic int done;
@@ -25,6 +26,7 @@ begin_anew(void)
     (void)memset(in.bytes, 0, in.size);
     (void)memset(notes, 0, sizeof *notes);
     lock = make_lock(&in, 0, 0);
+    event = make_site(&in, 64, 64, SHX_CELL_EVENT, 0);
     rwlock = make_site(&in, 128, 128, SHX_CELL_RWLOCK, READERS);
 }
 
@@ -190,6 +192,40 @@ test_threads_of_the_dead_looked_for_nobody(void)
     CHECK(late <= 1);
 }
 
+/* Who sets it dies before it has woken anybody. */
+
+static void
+wait_for_event(int number)
+{
+    shx_patience patience = shx_patience_for(-1, NULL, NULL);
+    CHECK(number >= 0 && shx_event_wait(&event, 0, &patience) == 0);
+    notes->done++;
+}
+
+static void
+test_event_of_the_dead_wakes_all(void)
+{
+    int late = 0;
+    for (int round = 0; round < ROUNDS; round++) {
+        pid_t pids[CROWD];
+        begin_anew();
+        for (int i = 0; i < CROWD; i++) {
+            pids[i] = spawn(wait_for_event, i);
+        }
+        sleep_for(300 * MS);
+        uint64_t began = now();
+        atomic_store(&event.cell->word, 5); /* set once, nobody waits */
+        while (notes->done != CROWD) {
+            sleep_for(MS);
+        }
+        late += now() - began > (uint64_t)(150 * MS);
+        for (int i = 0; i < CROWD; i++) {
+            check_ended(pids[i]);
+        }
+    }
+    CHECK(late <= 1);
+}
+
 int
 main(void)
 {
@@ -198,5 +234,6 @@ main(void)
     test_signals_put_no_look_off();
     test_wake_ups_leave_the_budget();
     test_threads_of_the_dead_looked_for_nobody();
+    test_event_of_the_dead_wakes_all();
     return 0;
 }
