@@ -6,15 +6,16 @@
 #include <pthread.h>
 #include <sys/time.h> /* setitimer */
 
+#include "core/sync/barrier.h"
 #include "core/sync/event.h"
 #include "core/sync/rwlock.h"
 
 #include "sync.h"
 
-enum { PAGE = 4096, READERS = 4, CROWD = 24, THREADS = 64, ROUNDS = 6 };
+enum { PAGE = 4096, READERS = 32, CROWD = 24, THREADS = 64, ROUNDS = 6 };
 
 static memory in;
-static shx_site lock, rwlock, event;
+static shx_site lock, rwlock, event, barrier;
 
 static struct {
     _Atomic int done;
@@ -27,7 +28,9 @@ begin_anew(void)
     (void)memset(notes, 0, sizeof *notes);
     lock = make_lock(&in, 0, 0);
     event = make_site(&in, 64, 64, SHX_CELL_EVENT, 0);
-    rwlock = make_site(&in, 128, 128, SHX_CELL_RWLOCK, READERS);
+    rwlock = make_site(&in, 128, 384, SHX_CELL_RWLOCK, READERS);
+    barrier = make_site(&in, 512, shx_barrier_size(CROWD + 1),
+                        SHX_CELL_BARRIER, CROWD + 1);
 }
 
 static shx_rwlock_memory *
@@ -192,7 +195,7 @@ test_threads_of_the_dead_looked_for_nobody(void)
     CHECK(late <= 1);
 }
 
-/* Who sets it dies before it has woken anybody. */
+/* Who lets others go dies before it has woken anybody. */
 
 static void
 wait_for_event(int number)
@@ -203,18 +206,67 @@ wait_for_event(int number)
 }
 
 static void
-test_event_of_the_dead_wakes_all(void)
+set_event(void)
+{
+    atomic_store(&event.cell->word, 5); /* once, and nobody waits */
+}
+
+static void
+read_once(int number)
+{
+    shx_patience patience = shx_patience_for(-1, NULL, NULL);
+    shx_member me = me_in(in.party);
+    CHECK(number >= 0 && shx_rwlock_read(&rwlock, make_memory_of_readers(),
+                                         &me, &patience) == 0);
+    notes->done++;
+}
+
+static void
+end_writing(void)
+{
+    atomic_store(&rwlock.cell->word, 0);
+}
+
+static shx_arrival
+arrive(void)
+{
+    shx_arrival arrival;
+    shx_visit visit = {.me = me_in(in.party), .place = SHX_NO_PLACE};
+    shx_patience patience = shx_patience_for(-1, NULL, NULL);
+    CHECK(shx_barrier_wait(&barrier, &visit, &patience, &arrival) == 0);
+    return arrival;
+}
+
+static void
+wait_for_barrier(int number)
+{
+    CHECK(number >= 0 && arrive() == SHX_BARRIER_PASSED);
+    notes->done++;
+}
+
+static void
+trip(void)
+{
+    CHECK(arrive() == SHX_BARRIER_LEADS);
+    atomic_store(&barrier.cell->own[0], 8); /* the next generation */
+}
+
+static void
+check_all_are_let_go(void (*sleeper)(int), void (*let_go)(void))
 {
     int late = 0;
+    shx_member me = me_in(in.party);
     for (int round = 0; round < ROUNDS; round++) {
         pid_t pids[CROWD];
         begin_anew();
+        CHECK(shx_rwlock_take_write(&rwlock, &me));
         for (int i = 0; i < CROWD; i++) {
-            pids[i] = spawn(wait_for_event, i);
+            pids[i] = spawn(sleeper, i);
         }
         sleep_for(300 * MS);
+        CHECK(notes->done == 0);
         uint64_t began = now();
-        atomic_store(&event.cell->word, 5); /* set once, nobody waits */
+        let_go();
         while (notes->done != CROWD) {
             sleep_for(MS);
         }
@@ -226,6 +278,14 @@ test_event_of_the_dead_wakes_all(void)
     CHECK(late <= 1);
 }
 
+static void
+test_those_whom_nobody_wakes_wake_all(void)
+{
+    check_all_are_let_go(wait_for_event, set_event);
+    check_all_are_let_go(wait_for_barrier, trip);
+    check_all_are_let_go(read_once, end_writing);
+}
+
 int
 main(void)
 {
@@ -234,6 +294,6 @@ main(void)
     test_signals_put_no_look_off();
     test_wake_ups_leave_the_budget();
     test_threads_of_the_dead_looked_for_nobody();
-    test_event_of_the_dead_wakes_all();
+    test_those_whom_nobody_wakes_wake_all();
     return 0;
 }
