@@ -7,18 +7,28 @@
 #include <sys/time.h> /* setitimer */
 
 #include "core/sync/barrier.h"
+#include "core/sync/condition.h"
 #include "core/sync/event.h"
 #include "core/sync/rwlock.h"
 
 #include "sync.h"
 
-enum { PAGE = 4096, READERS = 32, CROWD = 24, THREADS = 64, ROUNDS = 6 };
+enum {
+    PAGE = 4096,
+    READERS = 32,
+    CROWD = 24,
+    THREADS = 64,
+    WAITERS = 48,
+    ROUNDS = 6
+};
 
 static memory in;
 static shx_site lock, rwlock, event, barrier;
+static shx_condition condition;
 
 static struct {
     _Atomic int done;
+    _Atomic bool notified;
 } * notes;
 
 static void
@@ -31,6 +41,9 @@ begin_anew(void)
     rwlock = make_site(&in, 128, 384, SHX_CELL_RWLOCK, READERS);
     barrier = make_site(&in, 512, shx_barrier_size(CROWD + 1),
                         SHX_CELL_BARRIER, CROWD + 1);
+    condition.at = make_site(&in, 1024, shx_condition_size(WAITERS),
+                             SHX_CELL_CONDITION, WAITERS);
+    condition.lock = make_lock(&in, 1024 + SHX_CONDITION_LOCK, 0);
 }
 
 static shx_rwlock_memory *
@@ -286,6 +299,53 @@ test_those_whom_nobody_wakes_wake_all(void)
     check_all_are_let_go(read_once, end_writing);
 }
 
+/* Who has notified dies with the lock. */
+
+static void
+wait_for_condition(int number)
+{
+    shx_waiter me;
+    shx_patience patience = shx_patience_for(-1, NULL, NULL);
+    CHECK(shx_condition_me(&condition, &me) == 0 && number >= 0);
+    CHECK(acquire(&condition.lock, -1) == 0);
+    CHECK(shx_condition_wait(&condition, &me, &patience) == SHX_OWNER_DIED);
+    notes->done++;
+    (void)pause();
+}
+
+static void
+notify_and_hold(int number)
+{
+    CHECK(number == 0 && acquire(&condition.lock, SECOND) == 0);
+    shx_condition_notify(&condition, 1);
+    notes->notified = true;
+    (void)pause();
+}
+
+static void
+test_notified_by_the_dead(void)
+{
+    int late = 0;
+    for (int round = 0; round < ROUNDS; round++) {
+        pid_t pids[WAITERS];
+        begin_anew();
+        for (int i = 0; i < WAITERS; i++) {
+            pids[i] = spawn(wait_for_condition, i);
+        }
+        sleep_for(1000 * MS);
+        pid_t notifies = spawn(notify_and_hold, 0);
+        SOON(notes->notified);
+        uint64_t began = now();
+        kill_and_wait(notifies);
+        SOON(notes->done == 1);
+        late += now() - began > (uint64_t)(150 * MS);
+        for (int i = 0; i < WAITERS; i++) {
+            kill_and_wait(pids[i]);
+        }
+    }
+    CHECK(late <= 1);
+}
+
 int
 main(void)
 {
@@ -295,5 +355,6 @@ main(void)
     test_wake_ups_leave_the_budget();
     test_threads_of_the_dead_looked_for_nobody();
     test_those_whom_nobody_wakes_wake_all();
+    test_notified_by_the_dead();
     return 0;
 }
