@@ -119,7 +119,7 @@ MUTANTS = [
     Mutant(
         "all sleepers look often",
         "sync/patience.c",
-        "if ((next & 0xff) > BUDGET) {",
+        "if ((next & 0xff) > most) {",
         "if (false) {",
         "directed_sync",
     ),

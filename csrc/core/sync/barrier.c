@@ -284,6 +284,11 @@ shx_barrier_nap(const shx_site *at, shx_visit *visit, shx_patience *patience)
     else if (err == SHX_SLICE_OVER) {
         inspect(at, visit);
     }
+    /* Nobody woke us, nor those whose slices are longer. */
+    if (err == SHX_SLICE_OVER && by_state &&
+        atomic_load(own(at, STATE)) != visit->state) {
+        (void)shx_os_wake(own(at, STATE), UINT_MAX);
+    }
     return err;
 }
 

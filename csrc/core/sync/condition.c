@@ -115,6 +115,24 @@ may_inherit(const shx_condition *condition, unsigned slot)
     }
 }
 
+/* Who notified may be dead: before it had them moved onto the lock, or before
+ * it released that. Those it notified sleep, and may do so for longer. */
+static void
+wake_granted(const shx_condition *condition)
+{
+    const shx_site *lock = &condition->lock;
+    for (unsigned i = 0; i < shx_condition_slots(condition); i++) {
+        shx_slot *who = &shx_condition_slot_at(condition, i)->who;
+        if ((atomic_load(who) & SHX_GRANTED) != 0) {
+            (void)shx_os_wake(shx_slot_word(who), 1);
+        }
+    }
+    if (shx_party_is_dead(lock->party,
+                          atomic_load(&lock->cell->word) & SHX_TOKEN)) {
+        shx_lock_wake_all(lock);
+    }
+}
+
 shx_err
 shx_condition_sleep(const shx_condition *condition, unsigned slot,
                     shx_patience *patience)
@@ -136,6 +154,7 @@ shx_condition_sleep(const shx_condition *condition, unsigned slot,
             if (may_inherit(condition, slot)) {
                 return 0;
             }
+            wake_granted(condition);
             err = 0;
         }
         if (err != 0) {

@@ -5,6 +5,12 @@
 
 enum { SET = 1, WAITED = 2, FLAGS = SET | WAITED, ONCE = 4, SHIFT = 2 };
 
+static void
+wake_all(const shx_word *word)
+{
+    (void)shx_os_wake(word, UINT_MAX);
+}
+
 void
 shx_event_set(const shx_site *at)
 {
@@ -17,7 +23,7 @@ shx_event_set(const shx_site *at)
         next = ((seen & ~(uint32_t)FLAGS) + ONCE) | SET;
     } while (!atomic_compare_exchange_weak(word, &seen, next));
     if ((seen & WAITED) != 0) {
-        (void)shx_os_wake(word, UINT_MAX);
+        wake_all(word);
     }
 }
 
@@ -39,6 +45,7 @@ shx_event_wait(const shx_site *at, uint32_t times, shx_patience *patience)
     shx_word *word = &at->cell->word;
     uint32_t seen = atomic_load(word);
     unsigned rounds = 0;
+    bool unwoken = false;
     while ((seen & SET) == 0 && seen >> SHIFT == times) {
         shx_err err = shx_patience_spin(patience, &rounds);
         if (err != 0) {
@@ -52,7 +59,11 @@ shx_event_wait(const shx_site *at, uint32_t times, shx_patience *patience)
         if (err != 0 && err != SHX_SLICE_OVER) {
             return err;
         }
+        unwoken = err == SHX_SLICE_OVER;
         seen = atomic_load(word);
+    }
+    if (unwoken) { /* nor are those whose slices are longer */
+        wake_all(word);
     }
     return 0;
 }

@@ -8,7 +8,8 @@
  * Who waits goes on when it is set, and also when it has been set since, and
  * is clear again: that is what the times are for. Nobody waits for those who
  * are woken: their death stops nobody. When who sets it dies before it has
- * woken them, they see for themselves when a slice of their sleep is over.
+ * woken them, one sees for itself when a slice of its sleep is over, and wakes
+ * the others.
  */
 #ifndef SHX_EVENT_H
 #define SHX_EVENT_H

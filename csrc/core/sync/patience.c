@@ -9,7 +9,7 @@ static const uint64_t for_ever = UINT64_MAX;
 static const uint64_t shortest = 2 * MS;
 static const uint64_t longest = 64 * MS;
 static const uint64_t hungry_after = 1 * MS;
-enum { BUDGET = 16 };
+enum { BUDGET = 16, SHARE = 4, CELLS = 64 };
 
 static uint64_t
 now(void)
@@ -32,25 +32,37 @@ shx_patience_for(int64_t timeout, shx_poll poll, void *context)
                           .context = context};
 }
 
-/* Is one of the budget left in these 64 ms? */
+/* Does it count up to so many at most, since the mark was another one? */
 static bool
-is_in_budget(shx_word *watch, uint64_t at)
+is_left(shx_word *counter, uint32_t mark, unsigned most)
 {
-    uint32_t window = (uint32_t)(at / longest) << 8;
-    uint32_t seen = atomic_load_explicit(watch, memory_order_relaxed);
-    for (int tries = 0; tries < BUDGET; tries++) {
-        uint32_t next =
-            (seen & ~UINT32_C(0xff)) == window ? seen + 1 : window + 1;
-        if ((next & 0xff) > BUDGET) {
+    enum { TRIES = 16 };
+    uint32_t seen = atomic_load_explicit(counter, memory_order_relaxed);
+    for (int tries = 0; tries < TRIES; tries++) {
+        uint32_t next = (seen & ~UINT32_C(0xff)) == mark ? seen + 1 : mark + 1;
+        if ((next & 0xff) > most) {
             return false;
         }
-        if (atomic_compare_exchange_weak_explicit(watch, &seen, next,
+        if (atomic_compare_exchange_weak_explicit(counter, &seen, next,
                                                   memory_order_relaxed,
                                                   memory_order_relaxed)) {
             return true;
         }
     }
     return true;
+}
+
+/* Is one of the budget left in these 64 ms? Threads of one process take a few
+ * at most: all of them go at once, and with what others wait for. */
+static bool
+is_in_budget(shx_word *watch, uint64_t at)
+{
+    static shx_word shares[CELLS];
+    uint32_t window = (uint32_t)(at / longest);
+    uintptr_t place = (uintptr_t)watch / 64;
+    uint32_t cell = (uint32_t)(place / CELLS) * UINT32_C(0x9e3779b1);
+    return is_left(&shares[place % CELLS], (cell + window) << 8, SHARE) &&
+           is_left(watch, window << 8, BUDGET);
 }
 
 /* Does this one look whether the owner lives, when its slice is over? */
@@ -80,6 +92,7 @@ shx_patience_ask(const shx_patience *patience)
 static shx_err
 end_slice(shx_patience *patience)
 {
+    patience->ends = 0;
     if (patience->slice < longest) {
         patience->slice *= 2;
     }
@@ -95,8 +108,17 @@ shx_nap(shx_patience *patience, const shx_word *word, uint32_t seen,
     if (at >= patience->deadline) {
         return ETIMEDOUT;
     }
-    bool looks = watches(patience, watch, at);
-    uint64_t until = at + (looks ? patience->slice : long_slice(at));
+    /* What wakes it for nothing, a signal or others who were faster, begins no
+     * other slice: it might never be over, and few would use up what is for
+     * all. */
+    if (patience->ends != 0 && at >= patience->ends) {
+        return end_slice(patience);
+    }
+    if (patience->ends == 0 && watches(patience, watch, at)) {
+        patience->ends = at + patience->slice;
+    }
+    bool looks = patience->ends != 0;
+    uint64_t until = looks ? patience->ends : at + long_slice(at);
     if (until >= patience->deadline) {
         until = patience->deadline;
         looks = true; /* the last chance */

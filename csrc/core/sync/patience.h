@@ -8,8 +8,9 @@
  *   slice   2 ms, 4, 8 .. 64 ms, 64 ms ...
  *
  * Many sleepers on one cell would spend a core on that. In any 64 ms only some
- * of them, a budget, sleep for so little, whoever they are: the others for
- * half a second to a second. They share the word of their cell that counts:
+ * of them, a budget, sleep for so little, a few of each process: the others
+ * for half a second to a second. They share the word of their cell that
+ * counts:
  *
  *   watch   which 64 ms | how many of the budget are gone
  *
@@ -32,6 +33,7 @@ typedef struct {
     uint64_t began; /* nanoseconds of shx_os_now(), as is the next */
     uint64_t deadline;
     uint64_t slice;
+    uint64_t ends; /* of the slice that runs, at whose end it looks; or 0 */
     unsigned naps;
     bool holding; /* something that others wait for: see shx_nap() */
     shx_poll poll;

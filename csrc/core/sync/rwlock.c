@@ -122,6 +122,10 @@ shx_rwlock_read(const shx_site *at, shx_rwlock_memory *memory,
     unsigned rounds = 0;
     for (;;) {
         shx_err err = enter(at, memory, me, patience->naps != 0);
+        if (err == 0 && patience->naps != 0) {
+            /* It may be that nobody woke us, nor those who sleep longer. */
+            (void)shx_os_wake(&at->cell->word, 1);
+        }
         if (err == 0 || err == SHX_OWNER_DIED) {
             return err;
         }
