@@ -8,10 +8,10 @@ of one loop the first in line looks, and the others queue behind it."""
 
 import asyncio
 import os
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, Protocol
-from weakref import WeakKeyDictionary
+from weakref import WeakValueDictionary
 
 _SLICE = 0.064  # seconds, for which a thread watches
 _THREADS = 32
@@ -23,9 +23,9 @@ class _Awaitable(Protocol):
     def release(self) -> None: ...
 
 
-_Lines = WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock]
-
-_lines: WeakKeyDictionary[Any, _Lines] = WeakKeyDictionary()
+# By what is waited for, and the loop: whoever stands in a line keeps both.
+_lines: WeakValueDictionary[tuple[int, int], asyncio.Lock]
+_lines = WeakValueDictionary()
 _threads: ThreadPoolExecutor | None = None
 
 
@@ -39,20 +39,23 @@ def _forget() -> None:
 os.register_at_fork(after_in_child=_forget)
 
 
-async def in_thread(function: Any, *args: Any) -> Any:
+def _begin(function: Any, *args: Any) -> Future[Any]:
     """Of threads of our own: the loop's are the program's."""
     global _threads
     if _threads is None:
         _threads = ThreadPoolExecutor(_THREADS, "shmemext")
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_threads, function, *args)
+    return _threads.submit(function, *args)
+
+
+async def in_thread(function: Any, *args: Any) -> Any:
+    return await asyncio.wrap_future(_begin(function, *args))
 
 
 def line(of: Any) -> asyncio.Lock:
-    """That the tasks of this loop stand in who wait for the same."""
+    """That the tasks of this loop stand in who wait for the same. It goes with
+    the last of them: it would keep its loop."""
     loop = asyncio.get_running_loop()
-    lines = _lines.setdefault(of, WeakKeyDictionary())
-    return lines.setdefault(loop, asyncio.Lock())
+    return _lines.setdefault((id(of), id(loop)), asyncio.Lock())
 
 
 async def acquire(of: _Awaitable) -> bool:
@@ -106,25 +109,26 @@ async def wait_event(event: Any) -> bool:
 
 async def pass_barrier(barrier: Any) -> int:
     """Which one of the parties this is. Who has come stays in its place while
-    it waits, so a task that is cancelled has to go back."""
+    it waits, so a task that is cancelled has to go back; the loop may be gone
+    by the time that the thread is done."""
     index, visit = barrier._stay(0)
     while index is None:
-        staying = asyncio.ensure_future(
-            in_thread(barrier._stay, _SLICE, visit)
-        )
+        staying = _begin(barrier._stay, _SLICE, visit)
         try:
-            index, visit = await asyncio.shield(staying)
-        except asyncio.CancelledError:
-            staying.add_done_callback(partial(_go_back, barrier))
+            index, visit = await asyncio.wrap_future(staying)
+        except BaseException:
+            staying.add_done_callback(partial(_go_back, barrier, visit))
             raise
     return int(index)
 
 
-def _go_back(barrier: Any, staying: asyncio.Future[Any]) -> None:
-    if not staying.cancelled() and staying.exception() is None:
+def _go_back(barrier: Any, visit: int, staying: Future[Any]) -> None:
+    if not staying.cancelled():
+        if staying.exception() is not None:
+            return
         _, visit = staying.result()
-        if visit is not None:
-            barrier._take_back(visit)
+    if visit is not None:
+        barrier._take_back(visit)
 
 
 async def to_its_end(function: Any, *args: Any) -> Any:

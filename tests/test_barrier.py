@@ -533,6 +533,26 @@ def test_cancelled_task_has_not_come():
     assert sorted(asyncio.run(main())) == [0, 1]
 
 
+@pytest.mark.parametrize("cancels", [True, False])
+def test_task_that_ends_with_its_loop_has_not_come(cancels):
+    barrier = Barrier(2)
+
+    async def main():
+        waiting = asyncio.ensure_future(barrier.wait_async())
+        while not barrier.n_waiting:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.01)  # by now a thread is at it
+        if cancels:
+            waiting.cancel()
+
+    asyncio.run(main())
+    deadline = time.monotonic() + PATIENCE
+    while barrier.n_waiting and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert barrier.n_waiting == 0
+    assert not barrier.broken
+
+
 def test_task_is_told_that_it_broke():
     barrier = Barrier(2)
 

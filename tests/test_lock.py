@@ -793,6 +793,24 @@ def test_tasks_exclude_each_other(kind, memory):
     asyncio.run(main())
 
 
+def test_lock_keeps_no_loop(kind, memory):
+    lock = kind(memory)
+    loops = weakref.WeakSet()
+
+    async def task():
+        loops.add(asyncio.get_running_loop())
+        async with lock:
+            await asyncio.sleep(0)
+
+    async def main():
+        await asyncio.gather(task(), task(), task())
+
+    for _ in range(3):
+        asyncio.run(main())
+    gc.collect()
+    assert not list(loops)
+
+
 def test_cancelled_tasks_lose_nothing(kind, memory):
     lock = kind(memory)
     draw = random.Random(3)
