@@ -20,8 +20,9 @@ from shmemext import _shmemext  # joins before /dev/shm is looked at
 
 DEV_SHM = Path("/dev/shm")
 # In a line of /proc/PID/maps. A family's files are none, but for one that was
-# made there and has got a name: see csrc/core/life/draft.h.
-SEGMENT = r"/dev/shm/(?!\.shmemext-(?![^/]+/d[0-9a-f]{16}\b))"
+# made there and has got a name: see csrc/core/life/draft.h. Nor is what
+# multiprocessing's own locks and the like keep for good.
+SEGMENT = r"/dev/shm/(?!pym-)(?!\.shmemext-(?![^/]+/d[0-9a-f]{16}\b))"
 
 
 def segments():

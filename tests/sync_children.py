@@ -61,8 +61,9 @@ def count_up(lock, memory, rounds):
             memory.buf[:8] = count.to_bytes(8, "little")
 
 
-def say_places(connection, locks):
-    """What a child makes of many: how many memories, mappings, descriptors."""
+def places(locks):
+    """How many memories these are in, and how many mappings and descriptors
+    the process has of such."""
     maps = Path("/proc/self/maps").read_text().splitlines()
     ours = [line for line in maps if "memfd:shmemext" in line]
     whole = [line for line in ours if "rw-s" in line]
@@ -73,7 +74,12 @@ def say_places(connection, locks):
         if os.path.lexists(f"/proc/self/fd/{number}")
     ]
     ours = [file for file in files if "memfd:shmemext" in file]
-    connection.send((len(memories), len(whole), len(ours)))
+    return len(memories), len(whole), len(ours)
+
+
+def say_places(connection, locks):
+    """What a child makes of many."""
+    connection.send(places(locks))
     connection.recv()
 
 
