@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What the tests share."""
 
+import gc
 import os
 import re
 import resource
@@ -22,7 +23,7 @@ DEV_SHM = Path("/dev/shm")
 # In a line of /proc/PID/maps. A family's files are none, but for one that was
 # made there and has got a name: see csrc/core/life/draft.h. Nor is what
 # multiprocessing's own locks and the like keep for good.
-SEGMENT = r"/dev/shm/(?!pym-)(?!\.shmemext-(?![^/]+/d[0-9a-f]{16}\b))"
+SEGMENT = r"/dev/shm/(?!pym-|sem\.)(?!\.shmemext-(?![^/]+/d[0-9a-f]{16}\b))"
 
 
 def segments():
@@ -100,6 +101,14 @@ def no_thread_is_left():
     if waiting is not None and waiting._threads is not None:
         waiting._threads.shutdown()
         waiting._threads = None
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_garbage_is_left():
+    """What one module's tests leave in circles is not the next one's, which
+    may count what there is before and after."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture
