@@ -20,7 +20,7 @@ enum {
     CROWD = 24,
     THREADS = 64,
     WAITERS = 48,
-    ROUNDS = 6
+    ROUNDS = 4
 };
 
 static memory in;
