@@ -16,10 +16,11 @@
 enum {
     PAGE = 4096,
     READERS = 32,
+    BUDGET = 16,
     CROWD = 24,
     THREADS = 64,
     WAITERS = 48,
-    ROUNDS = 6
+    ROUNDS = 4
 };
 
 static memory in;
@@ -28,6 +29,7 @@ static shx_condition condition;
 
 static struct {
     _Atomic int done;
+    _Atomic int quit;
     _Atomic bool notified;
 } * notes;
 
@@ -208,6 +210,48 @@ test_threads_of_the_dead_looked_for_nobody(void)
     CHECK(late <= 1);
 }
 
+/* Those who looked go, since their time is over. */
+
+static void
+acquire_for_some_time(int number)
+{
+    bool quits = number < BUDGET;
+    shx_err err = acquire(&lock, quits ? 300 * MS : -1);
+    CHECK(err == (quits ? ETIMEDOUT : SHX_OWNER_DIED));
+    if (quits) {
+        notes->quit++;
+    }
+    else {
+        notes->done++;
+    }
+}
+
+static void
+test_who_quits_has_another_look(void)
+{
+    int late = 0;
+    for (int round = 0; round < ROUNDS; round++) {
+        pid_t pids[BUDGET + 4];
+        begin_anew();
+        pid_t owns = spawn(hold, 0);
+        SOON(!shx_lock_is_free(&lock));
+        for (int i = 0; i < BUDGET + 4; i++) {
+            pids[i] = spawn(acquire_for_some_time, i);
+        }
+        SOON(notes->quit == BUDGET);
+        uint64_t began = now();
+        kill_and_wait(owns);
+        while (notes->done == 0) {
+            sleep_for(MS);
+        }
+        late += now() - began > (uint64_t)(150 * MS);
+        for (int i = 0; i < BUDGET + 4; i++) {
+            check_ended(pids[i]);
+        }
+    }
+    CHECK(late <= 1);
+}
+
 /* Who lets others go dies before it has woken anybody. */
 
 static void
@@ -354,6 +398,7 @@ main(void)
     test_signals_put_no_look_off();
     test_wake_ups_leave_the_budget();
     test_threads_of_the_dead_looked_for_nobody();
+    test_who_quits_has_another_look();
     test_those_whom_nobody_wakes_wake_all();
     test_notified_by_the_dead();
     return 0;

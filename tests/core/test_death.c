@@ -4,9 +4,12 @@
 #define _GNU_SOURCE
 
 #include <pthread.h>
-#include <sched.h> /* unshare */
+#include <sched.h>    /* unshare */
+#include <sys/stat.h> /* fchmod */
 
 #include "sync.h"
+
+enum { NOBODY = 65534 };
 
 static memory in;
 static shx_site lock;
@@ -366,6 +369,38 @@ test_death_that_cannot_be_proven(void)
 }
 
 /* One that has left is dead to the others: nothing of it is left. */
+/* It may not open the file anew, neither by number nor by name: which stands
+ * for another one by now. */
+static void
+prove_without_rights(int number)
+{
+    name path;
+    int fd, other;
+    (void)snprintf(path.text, sizeof path.text, "%s/%s-death",
+                   shx_os_directory, prefix);
+    CHECK((fd = open(path.text, O_RDWR | O_CREAT | O_EXCL, 0600)) >= 0);
+    shx_party *party;
+    CHECK(number == 0 && shx_party_join(fd, path.text, &party) == 0);
+    CHECK(unlink(path.text) == 0);
+    CHECK((other = open(path.text, O_RDWR | O_CREAT | O_EXCL, 0644)) >= 0);
+    CHECK(fchmod(fd, 0) == 0);
+    if (geteuid() == 0) {
+        CHECK(setresuid(NOBODY, NOBODY, -1) == 0);
+    }
+    bool dead = shx_party_is_dead(party, me_in(party).token ^ 1);
+    if (geteuid() == NOBODY) {
+        CHECK(setresuid(0, 0, -1) == 0);
+    }
+    CHECK(unlink(path.text) == 0 && dead);
+    close(other);
+}
+
+static void
+test_death_where_the_name_is_anothers(void)
+{
+    check_ended(spawn(prove_without_rights, 0));
+}
+
 static void
 hold_and_leave(int number)
 {
@@ -404,6 +439,7 @@ main(int argc, char **argv)
     test_death_is_not_a_number_used_again();
     test_death_is_not_a_join_while_numbers_change();
     test_death_that_cannot_be_proven();
+    test_death_where_the_name_is_anothers();
     test_death_by_leaving();
     test_death_is_after_the_last_instruction();
     (void)puts("all passed");

@@ -15,7 +15,8 @@ shx_party_owns(const shx_party *party, int fd)
 /* The very file, opened anew: by the descriptor that is kept, or by its path.
  * What either stands for may have become another file's, of which some block
  * who opens them, and some do something: so it is looked at before and after.
- * EBADF, ESTALE: the descriptor is another's. */
+ * EBADF, ESTALE: the descriptor is another's. Else it says why not: a path
+ * that is another's by now says nothing. */
 static shx_err
 open_anew(const shx_party *party, int *out)
 {
@@ -23,14 +24,19 @@ open_anew(const shx_party *party, int *out)
     shx_err err = EBADF;
     if (shx_party_owns(party, party->fd)) {
         err = shx_os_reopen(party->fd, O_RDONLY | O_NONBLOCK, &fd);
+        if (err == 0 && !shx_party_owns(party, fd)) {
+            shx_os_close(fd);
+            err = ESTALE;
+        }
     }
     if (err != 0 && party->path != NULL &&
         shx_os_open_path(party->path, O_RDONLY, &fd) == 0) {
-        err = 0;
-    }
-    if (err == 0 && !shx_party_owns(party, fd)) {
-        shx_os_close(fd);
-        err = ESTALE;
+        if (shx_party_owns(party, fd)) {
+            err = 0;
+        }
+        else {
+            shx_os_close(fd);
+        }
     }
     if (err == 0) {
         *out = fd;

@@ -162,6 +162,7 @@ look(const shx_site *at, const shx_member *me, shx_torn torn,
     }
     if (err != 0) {
         shx_lock_calm(at); /* whoever else is hungry says so again */
+        shx_patience_quit(patience, &at->cell->word, &at->cell->watch);
     }
     return err == 0 ? EAGAIN : err;
 }

@@ -140,6 +140,20 @@ shx_nap(shx_patience *patience, const shx_word *word, uint32_t seen,
     }
 }
 
+void
+shx_patience_quit(const shx_patience *patience, const shx_word *word,
+                  shx_word *watch)
+{
+    if (patience->slice < longest) {
+        return;
+    }
+    uint32_t seen = atomic_load_explicit(watch, memory_order_relaxed);
+    if ((seen & 0xff) != 0) {
+        (void)atomic_compare_exchange_strong(watch, &seen, seen - 1);
+    }
+    (void)shx_os_wake(word, 1);
+}
+
 bool
 shx_patience_is_hungry(const shx_patience *patience)
 {

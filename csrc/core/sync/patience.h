@@ -51,6 +51,11 @@ shx_patience shx_patience_for(int64_t timeout, shx_poll poll, void *context);
 shx_err shx_nap(shx_patience *patience, const shx_word *word, uint32_t seen,
                 shx_word *watch);
 
+/* Sleeps no more, and has not got what it waited for. If it was one of the
+ * budget, another one is to look in its place, and is woken for that. */
+void shx_patience_quit(const shx_patience *patience, const shx_word *word,
+                       shx_word *watch);
+
 /* SHX_INTERRUPTED if whoever waits is to stop. */
 shx_err shx_patience_ask(const shx_patience *patience);
 
