@@ -169,7 +169,7 @@ async def wait(condition: Any) -> bool:
                 while failed is None:
                     if await to_its_end(condition._sleep, slot, _SLICE):
                         break
-            except asyncio.CancelledError as error:
+            except (asyncio.CancelledError, OSError) as error:
                 failed = error
             taken, cancelled = await _relock(condition, depth)
             failed = failed or cancelled
