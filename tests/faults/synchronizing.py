@@ -23,7 +23,7 @@ from shmemext.synchronize import (
     Semaphore,
 )
 
-MOMENT = 1e-6  # seconds, which is a sleep all the same
+MOMENT = 1e-4  # seconds, which are slept all the same
 WORD, SLOT = slice(8, 12), slice(64, 72)
 DEAD, TORN = (12345).to_bytes(4, "little"), (1 << 30).to_bytes(4, "little")
 
