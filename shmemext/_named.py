@@ -39,6 +39,8 @@ def open(name: str, head: int, size: int, mode: int | None) -> SharedMemory:
             "else's, and no synchronizer"
         ) from None
     except OSError as error:
+        if error.errno == errno.ENOSYS:  # as of those in a memory
+            error.errno = errno.ENOTSUP
         if error.filename is not None:
             error.filename = name
         if len(os.fsencode(bare)) > _LONGEST:

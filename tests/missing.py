@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: MIT
 """Systems that lack a call, or a sandbox that forbids it: `make missing`.
 
-For each of them the tests of SharedMemory, and the core's C tests, run in
-processes that have not got it. Where there is another way all pass. Where
-there is none, each that fails does so by an error that names the call.
+For each of them the tests of SharedMemory, the operations of synchronizers and
+the core's C tests run in processes that have not got it. Where there is
+another way all pass. Where there is none, each that fails does so by an error
+that names the call.
 """
 
+import errno
+import json
 import os
 import re
 import subprocess
@@ -54,6 +57,18 @@ INDISPENSABLE = {
     ),
     "memfd=38": ("anonymous_memory", SOME, "memfd_create(2)"),
     "seals=22": ("anonymous_memory", SOME, "F_ADD_SEALS of fcntl(2)"),
+}
+
+# Of the operations of synchronizers: which fail without, by which errno and
+# what words. An Atomic has no holder, so that it needs to ask nobody.
+NEEDS_A_PARTY = re.compile("(?!.*Atomic|.*number|.*wrong place)")
+SLEEPS = re.compile("acquire in vain|read and write|wait (for|at)|dead party")
+LACKING = {
+    "wipeonfork=22": (None, 0, ""),
+    "ofd=38": (NEEDS_A_PARTY, errno.ENOTSUP, "F_OFD_SETLK of fcntl(2)"),
+    "dontfork=22": (NEEDS_A_PARTY, errno.ENOTSUP, "MADV_DONTFORK of madvise"),
+    "futex=38": (SLEEPS, errno.ENOSYS, os.strerror(errno.ENOSYS)),
+    "futex=1": (SLEEPS, errno.EPERM, os.strerror(errno.EPERM)),
 }
 
 # What one of the C programs is about: files elsewhere, memory without a name,
@@ -115,6 +130,27 @@ def test_what_has_none_is_named(calls, library, tmp_path):
     assert failed
     others = {name: said for name, said in failed.items() if words not in said}
     assert others == {}, "\n".join([calls, *others.values()])
+
+
+@pytest.mark.parametrize("calls", LACKING)
+def test_synchronizers_work_or_say_what_is_missing(calls, library):
+    needs, code, words = LACKING[calls]
+    done = subprocess.run(
+        [sys.executable, preload.FAULTS / "lacking.py"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=without(calls, library),
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    raised = json.loads(done.stdout)
+    assert len(raised) > 50
+    for name, error in raised.items():
+        if needs is None or needs.match(name) is None:
+            assert error is None, (name, error)
+        else:
+            assert error is not None, name
+            assert error[0] == code and words in error[1], (name, error)
 
 
 @pytest.fixture(scope="module")

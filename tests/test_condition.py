@@ -811,6 +811,29 @@ def notify_when_one_waits(condition):
     notify(condition)
 
 
+class Sleepless(Condition):
+    def _sleep(self, slot, timeout):
+        raise OSError(errno.ENOSYS, "a sandbox forbids futex(2)")
+
+
+def test_task_that_cannot_sleep_has_the_lock_and_its_slot_is_free():
+    condition = Sleepless()
+    had = []
+
+    async def main():
+        async with condition:
+            try:
+                await condition.wait_async()
+            finally:
+                had.append(condition.locked())
+
+    with pytest.raises(OSError, match="forbids"):
+        asyncio.run(main())
+    assert had == [True]
+    assert not condition.locked()
+    assert count(condition) == 0
+
+
 def test_cancelled_task_has_the_lock_and_leaves_its_notification():
     condition = Condition()
     had = []

@@ -51,9 +51,10 @@ shx_error_text(shx_err err)
                "be of another pid namespace";
     case SHX_NO_LOCKS:
         return "the system, or a sandbox, lacks locks of open files "
-               "(F_OFD_SETLK of fcntl(2), Linux 3.15), by which families and "
-               "lifetime='users' live: create with track=True, as the "
-               "standard library does, or track=False";
+               "(F_OFD_SETLK of fcntl(2), Linux 3.15), by which families, "
+               "lifetime='users' and locks live: create with track=True, as "
+               "the standard library does, or track=False, and lock by "
+               "multiprocessing's";
     case SHX_NO_RANDOM:
         return "there are no random numbers: the system, or a sandbox, lacks "
                "getrandom(2), and /dev/urandom is missing: mount /dev, or "
@@ -107,6 +108,10 @@ shx_error_text(shx_err err)
                "so nobody could say whether a holder lives: use /dev/shm, "
                "anonymous memory, or a file on ext4, xfs, btrfs, f2fs, tmpfs "
                "or overlay";
+    case SHX_NO_DONTFORK:
+        return "the system, or a sandbox, lacks MADV_DONTFORK of madvise(2) "
+               "(Linux 2.6.16), so a forked child would seem to hold what its "
+               "parent does: multiprocessing's locks do without";
     default:
         return strerror(err);
     }

@@ -46,14 +46,15 @@ enum {
     SHX_NO_LEASES = -25,   /* which say who else has a file open */
 
     /* Of synchronizers: core/sync. */
-    SHX_OWNER_DIED = -26, /* who held it: what it guards may be torn */
-    SHX_NOT_OWNER = -27,  /* it is free, or another process holds it */
-    SHX_SLICE_OVER = -28, /* of a sleep: look whether the owner lives */
-    SHX_IN_USE = -29,     /* bytes of a cell are somebody's */
-    SHX_FOREIGN = -30,    /* a cell of another kind, version, parameter */
-    SHX_BROKEN = -31,     /* a barrier */
-    SHX_TOO_MANY = -32,   /* released beyond, or no slot is left */
-    SHX_NOT_LOCAL = -33,  /* a file system whose locks may be one kernel's */
+    SHX_OWNER_DIED = -26,  /* who held it: what it guards may be torn */
+    SHX_NOT_OWNER = -27,   /* it is free, or another process holds it */
+    SHX_SLICE_OVER = -28,  /* of a sleep: look whether the owner lives */
+    SHX_IN_USE = -29,      /* bytes of a cell are somebody's */
+    SHX_FOREIGN = -30,     /* a cell of another kind, version, parameter */
+    SHX_BROKEN = -31,      /* a barrier */
+    SHX_TOO_MANY = -32,    /* released beyond, or no slot is left */
+    SHX_NOT_LOCAL = -33,   /* a file system whose locks may be one kernel's */
+    SHX_NO_DONTFORK = -34, /* what forks withhold from a child */
 };
 
 /* The sentence for one of ours, or for any errno. Never NULL. */

@@ -27,6 +27,7 @@ shx_errno(shx_err err)
     case SHX_NO_READERS:
     case SHX_NO_POPULATE:
     case SHX_NOT_LOCAL:
+    case SHX_NO_DONTFORK:
         return EOPNOTSUPP;
     default:
         return err > 0 ? err : 0;

@@ -11,7 +11,7 @@
 #include <errno.h>
 #include <stdlib.h> /* getenv, atoi */
 #include <string.h>
-#include <sys/syscall.h> /* SYS_statx, SYS_renameat2 */
+#include <sys/syscall.h> /* SYS_statx, SYS_renameat2, SYS_futex */
 
 #include "words.h"
 
@@ -77,10 +77,14 @@ refuses_fcntl(long command, long argument)
                                 ((argument & 16) && refuses("future_write"))));
 }
 
+/* By the numbers of madvise.h: MADV_POPULATE_READ and _WRITE,
+ * MADV_WIPEONFORK, MADV_DONTFORK. */
 static int
 refuses_advice(long advice)
 {
-    return (advice == 22 || advice == 23) && refuses("populate");
+    return ((advice == 22 || advice == 23) && refuses("populate")) ||
+           (advice == 18 && refuses("wipeonfork")) ||
+           (advice == 10 && refuses("dontfork"));
 }
 
 /* What is called by its number, for old C libraries have no name for it. */
@@ -89,6 +93,7 @@ refuses_number(long number)
 {
     return (number == SYS_statx && refuses("statx")) ||
            (number == SYS_renameat2 && refuses("renameat2")) ||
+           (number == SYS_futex && refuses("futex")) ||
            (number == 436 && refuses("close_range"));
 }
 

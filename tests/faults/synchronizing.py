@@ -23,7 +23,7 @@ from shmemext.synchronize import (
     Semaphore,
 )
 
-MOMENT = 1e-6  # seconds, which is a sleep all the same
+MOMENT = 1e-4  # seconds, which are slept all the same
 WORD, SLOT = slice(8, 12), slice(64, 72)
 DEAD, TORN = (12345).to_bytes(4, "little"), (1 << 30).to_bytes(4, "little")
 
@@ -196,6 +196,38 @@ def wait_at_barrier(shm):
     return repr(other)
 
 
+MANY = 300  # a number beyond that Python has to make
+
+
+def begin_to_wait(shm):
+    """As a task does: with its lock, if that comes to nothing."""
+    condition = Condition(where=shm)
+    for _ in range(MANY):
+        condition.acquire()
+    try:
+        slot, depth = condition._begin()
+        assert condition._retake(depth)
+        condition._leave(slot, True)
+    finally:
+        for _ in range(MANY):
+            condition.release()
+
+
+def come_to_barrier(shm):
+    """As tasks do, which then go back."""
+    count = MANY // 8  # of a place a visit has eight kinds
+    visits = [None] * count
+    barrier = Barrier(count + 1, where=shm)
+    try:
+        for i in range(count):
+            visits[i] = barrier._stay(0)[1]
+    finally:
+        for visit in visits:
+            if visit is not None:
+                barrier._take_back(visit)
+        assert barrier.n_waiting == 0
+
+
 def wait_for_number(shm):
     number = Atomic(shm, 8, "I")
     assert not number.wait(0, MOMENT)
@@ -298,6 +330,8 @@ OPERATIONS = {
     "wait for a Condition": wait_for_condition,
     "wait without its lock": wait_without_its_lock,
     "wait at a Barrier": wait_at_barrier,
+    "task at a Condition": begin_to_wait,
+    "task at a Barrier": come_to_barrier,
     "wait for a number": wait_for_number,
     "torn Lock": torn(Lock),
     "torn RLock": torn(RLock),

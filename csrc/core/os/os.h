@@ -308,7 +308,7 @@ shx_err shx_os_check_locality(int fd);
 
 /* Keeps the open file, and so its locks, without a descriptor: by a mapping
  * that cannot be touched. fork() inherits it, unless it is withheld, exec
- * drops it. */
+ * drops it. SHX_NO_DONTFORK. */
 shx_err shx_os_hold(int fd, void **hold);
 shx_err shx_os_withhold(void *hold);
 void shx_os_let_go(void *hold);

@@ -249,7 +249,10 @@ shx_os_hold(int fd, void **hold)
 shx_err
 shx_os_withhold(void *hold)
 {
-    return madvise(hold, shx_os_page_size(), MADV_DONTFORK) == 0 ? 0 : errno;
+    if (madvise(hold, shx_os_page_size(), MADV_DONTFORK) == 0) {
+        return 0;
+    }
+    return errno == EINVAL || errno == ENOSYS ? SHX_NO_DONTFORK : errno;
 }
 
 void

@@ -220,7 +220,11 @@ barrier_stay(PyObject *op, PyObject *args)
         return shx_synchronizer_raise(op, err);
     }
     if (arrival == SHX_BARRIER_WAITS) {
-        return Py_BuildValue("Ok", Py_None, number_of(&visit));
+        PyObject *result = Py_BuildValue("Ok", Py_None, number_of(&visit));
+        if (result == NULL) {
+            shx_barrier_take_back(SITE(op), &visit);
+        }
+        return result;
     }
     PyObject *index = conclude(op, &visit, arrival);
     return index == NULL ? NULL : Py_BuildValue("NO", index, Py_None);

@@ -29,27 +29,34 @@ check_slot(PyObject *op, unsigned slot)
     return -1;
 }
 
-/* (slot, how often the lock was held), without the lock. */
+/* (slot, how often the lock was held), without the lock. Or an exception, with
+ * it: so what may fail comes before it is let go of. */
 static PyObject *
 condition_begin(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     shx_waiter me;
     unsigned slot = 0;
-    uint32_t depth = 0;
     if (get_me(op, &me) < 0) {
         return NULL;
     }
-    shx_err err = shx_condition_depth(CORE(op), &me) == 0
-                      ? SHX_NOT_OWNER
-                      : shx_condition_enter(CORE(op), &me, &slot);
+    uint32_t depth = shx_condition_depth(CORE(op), &me);
+    shx_err err =
+        depth == 0 ? SHX_NOT_OWNER : shx_condition_enter(CORE(op), &me, &slot);
+    PyObject *result = err == 0 ? Py_BuildValue("II", slot, depth) : NULL;
     if (err == 0) {
-        err = shx_condition_let_go(CORE(op), &me, &depth);
+        if (result != NULL) {
+            err = shx_condition_let_go(CORE(op), &me, &depth);
+        }
+        if (result == NULL || err != 0) {
+            shx_condition_abandon(CORE(op), &me, slot);
+        }
     }
     if (err != 0) {
+        Py_XDECREF(result);
         return shx_condition_raise(
             op, err, "must acquire() condition before using wait_async()");
     }
-    return Py_BuildValue("II", slot, depth);
+    return result;
 }
 
 /* Is it time to have the lock, and to leave? */
