@@ -174,9 +174,6 @@ async def wait(condition: Any) -> bool:
                     if await to_its_end(condition._sleep, slot, _SLICE):
                         break
             except (asyncio.CancelledError, Exception) as error:
-
-
-            except (asyncio.CancelledError, OSError) as error:
                 failed = error
             taken, cancelled = await _relock(condition, depth)
             failed = failed or cancelled
