@@ -48,7 +48,8 @@ SYSTEMS = {
 LIFE = """
 import gc, os, pickle, sys
 from pathlib import Path
-from shmemext import AnonymousMemory, ShareableList, SharedMemory, _shmemext
+from shmemext import AnonymousMemory, Lock, ShareableList, SharedMemory
+from shmemext import _shmemext
 from shmemext.managers import SharedMemoryManager
 
 def live(name=None, **options):
@@ -102,8 +103,14 @@ with SharedMemoryManager() as manager:
     assert manager.SharedMemory(100).size == 100
     assert list(manager.ShareableList(items)) == items
 memory = AnonymousMemory(9999)
+locks = [Lock(sys.argv[1]), Lock(SharedMemory(create=True, size=64))]
 if "procfd" not in os.environ.get("MISSING", ""):  # its file is found there
     memory.grow(100_000)
+    locks += [Lock(), Lock(AnonymousMemory(64))]
+for lock in locks:
+    with lock:
+        assert not lock.acquire(False)
+del locks, lock
 assert not any(memory.buf)
 if _shmemext._own():
     left = Path("/dev/shm", f".shmemext-2-{_shmemext._own()}").glob("d*")

@@ -77,6 +77,7 @@ OTHER_WAYS |= {
     for name in operations.synchronizing.OPERATIONS
     if not name.endswith("without a place")
 }
+OTHER_WAYS.add(("open", "Lock in a file"))
 
 # By which it is asked who else has a name.
 ASKING = {"fcntl", "fstat", "lstat", "open", "openat", "unlinkat"}

@@ -152,7 +152,8 @@ append_zeros(int fd, uint64_t end)
     }
 }
 
-/* What posix_fallocate(3) does, but never where somebody may have written. */
+/* What posix_fallocate(3) does, but never where somebody may have written. Of
+ * a file that goes on to append, nothing is written where it belongs. */
 static shx_err
 reserve_by_writing(int fd, uint64_t end)
 {
@@ -161,7 +162,9 @@ reserve_by_writing(int fd, uint64_t end)
         return errno;
     }
     shx_err err = append_zeros(fd, end);
-    (void)fcntl(fd, F_SETFL, flags);
+    if (fcntl(fd, F_SETFL, flags) != 0 && err == 0) {
+        err = errno;
+    }
     return err;
 }
 
