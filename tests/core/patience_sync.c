@@ -156,6 +156,27 @@ test_wake_ups_leave_the_budget(void)
     CHECK(now() - began < (uint64_t)(400 * MS));
 }
 
+/* Who waits in pieces sleeps for all of each: a task costs no more than a
+ * thread. */
+static void
+test_pieces_are_whole(void)
+{
+    shx_err (*const watches[])(const shx_site *, shx_patience *) = {
+        shx_lock_watch, shx_rwlock_watch_read, shx_rwlock_watch_drain};
+    begin_anew();
+    pid_t owns = spawn(hold, 0), reads = spawn(read_for_ever, 0);
+    wait_until_it_is(owns, 'S');
+    wait_until_it_is(reads, 'S');
+    for (int i = 0; i < 3; i++) {
+        const shx_site *at = i == 2 ? &rwlock : &lock;
+        shx_patience patience = shx_patience_for(50 * MS, NULL, NULL);
+        CHECK(watches[i](at, &patience) == SHX_SLICE_OVER);
+        CHECK(now() - patience.began >= (uint64_t)(50 * MS));
+    }
+    kill_and_wait(owns);
+    kill_and_wait(reads);
+}
+
 /* Threads of one process, which go at once. */
 
 static void *
@@ -397,6 +418,7 @@ main(void)
     notes = make_notes(sizeof *notes);
     test_signals_put_no_look_off();
     test_wake_ups_leave_the_budget();
+    test_pieces_are_whole();
     test_threads_of_the_dead_looked_for_nobody();
     test_who_quits_has_another_look();
     test_those_whom_nobody_wakes_wake_all();

@@ -143,6 +143,7 @@ shx_permits_watch(const shx_site *at, shx_patience *patience)
     if (shx_permits_count(at) != 0) {
         return 0;
     }
+    shx_patience_lengthen(patience);
     shx_err err = shx_nap(patience, &at->cell->word, seen, &at->cell->watch);
     if (err == SHX_SLICE_OVER) {
         shx_permits_reap(at);

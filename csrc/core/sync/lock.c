@@ -306,6 +306,7 @@ shx_lock_watch(const shx_site *at, shx_patience *patience)
         !change(at, &word, word | SHX_LOCK_WAITED)) {
         return 0;
     }
+    shx_patience_lengthen(patience);
     shx_err err = shx_nap(patience, &at->cell->word, word | SHX_LOCK_WAITED,
                           &at->cell->watch);
     /* Who takes nothing passes the wake-up on. */

@@ -141,6 +141,12 @@ shx_nap(shx_patience *patience, const shx_word *word, uint32_t seen,
 }
 
 void
+shx_patience_lengthen(shx_patience *patience)
+{
+    patience->slice = longest;
+}
+
+void
 shx_patience_quit(const shx_patience *patience, const shx_word *word,
                   shx_word *watch)
 {

@@ -51,6 +51,10 @@ shx_patience shx_patience_for(int64_t timeout, shx_poll poll, void *context);
 shx_err shx_nap(shx_patience *patience, const shx_word *word, uint32_t seen,
                 shx_word *watch);
 
+/* For who waits in pieces, a slice each, and looks at the rest by itself: the
+ * first slice is as long as any. */
+void shx_patience_lengthen(shx_patience *patience);
+
 /* Sleeps no more, and has not got what it waited for. If it was one of the
  * budget, another one is to look in its place, and is woken for that. */
 void shx_patience_quit(const shx_patience *patience, const shx_word *word,

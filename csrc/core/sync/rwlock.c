@@ -218,6 +218,7 @@ shx_err
 shx_rwlock_watch_read(const shx_site *at, shx_patience *patience)
 {
     uint32_t word = atomic_load(&at->cell->word);
+    shx_patience_lengthen(patience);
     return (word & SHX_TOKEN) != 0 ? shx_lock_watch(at, patience)
                                    : wait_for_slot(at, patience);
 }

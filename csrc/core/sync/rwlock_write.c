@@ -166,6 +166,7 @@ shx_rwlock_watch_drain(const shx_site *at, shx_patience *patience)
     if (shx_rwlock_is_drained(at)) {
         return 0;
     }
+    shx_patience_lengthen(patience);
     shx_err err = shx_nap(patience, &at->cell->own[GATE], gate, NULL);
     if (err == SHX_SLICE_OVER || err == ETIMEDOUT) {
         (void)shx_slots_reap(at->cell->slots, count_of(at), at->party);

@@ -92,6 +92,7 @@ shx_semaphore_watch(const shx_site *at, shx_patience *patience)
         ((word & waited) == 0 && !change(at, word, word | waited))) {
         return 0;
     }
+    shx_patience_lengthen(patience);
     shx_err err =
         shx_nap(patience, &at->cell->word, word | waited, &at->cell->watch);
     atomic_fetch_or(&at->cell->word, waited);
