@@ -22,6 +22,7 @@ from shmemext import AnonymousMemory, _cells, _shmemext
 from shmemext.synchronize import Lock, OwnerDied
 
 METHODS = ["fork", "spawn", "forkserver"]
+LARGE = min(1 << 40, sys.maxsize // 2 + 1)
 HERE = Path(__file__).parent
 
 
@@ -102,7 +103,7 @@ def test_hostile_count(count):
     assert 64 <= offset <= other.size - 64
 
 
-@pytest.mark.parametrize("size", [0, -64, 63, 65, 1 << 40, (1 << 63) - 64])
+@pytest.mark.parametrize("size", [0, -64, 63, 65, LARGE, sys.maxsize - 63])
 def test_sizes_that_are_none(size):
     memory = AnonymousMemory(4096)
     assert _shmemext._take(memory, size) is None

@@ -31,6 +31,7 @@ HARMLESS = {
     "__stack_chk_fail",
     "__strcpy_chk",
     "__tls_get_addr",
+    "___tls_get_addr",  # where words have 32 bits
     "_ITM_deregisterTMCloneTable",
     "_ITM_registerTMCloneTable",
     "_exit",

@@ -11,6 +11,7 @@ import pickle
 import random
 import resource
 import signal
+import sys
 import threading
 import time
 import weakref
@@ -490,7 +491,9 @@ def test_forked_child_locks_whatever_it_has_given_up(
 # Memory.
 
 
-@pytest.mark.parametrize("offset", [-64, 1, 63, 65536, 65536 - 63, 1 << 62])
+@pytest.mark.parametrize(
+    "offset", [-64, 1, 63, 65536, 65536 - 63, sys.maxsize - 63]
+)
 def test_offset_is_in_the_memory_and_aligned(kind, memory, offset):
     with pytest.raises(ValueError, match="takes 64 bytes"):
         kind(memory, offset)

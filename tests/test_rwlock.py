@@ -10,6 +10,7 @@ import os
 import pickle
 import random
 import signal
+import sys
 import threading
 import time
 import weakref
@@ -566,7 +567,7 @@ def test_two_programs_that_know_a_name(name):
 # Where it is.
 
 
-@pytest.mark.parametrize("readers", [-1, 0, 4097, 1 << 31])
+@pytest.mark.parametrize("readers", [-1, 0, 4097, min(1 << 31, sys.maxsize)])
 def test_readers_are_some(memory, readers):
     with pytest.raises(ValueError, match="1 to 4096"):
         RWLock(memory, readers=readers)
