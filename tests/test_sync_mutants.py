@@ -124,6 +124,27 @@ MUTANTS = [
         "directed_sync",
     ),
     Mutant(
+        "a signal begins another slice",
+        "sync/patience.c",
+        "if (patience->ends == 0 && watches(patience, watch, at)) {",
+        "if (watches(patience, watch, at)) {",
+        "patience_sync",
+    ),
+    Mutant(
+        "threads of one process look for all",
+        "sync/patience.c",
+        "SHARE = 4,",
+        "SHARE = 255,",
+        "patience_sync",
+    ),
+    Mutant(
+        "who was notified by the dead sleeps on",
+        "sync/condition.c",
+        "            wake_granted(condition);\n",
+        "            (void)wake_granted;\n",
+        "patience_sync",
+    ),
+    Mutant(
         "makes a cell of what is somebody's",
         "sync/cell.c",
         "if (is_zeros(cell, size)) {",

@@ -19,7 +19,7 @@ enum {
     BUDGET = 16,
     CROWD = 24,
     THREADS = 64,
-    WAITERS = 48,
+    WAITERS = 8,
     ROUNDS = 4
 };
 
@@ -89,7 +89,8 @@ go_on(void *context)
 static shx_patience
 be_disturbed(void)
 {
-    const struct itimerval often = {{0, 10000}, {0, 10000}};
+    /* Later: its slices are the longest by then. */
+    const struct itimerval often = {{0, 10000}, {0, 150000}};
     const struct sigaction action = {.sa_handler = ignore};
     CHECK(sigaction(SIGALRM, &action, NULL) == 0);
     CHECK(setitimer(ITIMER_REAL, &often, NULL) == 0);
@@ -124,7 +125,7 @@ check_finds_the_dead(void (*owner)(int), void (*sleeper)(int))
     pid_t owns = spawn(owner, 0);
     wait_until_it_is(owns, 'S');
     pid_t sleeps = spawn(sleeper, 0);
-    sleep_for(200 * MS);
+    sleep_for(250 * MS);
     CHECK(notes->done == 0);
     kill_and_wait(owns);
     SOON(notes->done == 1);
@@ -211,7 +212,11 @@ time_to_find(void)
     pid_t owns = spawn(hold_among_many, 0);
     SOON(!shx_lock_is_free(&lock));
     pid_t sleeps = spawn(acquire_of_dead, 0);
-    sleep_for(600 * MS);
+    for (uint64_t begun = now(); now() - begun < (uint64_t)(600 * MS);) {
+        /* who waits in two processes, each a few in 64 ms */
+        CHECK((atomic_load(&lock.cell->watch) & 0xff) <= BUDGET / 2);
+        sleep_for(MS);
+    }
     uint64_t began = now();
     kill_and_wait(owns);
     SOON(notes->done == 1);
@@ -387,6 +392,8 @@ notify_and_hold(int number)
     (void)pause();
 }
 
+/* The first of them falls asleep for long, since all others look by what is
+ * written there; then the others, for less. */
 static void
 test_notified_by_the_dead(void)
 {
@@ -394,10 +401,16 @@ test_notified_by_the_dead(void)
     for (int round = 0; round < ROUNDS; round++) {
         pid_t pids[WAITERS];
         begin_anew();
-        for (int i = 0; i < WAITERS; i++) {
+        pids[0] = spawn(wait_for_condition, 0);
+        for (uint64_t begun = now(); now() - begun < (uint64_t)(200 * MS);) {
+            uint32_t window = (uint32_t)(now() / (uint64_t)(64 * MS));
+            atomic_store(&condition.at.cell->watch, window << 8 | BUDGET);
+            sleep_for(MS / 2);
+        }
+        for (int i = 1; i < WAITERS; i++) {
             pids[i] = spawn(wait_for_condition, i);
         }
-        sleep_for(1000 * MS);
+        sleep_for(150 * MS);
         pid_t notifies = spawn(notify_and_hold, 0);
         SOON(notes->notified);
         uint64_t began = now();
