@@ -72,10 +72,10 @@ demo: build  ## run the README's programs: two applications meet in a segment
 	@$(BIN)/python examples/demo.py
 
 test: build $(VENV)/.test  ## build with warnings as errors, run the tests: 12 minutes on two cores
-	@$(if $(ARGS),,echo "all tests, about 12 minutes on two cores; make test-quick takes under a minute")
+	@$(if $(ARGS),,echo "all tests, about 12 minutes on two cores; make test-quick takes under two")
 	$(BIN)/python -m pytest $(ARGS)
 
-test-quick: build $(VENV)/.test  ## run those that matter most: under a minute on two cores
+test-quick: build $(VENV)/.test  ## run those that matter most: under two minutes on two cores
 	$(BIN)/python -m pytest $(QUICK:%=tests/test_%.py) $(ARGS)
 
 core: build $(VENV)/.test  ## the core and the reaper without Python, by CORE_CC
