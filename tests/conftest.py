@@ -7,6 +7,7 @@ import re
 import resource
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from contextlib import suppress
@@ -24,6 +25,23 @@ DEV_SHM = Path("/dev/shm")
 # made there and has got a name: see csrc/core/life/draft.h. Nor is what
 # multiprocessing's own locks and the like keep for good.
 SEGMENT = r"/dev/shm/(?!pym-|sem\.)(?!\.shmemext-(?![^/]+/d[0-9a-f]{16}\b))"
+
+
+def fork_beside_no_ending_thread():
+    """AddressSanitizer's malloc() is locked for ever in a child, if a thread
+    that Python has joined was still ending when it was forked."""
+    deadline = time.monotonic() + 0.5
+    while time.monotonic() < deadline:
+        threads = os.listdir("/proc/self/task")  # noqa: PTH208
+        if len(threads) <= threading.active_count():
+            break
+        time.sleep(0.001)
+    return fork()
+
+
+fork = os.fork
+if os.environ.get("SHMEMEXT_SANITIZER") == "address":
+    os.fork = fork_beside_no_ending_thread
 
 
 def segments():
