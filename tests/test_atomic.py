@@ -16,6 +16,11 @@ from conftest import python
 import shmemext
 from shmemext.synchronize import Atomic
 
+# They fork beside threads, as their users do.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*multi-threaded, use of fork:DeprecationWarning"
+)
+
 PATIENCE = 60
 BITS = {"q": 64, "Q": 64, "i": 32, "I": 32}
 methods = pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])

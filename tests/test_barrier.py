@@ -22,6 +22,11 @@ import pytest
 
 from shmemext import AnonymousMemory, Barrier, Lock
 
+# They fork beside threads, as their users do.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*multi-threaded, use of fork:DeprecationWarning"
+)
+
 PATIENCE = children.PATIENCE
 FORK = multiprocessing.get_context("fork")
 METHODS = ("fork", "spawn", "forkserver")

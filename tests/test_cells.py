@@ -21,6 +21,11 @@ from sync_children import places, say_places, take_places
 from shmemext import AnonymousMemory, _cells, _shmemext
 from shmemext.synchronize import Lock, OwnerDied
 
+# They fork beside threads, as their users do.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*multi-threaded, use of fork:DeprecationWarning"
+)
+
 METHODS = ["fork", "spawn", "forkserver"]
 LARGE = min(1 << 40, sys.maxsize // 2 + 1)
 HERE = Path(__file__).parent

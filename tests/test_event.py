@@ -17,6 +17,11 @@ import shmemext
 from shmemext import synchronize
 from shmemext.synchronize import Event, Lock
 
+# They fork beside threads, as their users do.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*multi-threaded, use of fork:DeprecationWarning"
+)
+
 PATIENCE = 60
 methods = pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 both_modules = pytest.mark.parametrize(

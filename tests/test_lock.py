@@ -24,6 +24,11 @@ from test_subinterpreters import script
 from shmemext import AnonymousMemory, MappedFile, SharedMemory
 from shmemext.synchronize import Lock, OwnerDied, RLock
 
+# They fork beside threads, as their users do.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*multi-threaded, use of fork:DeprecationWarning"
+)
+
 METHODS = ("fork", "spawn", "forkserver")
 LONG = 30  # seconds, that nothing here takes
 

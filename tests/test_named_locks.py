@@ -41,6 +41,11 @@ from shmemext.synchronize import (
     Semaphore,
 )
 
+# They fork beside threads, as their users do.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*multi-threaded, use of fork:DeprecationWarning"
+)
+
 HERE = Path(__file__).parent
 METHODS = ["fork", "spawn", "forkserver"]
 PATIENCE = 10

@@ -22,6 +22,11 @@ from test_lock import LONG, METHODS, in_child
 from shmemext import AnonymousMemory, SharedMemory
 from shmemext.synchronize import Lock, OwnerDied, RWLock
 
+# They fork beside threads, as their users do.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*multi-threaded, use of fork:DeprecationWarning"
+)
+
 SIDES = ("read", "write")
 SOON = 0.05  # seconds: for what nobody is to get
 

@@ -18,6 +18,11 @@ import shmemext
 from shmemext import synchronize
 from shmemext.synchronize import Atomic, BoundedSemaphore, Semaphore
 
+# They fork beside threads, as their users do.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*multi-threaded, use of fork:DeprecationWarning"
+)
+
 MOST = 2**31 - 1
 PATIENCE = 60
 methods = pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
