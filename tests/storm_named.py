@@ -29,6 +29,8 @@ import time
 import traceback
 from pathlib import Path
 
+from storm_users import session
+
 from shmemext import SharedMemory, _shmemext
 from shmemext._named import PREFIX
 from shmemext.synchronize import Lock, OwnerDied
@@ -210,19 +212,6 @@ def begin(folder, prefix, seed):
 # --- From outside
 
 
-def living(leaders):
-    """The processes of those sessions that are not dead."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        with contextlib.suppress(OSError, ValueError):
-            pid = int(entry.name)
-            text = (entry / "stat").read_text()
-            fields = text[text.rindex(")") + 2 :].split()
-            if fields[0] not in "ZX" and int(fields[3]) in leaders:
-                found.append(pid)
-    return found
-
-
 class Round:
     def __init__(self, number, seed):
         self.random = random.Random(f"{seed}-{number}")
@@ -248,7 +237,7 @@ class Round:
         )
 
     def kill(self):
-        pids = living([one.pid for one in self.leaders])
+        pids = session([one.pid for one in self.leaders])
         if pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.random.choice(pids), signal.SIGKILL)
@@ -280,7 +269,7 @@ class Round:
             Path(folder, "over").touch()
             for one in self.leaders:
                 one.wait()
-            while living({one.pid for one in self.leaders}):
+            while session({one.pid for one in self.leaders}):
                 time.sleep(0.001)
             self.kept.clear()
             end = time.monotonic() + PATIENCE

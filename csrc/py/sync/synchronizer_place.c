@@ -21,9 +21,10 @@ find_memory(const shx_synchronizer_kind *kind, const shx_address *address,
                               ? NULL
                               : PyObject_CallMethod(cells, "take", "n", size);
         PyObject *memory = NULL;
-        if (place != NULL && PyArg_ParseTuple(place, "On", &memory, offset)) {
-            Py_INCREF(memory);
+        if (place != NULL && !PyArg_ParseTuple(place, "On", &memory, offset)) {
+            memory = NULL; /* the tuple's, not ours */
         }
+        Py_XINCREF(memory);
         Py_XDECREF(cells);
         Py_XDECREF(place);
         return memory;
