@@ -55,6 +55,10 @@ enum {
     SHX_TOO_MANY = -32,    /* released beyond, or no slot is left */
     SHX_NOT_LOCAL = -33,   /* a file system whose locks may be one kernel's */
     SHX_NO_DONTFORK = -34, /* what forks withhold from a child */
+
+    /* Of channels: core/channels. */
+    SHX_DAMAGED = -35,   /* its bytes are nonsense: somebody wrote there */
+    SHX_SHUT_DOWN = -36, /* no more messages */
 };
 
 /* The sentence for one of ours, or for any errno. Never NULL. */

@@ -29,6 +29,10 @@ shx_errno(shx_err err)
     case SHX_NOT_LOCAL:
     case SHX_NO_DONTFORK:
         return EOPNOTSUPP;
+    case SHX_DAMAGED:
+        return EBADMSG;
+    case SHX_SHUT_DOWN:
+        return EPIPE;
     default:
         return err > 0 ? err : 0;
     }

@@ -13,6 +13,8 @@ shx_cell_name(unsigned kind)
         [SHX_CELL_CONDITION] = "Condition",
         [SHX_CELL_BARRIER] = "Barrier",
         [SHX_CELL_RWLOCK] = "RWLock",
+        [SHX_CELL_CHANNEL] = "Channel",
+        [SHX_CELL_BROADCAST] = "Broadcast",
     };
     return kind < sizeof names / sizeof names[0] ? names[kind] : NULL;
 }

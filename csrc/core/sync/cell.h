@@ -38,6 +38,8 @@ typedef enum {
     SHX_CELL_CONDITION = 6,
     SHX_CELL_BARRIER = 7,
     SHX_CELL_RWLOCK = 8,
+    SHX_CELL_CHANNEL = 9,
+    SHX_CELL_BROADCAST = 10,
 } shx_cell_kind;
 
 /* Its name, for people: "Lock". NULL: there is no such kind. */

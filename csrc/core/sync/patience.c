@@ -32,6 +32,16 @@ shx_patience_for(int64_t timeout, shx_poll poll, void *context)
                           .context = context};
 }
 
+shx_patience
+shx_patience_anew(const shx_patience *patience)
+{
+    return (shx_patience){.began = now(),
+                          .deadline = patience->deadline,
+                          .slice = shortest,
+                          .poll = patience->poll,
+                          .context = patience->context};
+}
+
 /* Does it count up to so many at most, since the mark was another one? */
 static bool
 is_left(shx_word *counter, uint32_t mark, unsigned most)

@@ -43,6 +43,9 @@ typedef struct {
 /* From now on, for so many nanoseconds. Below 0: for ever. */
 shx_patience shx_patience_for(int64_t timeout, shx_poll poll, void *context);
 
+/* The same deadline, for another word: as if it had not waited yet. */
+shx_patience shx_patience_anew(const shx_patience *patience);
+
 /* Sleeps while the word is `seen`. 0: look at it again. SHX_SLICE_OVER: and
  * whether its owner lives. ETIMEDOUT, SHX_INTERRUPTED, EFAULT: give up; the
  * first not before the word was looked at once more. EINTR, of who holds

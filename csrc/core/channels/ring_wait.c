@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+/* How one waits for a message, or for room.
+ *
+ *   word of `messages` and of `room`    31..1 times | 0 WAITED
+ *
+ * Who finds nothing says so in the word, and looks again before it sleeps;
+ * who has put or given something looks at the word afterwards, and only if
+ * somebody waits changes it and wakes one. Both are in one order for all
+ * (seq_cst), so one of them sees the other. */
+#include "core/channels/ring_words.h"
+
+#include <errno.h>
+#include <limits.h> /* UINT_MAX */
+
+enum { WAITED = 1, ONCE = 2 };
+
+shx_err
+shx_ring_lock(const shx_site *site, const shx_member *me,
+              const shx_ring_wait *wait)
+{
+    enum { SPINS = 30 };
+    for (int i = 0; i < SPINS; i++) {
+        if (shx_lock_take(site, me)) {
+            return 0;
+        }
+        shx_os_relax();
+    }
+    if (wait == NULL) {
+        return EBUSY;
+    }
+    /* How long it has waited for a message is nothing to those here. */
+    shx_patience patience = shx_patience_anew(&wait->patience);
+    return shx_lock_acquire(site, me, SHX_TORN_TELLS, &patience);
+}
+
+/* The mark stays while somebody sleeps. It goes when nobody was woken, and
+ * nothing has changed since: who fell asleep just then is woken, too. */
+void
+shx_ring_wake(shx_cell *side, unsigned count)
+{
+    uint32_t word = atomic_fetch_add(&side->word, ONCE) + ONCE;
+    if (shx_os_wake(&side->word, count) == 0 && (word & WAITED) != 0 &&
+        atomic_compare_exchange_strong(&side->word, &word,
+                                       word & ~(uint32_t)WAITED)) {
+        (void)shx_os_wake(&side->word, UINT_MAX);
+    }
+}
+
+static shx_cell *
+cell_of(const shx_ring *ring, shx_ring_side side)
+{
+    return side == SHX_FOR_MESSAGES ? ring->messages : ring->room;
+}
+
+/* What may have changed, at a glance. */
+static uint64_t
+glance(const shx_ring *ring, shx_ring_side side)
+{
+    return side == SHX_FOR_MESSAGES
+               ? atomic_load_explicit(&ring->in->tail, memory_order_relaxed)
+               : atomic_load_explicit(&ring->out->next, memory_order_relaxed);
+}
+
+/* Looks for a while before it sleeps: longer if that helped the last time. */
+static bool
+linger(shx_ring *ring, shx_ring_side side)
+{
+    enum { FEW = 30, MANY = 2000 };
+    unsigned most =
+        atomic_load_explicit(&ring->keenness, memory_order_relaxed);
+    uint64_t seen = glance(ring, side);
+    unsigned i = 0;
+    while (i < most && glance(ring, side) == seen) {
+        shx_os_relax();
+        i++;
+    }
+    bool helped = i < most;
+    unsigned next = helped ? most * 2 : most / 2;
+    next = next < FEW ? FEW : next > MANY ? MANY : next;
+    atomic_store_explicit(&ring->keenness, next, memory_order_relaxed);
+    return helped;
+}
+
+/* Says that it waits, or sleeps if it has. EAGAIN: look again. */
+static shx_err
+sleep_on(shx_cell *cell, uint32_t seen, shx_patience *patience)
+{
+    if ((seen & WAITED) == 0) {
+        (void)atomic_compare_exchange_strong(&cell->word, &seen,
+                                             seen | WAITED);
+        return EAGAIN;
+    }
+    shx_err err = shx_nap(patience, &cell->word, seen, &cell->watch);
+    return err == 0 ? EAGAIN : err;
+}
+
+/* Who had to look for itself passes that on: nor are others woken. */
+static void
+pass_on(shx_cell *cell)
+{
+    (void)shx_os_wake(&cell->word, 1);
+}
+
+/* Has nobody here looked after the dead for a few milliseconds? Who never
+ * waits does that now and then. */
+static bool
+is_due(shx_ring *ring)
+{
+    return atomic_load_explicit(&ring->looked, memory_order_relaxed) !=
+           shx_os_tick();
+}
+
+/* Nothing is to be had, and nothing to be waited for: EAGAIN. */
+static shx_err
+try_again(shx_ring *ring, const shx_member *me, shx_ring_attempt attempt,
+          void *what, const shx_ring_wait *wait)
+{
+    if (!is_due(ring)) {
+        return EAGAIN;
+    }
+    if (wait == NULL) {
+        return EBUSY;
+    }
+    shx_err err = shx_ring_recover(ring, me, wait);
+    return err == 0 ? attempt(ring, me, what, wait) : err;
+}
+
+shx_err
+shx_ring_insist(shx_ring *ring, const shx_member *me, shx_ring_side side,
+                shx_ring_attempt attempt, void *what, shx_ring_wait *wait)
+{
+    shx_cell *cell = cell_of(ring, side);
+    bool unwoken = false;
+    unsigned rounds = 0;
+    for (;;) {
+        uint32_t seen = atomic_load(&cell->word);
+        shx_err err = attempt(ring, me, what, wait);
+        if (err == 0 && unwoken) {
+            pass_on(cell);
+        }
+        if (err != EAGAIN) {
+            return err;
+        }
+        if (wait == NULL || !wait->blocks) {
+            return try_again(ring, me, attempt, what, wait);
+        }
+        err = shx_patience_spin(&wait->patience, &rounds);
+        if (err == 0) {
+            err = linger(ring, side) ? EAGAIN
+                                     : sleep_on(cell, seen, &wait->patience);
+        }
+        unwoken = err == SHX_SLICE_OVER;
+        if (unwoken) {
+            err = shx_ring_recover(ring, me, wait);
+        }
+        if (err != 0 && err != EAGAIN) {
+            shx_patience_quit(&wait->patience, &cell->word, &cell->watch);
+            return err;
+        }
+    }
+}
