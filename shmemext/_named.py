@@ -31,7 +31,14 @@ def open(name: str, head: int, size: int, mode: int | None) -> SharedMemory:
         if not bare:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), name)
         memory = _shmemext._publish(
-            PREFIX + bare, content, size, _MODE if mode is None else mode
+            content,
+            True,
+            name=PREFIX + bare,
+            create=True,
+            exist_ok=True,
+            size=size,
+            mode=_MODE if mode is None else mode,
+            lifetime="users",
         )
     except FileExistsError:  # of a segment: it says nothing of a synchronizer
         raise ValueError(

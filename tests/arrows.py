@@ -20,11 +20,12 @@ FLOORS = [
     ["core/name"],
     ["core/memory", "core/life", "core/list"],
     ["core/sync"],
+    ["core/channels"],
     ["py/compat"],
     ["py/errors"],
-    ["py/state"],
+    ["py/state", "py/waiting"],
     ["py/memory"],
-    ["py/shared_memory", "py/list", "py/sync"],
+    ["py/shared_memory", "py/list", "py/sync", "py/channels"],
     ["py/module"],
 ]
 

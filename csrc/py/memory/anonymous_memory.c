@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "py/memory/anonymous_memory.h"
+#include "py/waiting.h"
 
 /* The kind's functions. */
 

@@ -6,6 +6,7 @@
 #include <string.h> /* strrchr */
 
 #include "py/memory/mapped_file.h"
+#include "py/waiting.h"
 
 /* An absolute path, not normalised: what ".." means depends on links. `path`
  * is stolen. */

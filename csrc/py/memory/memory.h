@@ -14,6 +14,7 @@
 #ifndef SHX_MEMORY_H
 #define SHX_MEMORY_H
 
+#include "core/life/party.h"
 #include "py/memory/mapping.h"
 
 /* Values of `fd` that are no descriptors. */
@@ -118,10 +119,6 @@ shx_mapping *shx_memory_mapping_if_any(PyObject *op, PyTypeObject *type);
 /* Permission bits: ValueError if they are more than that. */
 int shx_check_mode(int mode);
 
-/* Called without the GIL, between the pieces of long work: `context` is the
- * PyThreadState ** of who released it. */
-int shx_poll_signals(void *context);
-
 /* memory_place.c: how the file is found, taken with the lock to be used
  * without it, by who holds a mapping and so knows which file is meant. */
 typedef struct {
@@ -151,6 +148,11 @@ int shx_memory_fd(PyObject *op);
 /* Is there one that still is the memory's? A program that closes every
  * descriptor and opens others reuses the numbers. With the lock. */
 bool shx_memory_has_fd(PyObject *op);
+
+/* memory_party.c: this process as a party in that file, which is the memory's:
+ * to be left by the caller. With the GIL. */
+shx_err shx_memory_join(PyObject *memory, const shx_identity *identity,
+                        shx_party **out);
 
 /* Makes the type; it is state->memory_type. */
 int shx_memory_add(PyObject *module);

@@ -71,16 +71,6 @@ shx_check_mode(int mode)
     return 0;
 }
 
-int
-shx_poll_signals(void *context)
-{
-    PyThreadState **saved = context;
-    PyEval_RestoreThread(*saved);
-    int status = PyErr_CheckSignals();
-    *saved = PyEval_SaveThread();
-    return status;
-}
-
 /* What is there by now: `buf`, None, or a mapping to make one of. One of the
  * results is a new reference, the other NULL. */
 static void

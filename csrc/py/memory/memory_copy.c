@@ -3,6 +3,7 @@
  * readinto(). Other threads may close the object meanwhile: the mapping is
  * kept. */
 #include "py/memory/memory.h"
+#include "py/waiting.h"
 
 #include <errno.h>
 #include <fcntl.h> /* O_RDWR, O_RDONLY */

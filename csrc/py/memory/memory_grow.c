@@ -2,6 +2,7 @@
 /* How a Memory gets another mapping: grow() and refresh(). Views of the one
  * that it had keep that, and see the same bytes. */
 #include "py/memory/memory.h"
+#include "py/waiting.h"
 
 #include <errno.h>
 #include <fcntl.h> /* O_RDWR, O_RDONLY */

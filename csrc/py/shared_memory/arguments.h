@@ -32,9 +32,10 @@ typedef struct {
     bool may_exist;
     bool of_users;  /* the name goes with its last user */
     double seconds; /* to wait; 0: none */
-    /* No argument: what it begins with, see publish.h. NULL: nothing. */
+    /* No arguments: what it begins with; NULL: nothing. And see publish.c. */
     const void *content;
     size_t content_size;
+    bool meets;
 } shx_call;
 
 /* On success the call is to be cleared. */

@@ -23,6 +23,7 @@
 #include "py/shared_memory/unlink.h"
 #include "py/shared_memory/users.h"
 #include "py/shared_memory/waiting.h"
+#include "py/waiting.h"
 
 /* What a construction has got hold of. */
 typedef struct {
@@ -72,13 +73,13 @@ find_owner(shx_state *state, const shx_call *call, shx_family **owner,
 /* A name that only the dead have is free; but for what begins with something:
  * there it is what they knew that counts. */
 static shx_err
-create_or_replace(shx_create *request, shx_segment *out)
+create_or_replace(shx_create *request, bool meets, shx_segment *out)
 {
     if (request->may_exist && shx_corpse_is_alive(request->name)) {
         return EEXIST;
     }
     shx_err err = shx_segment_create(request, out);
-    if (err == EEXIST && !request->is_random && request->content == NULL &&
+    if (err == EEXIST && !request->is_random && !meets &&
         shx_corpse_remove(request->name)) {
         err = shx_segment_create(request, out);
     }
@@ -108,11 +109,11 @@ undo_create(PyObject *name, const opened *segment)
 /* `err`: there can be no owner. But shm_open() looks at the name before it
  * finds that the place will not do. */
 static shx_err
-create_owned(shx_create *request, shx_err err, shx_segment *out)
+create_owned(shx_create *request, bool meets, shx_err err, shx_segment *out)
 {
     shx_file file;
     if (err == 0) {
-        err = create_or_replace(request, out);
+        err = create_or_replace(request, meets, out);
     }
     if (err == 0 || err == EEXIST || err == SHX_INTERRUPTED ||
         request->step != SHX_STEP_OPEN) {
@@ -137,6 +138,10 @@ create_segment(shx_state *state, PyObject *op, const shx_call *call,
         find_owner(state, call, &owner.family, &err) < 0) {
         return -1;
     }
+    if (request.size < call->content_size) {
+        PyErr_SetString(PyExc_ValueError, "the content is longer than size");
+        return -1;
+    }
     request.mode = (unsigned)mode | (call->of_users ? SHX_MODE_USERS : 0u);
     out->wary = (mode & 077) == 0;
     request.space.reserve = reserve;
@@ -155,7 +160,7 @@ create_segment(shx_state *state, PyObject *op, const shx_call *call,
     }
     PyThreadState *saved = PyEval_SaveThread();
     request.space.context = &saved;
-    err = create_owned(&request, err, &out->mapping->segment);
+    err = create_owned(&request, call->meets, err, &out->mapping->segment);
     PyEval_RestoreThread(saved);
     if (err == EEXIST && (call->name == Py_None || call->may_exist)) {
         return 1;
@@ -206,7 +211,7 @@ attach_segment(const shx_call *call, int flags, PyObject *name, opened *out)
         (err == ENOENT && call->may_exist)) {
         return 1;
     }
-    if (call->content != NULL && (err == SHX_EMPTY || err == SHX_NOT_MEMORY)) {
+    if (call->meets && (err == SHX_EMPTY || err == SHX_NOT_MEMORY)) {
         shx_raise(EEXIST, name);
         return -1;
     }
@@ -238,7 +243,7 @@ static int
 attach_instead(const shx_call *call, PyObject *name, opened *out)
 {
     int status = attach_segment(call, O_RDWR, name, out);
-    if (status != 0 || call->content != NULL) {
+    if (status != 0 || call->meets) {
         return status != 0 ? status : check_users(name, out);
     }
     size_t wanted = PyLong_AsSize_t(call->size);
@@ -263,7 +268,7 @@ open_segment(shx_state *state, PyObject *op, const shx_call *call, int create,
              opened *out)
 {
     int mode = 0;
-    if (call->content != NULL) {
+    if (call->meets) {
         if (shx_mode_of(state, op, call, &mode) < 0) {
             return NULL;
         }
@@ -276,8 +281,7 @@ open_segment(shx_state *state, PyObject *op, const shx_call *call, int create,
         if (name == NULL) {
             return NULL;
         }
-        int status =
-            call->content != NULL ? attach_instead(call, name, out) : 1;
+        int status = call->meets ? attach_instead(call, name, out) : 1;
         if (status == 1) {
             status = create ? create_segment(state, op, call, name, out)
                             : attach_segment(call, call->flags, name, out);
@@ -401,8 +405,10 @@ shx_shared_memory_init(PyObject *op, PyObject *args, PyObject *kwargs)
 
 int
 shx_shared_memory_init_with(PyObject *op, PyObject *args, PyObject *kwargs,
-                            const void *content, size_t size)
+                            const Py_buffer *content, bool meets)
 {
     return init(op, args, kwargs,
-                (shx_call){.content = content, .content_size = size});
+                (shx_call){.content = content->buf,
+                           .content_size = (size_t)content->len,
+                           .meets = meets});
 }

@@ -7,11 +7,11 @@
 /* What __init__ does. */
 int shx_shared_memory_init(PyObject *op, PyObject *args, PyObject *kwargs);
 
-/* The same, of a segment that is attached where there is one, whoever made it
- * and has died since; and that else is created, and begins with these bytes
- * before anybody can see it. FileExistsError: what is there is no segment of
+/* The same, of a segment that begins with these bytes before anybody can see
+ * it, if it is created. `meets`: it is attached where there is one, whoever
+ * made it and has died since. FileExistsError: what is there is no segment of
  * its users. */
 int shx_shared_memory_init_with(PyObject *op, PyObject *args, PyObject *kwargs,
-                                const void *content, size_t size);
+                                const Py_buffer *content, bool meets);
 
 #endif

@@ -8,58 +8,38 @@
 
 PyDoc_STRVAR(
     publish_doc,
-    "_publish($module, name, content, size, mode, /)\n--\n\n"
-    "Return the segment of its users that has this name. If there is\n"
-    "none, one is created, of that size and mode, that begins with\n"
-    "this content from the moment on when it has its name.\n"
-    "FileExistsError: the name is that of something else.");
+    "_publish($module, content, meets, /, **arguments)\n--\n\n"
+    "Return SharedMemory(**arguments). If it is created it begins with this\n"
+    "content from the moment on when it has its name.\n"
+    "meets: of its users. If there is one it is attached, whoever made it\n"
+    "and has died since. FileExistsError: the name is that of something\n"
+    "else.");
 
 static PyObject *
-construct(PyTypeObject *type, PyObject *keywords, const Py_buffer *content)
+publish(PyObject *module, PyObject *args, PyObject *kwargs)
 {
+    PyTypeObject *type = shx_state_of_module(module)->shared_memory_type;
+    Py_buffer content;
+    int meets;
+    if (!PyArg_ParseTuple(args, "y*p:_publish", &content, &meets)) {
+        return NULL;
+    }
     PyObject *nothing = PyTuple_New(0);
     PyObject *segment =
         nothing == NULL ? NULL : type->tp_new(type, nothing, NULL);
     if (segment != NULL &&
-        shx_shared_memory_init_with(segment, nothing, keywords, content->buf,
-                                    (size_t)content->len) < 0) {
+        shx_shared_memory_init_with(segment, nothing, kwargs, &content,
+                                    meets != 0) < 0) {
         Py_CLEAR(segment);
     }
     Py_XDECREF(nothing);
-    return segment;
-}
-
-static PyObject *
-publish(PyObject *module, PyObject *args)
-{
-    PyObject *name, *segment = NULL;
-    Py_buffer content;
-    Py_ssize_t size;
-    int mode;
-    if (!PyArg_ParseTuple(args, "Uy*ni:_publish", &name, &content, &size,
-                          &mode)) {
-        return NULL;
-    }
-    PyObject *keywords = NULL;
-    if (content.len > size) {
-        PyErr_SetString(PyExc_ValueError, "the content is longer than size");
-    }
-    else {
-        keywords = Py_BuildValue("{sOsOsOsnsiss}", "name", name, "create",
-                                 Py_True, "exist_ok", Py_True, "size", size,
-                                 "mode", mode, "lifetime", "users");
-    }
-    if (keywords != NULL) {
-        segment = construct(shx_state_of_module(module)->shared_memory_type,
-                            keywords, &content);
-        Py_DECREF(keywords);
-    }
     PyBuffer_Release(&content);
     return segment;
 }
 
 static PyMethodDef publish_methods[] = {
-    {"_publish", publish, METH_VARARGS, publish_doc},
+    {"_publish", (PyCFunction)(void (*)(void))publish,
+     METH_VARARGS | METH_KEYWORDS, publish_doc},
     {NULL, NULL, 0, NULL},
 };
 

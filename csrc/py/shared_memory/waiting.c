@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "py/memory/memory.h"
+#include "py/waiting.h"
 
 static struct timespec
 end_of(double timeout)

@@ -67,7 +67,7 @@ counter_acquire(PyObject *op, PyObject *const *args, Py_ssize_t count,
                 PyObject *names)
 {
     int64_t timeout;
-    if (shx_parse_acquire(args, count, names, &timeout) < 0) {
+    if (shx_parse_waiting("acquire", args, count, names, &timeout) < 0) {
         return NULL;
     }
     return acquire(op, timeout);

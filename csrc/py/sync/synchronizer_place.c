@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Where a synchronizer is to be: the bytes, and who this process is there. */
 #include <errno.h>
-#include <fcntl.h>  /* O_RDONLY */
-#include <stdio.h>  /* snprintf */
-#include <string.h> /* strchr */
 
 #include "py/memory/memory.h"
 #include "py/sync/synchronizer.h"
@@ -76,48 +73,6 @@ check_bytes(PyObject *op, size_t size)
         return -1;
     }
     return 0;
-}
-
-/* Where the file may be found again: in `text`, if it has a path. */
-static const char *
-path_of(const shx_place *place, char *text, size_t size)
-{
-    if (place->err != 0 || place->path == NULL) {
-        return NULL;
-    }
-    if (strchr(place->path, '/') != NULL) {
-        return place->path;
-    }
-    int length = snprintf(text, size, "%s/%s", shx_os_directory, place->path);
-    return length > 0 && (size_t)length < size ? text : NULL;
-}
-
-/* Opens the file of a Memory for that, if this process is no party yet. */
-static shx_err
-join(PyObject *memory, const shx_identity *identity, shx_party **out)
-{
-    char text[512];
-    shx_place place;
-    int fd;
-    *out = shx_party_find(identity);
-    if (*out != NULL) {
-        return 0;
-    }
-    Py_BEGIN_CRITICAL_SECTION(memory);
-    shx_place_take_to_open_locked(memory, &place);
-    Py_END_CRITICAL_SECTION();
-    shx_err err = shx_place_open(&place, identity, O_RDONLY, &fd);
-    if (err == 0) {
-        const char *path = path_of(&place, text, sizeof text);
-        Py_BEGIN_ALLOW_THREADS
-        err = shx_party_join(fd, path, out);
-        Py_END_ALLOW_THREADS
-        if (err != 0) {
-            shx_os_close(fd);
-        }
-    }
-    shx_place_leave(&place);
-    return err;
 }
 
 /* "Lock(on_death='raise')"; or, `apart` from another kind, "a Lock". */
@@ -200,8 +155,8 @@ settle(PyObject *op, uint32_t parameter)
     self->site.cell = (shx_cell *)(void *)shx_mapping_byte(
         (PyObject *)self->mapping, self->offset);
     self->site.parameter = parameter;
-    shx_err err = join(self->memory, &self->mapping->segment.identity,
-                       &self->site.party);
+    shx_err err = shx_memory_join(
+        self->memory, &self->mapping->segment.identity, &self->site.party);
     if (err == 0) {
         err = make_cell(op, size, parameter);
     }

@@ -1,21 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* How a method waits: what its arguments say of that, and the GIL, which is
- * kept where nothing is waited for, and let go of around the whole wait else.
- */
-#ifndef SHX_PY_WAITING_H
-#define SHX_PY_WAITING_H
+/* How a method of a synchronizer waits: without the GIL, and with a look at
+ * the signals, and at whether the memory is still there. */
+#ifndef SHX_SYNC_WAITING_H
+#define SHX_SYNC_WAITING_H
 
-#include "core/sync/patience.h"
-#include "py/state.h"
-
-/* A time in seconds, or None for ever, as nanoseconds: -1 for ever; what is
- * negative is 0, as multiprocessing has it. -1 with an exception. */
-int shx_parse_timeout(PyObject *timeout, int64_t *out);
-
-/* The arguments of acquire(block=True, timeout=None): 0 if nothing is to be
- * waited for. `blocking` is taken for `block`, as threading calls it. */
-int shx_parse_acquire(PyObject *const *args, Py_ssize_t count, PyObject *names,
-                      int64_t *timeout);
+#include "py/waiting.h"
 
 typedef struct {
     shx_patience patience;
