@@ -52,12 +52,14 @@ _LATER = {
     "RLock": "synchronize",
     "RWLock": "synchronize",
     "Semaphore": "synchronize",
+    "Channel": "channels",
 }
 
 TYPE_CHECKING = False  # as typing has it, which takes time to import
 if TYPE_CHECKING:
     from ._install import install as install
     from ._install import uninstall as uninstall
+    from .channels import Channel as Channel
     from .lifetime import Collected as Collected
     from .lifetime import Family as Family
     from .lifetime import Process as Process

@@ -17,6 +17,7 @@ KINDS = {
     7: "Barrier",
     8: "RWLock",
 }
+CHANNELS = {9: "Channel", 10: "Broadcast"}
 MAGIC = int.from_bytes(b"SX", "little")
 
 
@@ -28,7 +29,9 @@ class Head(NamedTuple):
     @property
     def type(self) -> str:
         """What it is called; a kind that is not known, by its number."""
-        return KINDS.get(self.kind, f"synchronizer of kind {self.kind}")
+        return (KINDS | CHANNELS).get(
+            self.kind, f"synchronizer of kind {self.kind}"
+        )
 
 
 def read(head: int) -> Head | None:

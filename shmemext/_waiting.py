@@ -9,7 +9,9 @@ of one loop the first in line looks, and the others queue behind it."""
 import asyncio
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
+from queue import Empty, Full
 from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
@@ -24,7 +26,7 @@ class _Awaitable(Protocol):
 
 
 # By what is waited for, and the loop: whoever stands in a line keeps both.
-_lines: WeakValueDictionary[tuple[int, int], asyncio.Lock]
+_lines: WeakValueDictionary[tuple[int, int, str], asyncio.Lock]
 _lines = WeakValueDictionary()
 _threads: ThreadPoolExecutor | None = None
 
@@ -51,11 +53,11 @@ async def in_thread(function: Any, *args: Any) -> Any:
     return await asyncio.wrap_future(_begin(function, *args))
 
 
-def line(of: Any) -> asyncio.Lock:
+def line(of: Any, side: str = "") -> asyncio.Lock:
     """That the tasks of this loop stand in who wait for the same. It goes with
     the last of them: it would keep its loop."""
     loop = asyncio.get_running_loop()
-    return _lines.setdefault((id(of), id(loop)), asyncio.Lock())
+    return _lines.setdefault((id(of), id(loop), side), asyncio.Lock())
 
 
 async def acquire(of: _Awaitable) -> bool:
@@ -105,6 +107,35 @@ async def wait_event(event: Any) -> bool:
         while not event._wait_since(times, 0):
             await in_thread(event._wait_since, times, _SLICE)
     return True
+
+
+async def get(channel: Any) -> bytes:
+    """The next message."""
+    async with line(channel, "get"):
+        while True:
+            with suppress(Empty):
+                return bytes(channel.get_nowait())
+            await in_thread(channel._watch, _SLICE, None)
+
+
+async def put(channel: Any, data: Any) -> None:
+    length = memoryview(data).nbytes
+    async with line(channel, "put"):
+        while True:
+            with suppress(Full):
+                channel.put_nowait(data)
+                return
+            await in_thread(channel._watch, _SLICE, length)
+
+
+async def following(channel: Any) -> bytes:
+    """The next one of `async for`."""
+    from ._channels import ShutDown
+
+    try:
+        return await get(channel)
+    except ShutDown:
+        raise StopAsyncIteration from None
 
 
 async def pass_barrier(barrier: Any) -> int:

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The roof: makes the module shmemext._shmemext, room by room. */
+#include "py/channels/channel.h"
+#include "py/channels/message.h"
+#include "py/channels/reservation.h"
 #include "py/list/shareable_list.h"
 #include "py/memory/anonymous_memory.h"
 #include "py/memory/mapped_file.h"
@@ -47,6 +50,10 @@ static int (*const rooms[])(PyObject *module) = {
     shx_semaphore_add,
     shx_bounded_semaphore_add,
     shx_event_add,
+    shx_link_add,
+    shx_message_add,
+    shx_reservation_add,
+    shx_channel_add,
 };
 /* clang-format on */
 

@@ -56,7 +56,12 @@
     X(atomic)                                                                 \
     X(read_lock)                                                              \
     X(write_lock)                                                             \
-    X(rwlock)
+    X(rwlock)                                                                 \
+    X(link)                                                                   \
+    X(delivery)                                                               \
+    X(message)                                                                \
+    X(reservation)                                                            \
+    X(channel)
 
 typedef struct {
 #define X(n) PyTypeObject *n##_type;

@@ -104,3 +104,13 @@ shx_poll_signals(void *context)
     *saved = PyEval_SaveThread();
     return status;
 }
+
+PyObject *
+shx_call_waiting(const char *function, PyObject *op)
+{
+    PyObject *module = PyImport_ImportModule("shmemext._waiting");
+    PyObject *result =
+        module == NULL ? NULL : PyObject_CallMethod(module, function, "O", op);
+    Py_XDECREF(module);
+    return result;
+}

@@ -21,4 +21,7 @@ int shx_parse_waiting(const char *function, PyObject *const *args,
  * PyThreadState ** of who released it. */
 int shx_poll_signals(void *context);
 
+/* The coroutine that a function of shmemext._waiting makes for the object. */
+PyObject *shx_call_waiting(const char *function, PyObject *op);
+
 #endif

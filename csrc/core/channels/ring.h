@@ -116,7 +116,7 @@ typedef struct {
     uint64_t length;
     uint32_t
         token; /* whose it is: not that of a child that has inherited it */
-} shx_record;
+} shx_ring_record;
 
 /* Bytes of memory for a ring of so many bytes of data, at least; and what that
  * memory begins with. 0: no memory is as large. */
@@ -132,7 +132,7 @@ uint64_t shx_ring_longest(const shx_ring *ring);
 uint64_t shx_ring_size_for(uint64_t length);
 
 static inline void *
-shx_ring_bytes(const shx_ring *ring, const shx_record *record)
+shx_ring_bytes(const shx_ring *ring, const shx_ring_record *record)
 {
     enum { HEADER = 16 };
     return ring->data + (record->at & (ring->capacity - 1)) + HEADER;
@@ -164,23 +164,24 @@ shx_err shx_ring_put(shx_ring *ring, const shx_member *me,
 
 /* Room for a message that is written in place; then it is one, or none. */
 shx_err shx_ring_reserve(shx_ring *ring, const shx_member *me, size_t length,
-                         shx_record *out, shx_ring_wait *wait);
+                         shx_ring_record *out, shx_ring_wait *wait);
 void shx_ring_commit(shx_ring *ring, const shx_member *me,
-                     const shx_record *record, bool keep);
+                     const shx_ring_record *record, bool keep);
 
 /* Takes as many as there are, `most` at most and one at least. */
-shx_err shx_ring_take(shx_ring *ring, const shx_member *me, shx_record *out,
-                      size_t most, size_t *count, shx_ring_wait *wait);
+shx_err shx_ring_take(shx_ring *ring, const shx_member *me,
+                      shx_ring_record *out, size_t most, size_t *count,
+                      shx_ring_wait *wait);
 
 /* How often it was delivered before: 15 is that or more. */
-unsigned shx_ring_deliveries(const shx_record *record);
+unsigned shx_ring_deliveries(const shx_ring_record *record);
 
 /* Done with it; or it is for another one, as if who took it had died. Records
  * of a process that has forked stay that one's. */
 void shx_ring_give(shx_ring *ring, const shx_member *me,
-                   const shx_record *records, size_t count);
+                   const shx_ring_record *records, size_t count);
 void shx_ring_return(shx_ring *ring, const shx_member *me,
-                     const shx_record *record);
+                     const shx_ring_record *record);
 
 /* No more messages, for good. Who waits is told. Idempotent. */
 shx_err shx_ring_shut_down(shx_ring *ring, const shx_member *me,

@@ -71,7 +71,7 @@ make_room(shx_ring *ring, uint64_t span, uint64_t *tail)
 /* A record at *tail that nobody sees until that is stored. Under `put`. */
 static shx_err
 begin(shx_ring *ring, const shx_member *me, shx_record_state state,
-      uint64_t length, uint64_t *tail, shx_record *out)
+      uint64_t length, uint64_t *tail, shx_ring_record *out)
 {
     uint64_t units = shx_units_for(length);
     shx_err err = make_room(ring, units * SHX_UNIT, tail);
@@ -79,10 +79,10 @@ begin(shx_ring *ring, const shx_member *me, shx_record_state state,
         return err;
     }
     uint32_t token = state == SHX_BUSY ? me->token : 0;
-    *out = (shx_record){.at = *tail,
-                        .word = shx_record_word(state, 0, token, units),
-                        .length = length,
-                        .token = token};
+    *out = (shx_ring_record){.at = *tail,
+                             .word = shx_record_word(state, 0, token, units),
+                             .length = length,
+                             .token = token};
     shx_record_header *header = shx_ring_header(ring, *tail);
     atomic_store_explicit(&header->length, length, memory_order_relaxed);
     atomic_store_explicit(&header->word, out->word, memory_order_relaxed);
@@ -139,7 +139,7 @@ put_small(shx_ring *ring, const shx_member *me, void *what,
     }
     while (all->done + done < all->count && done < MOST) {
         const shx_piece *piece = &all->pieces[all->done + done];
-        shx_record record;
+        shx_ring_record record;
         if (piece->length > SMALL) {
             break;
         }
@@ -164,7 +164,7 @@ put_small(shx_ring *ring, const shx_member *me, void *what,
 
 typedef struct {
     uint64_t length;
-    shx_record *out;
+    shx_ring_record *out;
 } reservation;
 
 static shx_err
@@ -189,15 +189,15 @@ reserve(shx_ring *ring, const shx_member *me, void *what,
 
 shx_err
 shx_ring_reserve(shx_ring *ring, const shx_member *me, size_t length,
-                 shx_record *out, shx_ring_wait *wait)
+                 shx_ring_record *out, shx_ring_wait *wait)
 {
     reservation asked = {.length = length, .out = out};
     return shx_ring_insist(ring, me, SHX_FOR_ROOM, reserve, &asked, wait);
 }
 
 void
-shx_ring_commit(shx_ring *ring, const shx_member *me, const shx_record *record,
-                bool keep)
+shx_ring_commit(shx_ring *ring, const shx_member *me,
+                const shx_ring_record *record, bool keep)
 {
     shx_record_state state = keep ? SHX_READY : SHX_FREE;
     if (record->token == me->token &&
@@ -211,7 +211,7 @@ static shx_err
 put_large(shx_ring *ring, const shx_member *me, const shx_piece *piece,
           shx_ring_wait *wait)
 {
-    shx_record record;
+    shx_ring_record record;
     shx_err err = shx_ring_reserve(ring, me, piece->length, &record, wait);
     if (err == 0) {
         memcpy(shx_ring_bytes(ring, &record), piece->data, piece->length);

@@ -5,7 +5,7 @@
 #include <errno.h>
 
 typedef struct {
-    shx_record *out;
+    shx_ring_record *out;
     size_t most;
     size_t count;
 } catch;
@@ -13,7 +13,7 @@ typedef struct {
 /* What its header says of the message is looked at once. */
 static shx_err
 note(shx_ring *ring, uint64_t at, uint64_t word, uint32_t token,
-     shx_record *out)
+     shx_ring_record *out)
 {
     uint64_t length = atomic_load_explicit(&shx_ring_header(ring, at)->length,
                                            memory_order_relaxed);
@@ -21,8 +21,8 @@ note(shx_ring *ring, uint64_t at, uint64_t word, uint32_t token,
     if (length >= units * SHX_UNIT || shx_units_for(length) != units) {
         return SHX_DAMAGED;
     }
-    *out =
-        (shx_record){.at = at, .word = word, .length = length, .token = token};
+    *out = (shx_ring_record){
+        .at = at, .word = word, .length = length, .token = token};
     return 0;
 }
 
@@ -79,7 +79,7 @@ try_returned(shx_ring *ring, const shx_member *me, catch *all,
  * written. Under `take`. TAKEN: who took it died before it said so. */
 static shx_err
 take_next(shx_ring *ring, const shx_member *me, uint64_t *next, uint64_t tail,
-          shx_record *out)
+          shx_ring_record *out)
 {
     while (*next != tail) {
         uint64_t word, at = *next;
@@ -179,7 +179,7 @@ take(shx_ring *ring, const shx_member *me, void *what,
 }
 
 shx_err
-shx_ring_take(shx_ring *ring, const shx_member *me, shx_record *out,
+shx_ring_take(shx_ring *ring, const shx_member *me, shx_ring_record *out,
               size_t most, size_t *count, shx_ring_wait *wait)
 {
     catch all = {.out = out, .most = most, .count = 0};
@@ -192,14 +192,14 @@ shx_ring_take(shx_ring *ring, const shx_member *me, shx_record *out,
 }
 
 unsigned
-shx_ring_deliveries(const shx_record *record)
+shx_ring_deliveries(const shx_ring_record *record)
 {
     return shx_deliveries_of(record->word);
 }
 
 /* It is TAKEN, or KEPT by now: nobody else changes it. */
 static bool
-let_go(shx_ring *ring, const shx_member *me, const shx_record *record,
+let_go(shx_ring *ring, const shx_member *me, const shx_ring_record *record,
        shx_record_state state)
 {
     uint64_t next = shx_record_as(record->word, state, 0);
@@ -211,8 +211,8 @@ let_go(shx_ring *ring, const shx_member *me, const shx_record *record,
 
 /* Who waits for the end is told, too. */
 void
-shx_ring_give(shx_ring *ring, const shx_member *me, const shx_record *records,
-              size_t count)
+shx_ring_give(shx_ring *ring, const shx_member *me,
+              const shx_ring_record *records, size_t count)
 {
     bool any = false;
     for (size_t i = 0; i < count; i++) {
@@ -227,7 +227,8 @@ shx_ring_give(shx_ring *ring, const shx_member *me, const shx_record *records,
 }
 
 void
-shx_ring_return(shx_ring *ring, const shx_member *me, const shx_record *record)
+shx_ring_return(shx_ring *ring, const shx_member *me,
+                const shx_ring_record *record)
 {
     if (let_go(ring, me, record, SHX_RETURNED)) {
         atomic_fetch_add(shx_ring_returned(ring), 1);

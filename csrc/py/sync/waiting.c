@@ -45,13 +45,3 @@ shx_waiting_end(shx_waiting *waiting)
 {
     PyEval_RestoreThread(waiting->saved);
 }
-
-PyObject *
-shx_call_waiting(const char *function, PyObject *op)
-{
-    PyObject *module = PyImport_ImportModule("shmemext._waiting");
-    PyObject *result =
-        module == NULL ? NULL : PyObject_CallMethod(module, function, "O", op);
-    Py_XDECREF(module);
-    return result;
-}

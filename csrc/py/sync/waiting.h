@@ -25,7 +25,4 @@ void shx_waiting_begin_whole(shx_waiting *waiting, PyObject *op,
 
 void shx_waiting_end(shx_waiting *waiting);
 
-/* The coroutine that a function of shmemext._waiting makes for the object. */
-PyObject *shx_call_waiting(const char *function, PyObject *op);
-
 #endif

@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: MIT */
+/* What readers call. */
+#include <errno.h>
+#include <string.h> /* memcpy */
+
+#include "py/channels/channel.h"
+#include "py/channels/message.h"
+
+/* Copied without the GIL: more takes longer than it is let go of in. */
+enum { LONG = 1 << 16, MANY = 256 };
+
+/* Takes as many as there are, `most` at most. */
+static shx_err
+take(shx_link *link, const shx_member *me, shx_ring_record *records,
+     size_t most, int64_t timeout, size_t *count)
+{
+    shx_ring *ring = &link->ring;
+    shx_err err = shx_ring_take(ring, me, records, most, count, NULL);
+    if (err == EBUSY || (err == EAGAIN && timeout != 0)) {
+        shx_link_wait wait;
+        shx_link_begin(&wait, timeout);
+        err = shx_ring_take(ring, me, records, most, count, &wait.wait);
+        shx_link_end(&wait);
+    }
+    return err;
+}
+
+static PyObject *
+copy(shx_link *link, const shx_ring_record *record)
+{
+    size_t length = (size_t)record->length;
+    const void *from = shx_ring_bytes(&link->ring, record);
+    PyObject *made = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)length);
+    if (made == NULL) {
+        return NULL;
+    }
+    char *into = PyBytes_AS_STRING(made);
+    if (length > LONG) {
+        Py_BEGIN_ALLOW_THREADS
+        memcpy(into, from, length);
+        Py_END_ALLOW_THREADS
+    }
+    else if (length != 0) {
+        memcpy(into, from, length);
+    }
+    return made;
+}
+
+/* It was taken, and cannot be handed over. */
+static void
+put_back(shx_link *link, const shx_member *me, const shx_ring_record *records,
+         size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        shx_ring_return(&link->ring, me, &records[i]);
+    }
+}
+
+/* `ends`: where there are no more for good, NULL without an exception. */
+static PyObject *
+get_one(shx_link *link, int64_t timeout, bool ends)
+{
+    shx_member me;
+    shx_ring_record record;
+    size_t count;
+    if (shx_link_me(link, &me) < 0) {
+        return NULL;
+    }
+    shx_err err = take(link, &me, &record, 1, timeout, &count);
+    if (err != 0) {
+        err = shx_link_check(link, err);
+        return ends && err == SHX_SHUT_DOWN
+                   ? NULL
+                   : shx_link_raise_or(link, err, "Empty");
+    }
+    PyObject *made = copy(link, &record);
+    err = shx_link_check(link, 0);
+    if (made == NULL || err != 0) {
+        put_back(link, &me, &record, 1);
+        Py_XDECREF(made);
+        return made == NULL ? NULL : shx_link_raise(link, err);
+    }
+    shx_ring_give(&link->ring, &me, &record, 1);
+    return made;
+}
+
+PyDoc_STRVAR(
+    get_doc,
+    "get($self, /, block=True, timeout=None)\n--\n\n"
+    "Take the next message, as bytes.\n\n"
+    "No message is given out twice. While there is none it waits, for\n"
+    "timeout seconds if that is not None.\n\n"
+    "queue.Empty: none within that time, or at once without block.\n"
+    "queue.ShutDown (EOFError before Python 3.13): shutdown() was called,\n"
+    "and all messages are delivered. ValueError: it is closed.\n"
+    "OSError EBADMSG: it is damaged.");
+
+static PyObject *
+channel_get(PyObject *op, PyObject *const *args, Py_ssize_t count,
+            PyObject *names)
+{
+    int64_t timeout;
+    if (shx_parse_waiting("get", args, count, names, &timeout) < 0) {
+        return NULL;
+    }
+    shx_link *link = shx_channel_link(op);
+    PyObject *result = link == NULL ? NULL : get_one(link, timeout, false);
+    Py_XDECREF((PyObject *)link);
+    return result;
+}
+
+PyDoc_STRVAR(get_nowait_doc, "get_nowait($self, /)\n--\n\n"
+                             "get(block=False).");
+
+static PyObject *
+channel_get_nowait(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    shx_link *link = shx_channel_link(op);
+    PyObject *result = link == NULL ? NULL : get_one(link, 0, false);
+    Py_XDECREF((PyObject *)link);
+    return result;
+}
+
+/* Copies all of them, or none: then they are back where they were. */
+static int
+hand_over(shx_link *link, const shx_member *me, const shx_ring_record *records,
+          size_t count, PyObject *list)
+{
+    Py_ssize_t had = PyList_GET_SIZE(list);
+    int status = 0;
+    for (size_t i = 0; i < count && status == 0; i++) {
+        PyObject *made = copy(link, &records[i]);
+        status = made == NULL ? -1 : PyList_Append(list, made);
+        Py_XDECREF(made);
+    }
+    if (status == 0 && shx_link_check(link, 0) != 0) {
+        (void)shx_link_raise(link, EFAULT);
+        status = -1;
+    }
+    if (status == 0) {
+        shx_ring_give(&link->ring, me, records, count);
+        return 0;
+    }
+    put_back(link, me, records, count);
+    PyObject *error = PyErr_GetRaisedException();
+    if (PyList_SetSlice(list, had, PyList_GET_SIZE(list), NULL) < 0) {
+        PyErr_Clear();
+    }
+    PyErr_SetRaisedException(error);
+    return -1;
+}
+
+/* The first ones are waited for, and no more. */
+static int
+fill(shx_link *link, const shx_member *me, size_t most, int64_t timeout,
+     PyObject *list)
+{
+    shx_ring_record records[MANY];
+    size_t count;
+    shx_err err =
+        take(link, me, records, most < MANY ? most : MANY, timeout, &count);
+    if (err != 0) {
+        (void)shx_link_raise_or(link, shx_link_check(link, err), "Empty");
+        return -1;
+    }
+    while (hand_over(link, me, records, count, list) == 0) {
+        most -= count;
+        if (most == 0 ||
+            shx_ring_take(&link->ring, me, records, most < MANY ? most : MANY,
+                          &count, NULL) != 0) {
+            return 0;
+        }
+    }
+    if (PyList_GET_SIZE(list) == 0) {
+        return -1;
+    }
+    PyErr_Clear(); /* those that are in the list are in nobody else's hand */
+    return 0;
+}
+
+static PyObject *
+get_many(shx_link *link, Py_ssize_t most, int64_t timeout)
+{
+    shx_member me;
+    PyObject *list = PyList_New(0);
+    if (list == NULL || shx_link_me(link, &me) < 0 ||
+        fill(link, &me, (size_t)most, timeout, list) < 0) {
+        Py_CLEAR(list);
+    }
+    return list;
+}
+
+PyDoc_STRVAR(
+    get_many_doc,
+    "get_many($self, max=1000, /, block=True, timeout=None)\n--\n\n"
+    "Take as many messages as there are, max at most: a list of bytes.\n\n"
+    "It waits for the first one as get() does, and for no more. Exceptions\n"
+    "are get()'s.");
+
+static PyObject *
+channel_get_many(PyObject *op, PyObject *const *args, Py_ssize_t count,
+                 PyObject *names)
+{
+    int64_t timeout;
+    Py_ssize_t most = 1000, skip = count != 0;
+    if (skip) {
+        most = PyNumber_AsSsize_t(args[0], PyExc_OverflowError);
+        if (most == -1 && PyErr_Occurred()) {
+            return NULL;
+        }
+    }
+    if (most < 1) {
+        PyErr_SetString(PyExc_ValueError, "'max' must be at least 1");
+        return NULL;
+    }
+    if (shx_parse_waiting("get_many", args + skip, count - skip, names,
+                          &timeout) < 0) {
+        return NULL;
+    }
+    shx_link *link = shx_channel_link(op);
+    PyObject *result = link == NULL ? NULL : get_many(link, most, timeout);
+    Py_XDECREF((PyObject *)link);
+    return result;
+}
+
+static PyObject *
+receive(PyObject *op, int64_t timeout)
+{
+    shx_member me;
+    shx_ring_record record;
+    size_t count;
+    PyObject *result = NULL;
+    shx_state *state = shx_state_of(Py_TYPE(op));
+    shx_link *link = state == NULL ? NULL : shx_channel_link(op);
+    if (link != NULL && shx_link_me(link, &me) == 0) {
+        shx_err err = take(link, &me, &record, 1, timeout, &count);
+        err = shx_link_check(link, err);
+        result = err == 0 ? shx_message_new(state, link, &record)
+                          : shx_link_raise_or(link, err, "Empty");
+    }
+    Py_XDECREF((PyObject *)link);
+    return result;
+}
+
+PyDoc_STRVAR(
+    receive_doc,
+    "receive($self, /, block=True, timeout=None)\n--\n\n"
+    "Take the next message, which is read in place: no copy.\n\n"
+    "    with channel.receive() as message:\n"
+    "        work_on(message)\n\n"
+    "If the process is killed before the end of the 'with', another reader\n"
+    "gets the message, with message.deliveries one more. Exceptions are\n"
+    "get()'s.");
+
+static PyObject *
+channel_receive(PyObject *op, PyObject *const *args, Py_ssize_t count,
+                PyObject *names)
+{
+    int64_t timeout;
+    if (shx_parse_waiting("receive", args, count, names, &timeout) < 0) {
+        return NULL;
+    }
+    return receive(op, timeout);
+}
+
+/* Of `for data in channel`. */
+PyObject *
+shx_channel_next(PyObject *op)
+{
+    shx_link *link = shx_channel_link(op);
+    PyObject *result = link == NULL ? NULL : get_one(link, -1, true);
+    Py_XDECREF((PyObject *)link);
+    return result;
+}
+
+PyDoc_STRVAR(
+    get_async_doc,
+    "get_async($self, /)\n--\n\n"
+    "get(), as a coroutine that lets other tasks run. A task that is\n"
+    "cancelled has taken nothing. See asyncio.wait_for() for a\n"
+    "timeout.");
+
+static PyObject *
+channel_get_async(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return shx_call_waiting("get", op);
+}
+
+PyObject *
+shx_channel_next_async(PyObject *op)
+{
+    return shx_call_waiting("following", op);
+}
+
+/* For who watches in a thread: until there may be a message, or, if a length
+ * is given, room for one. */
+static PyObject *
+channel_watch(PyObject *op, PyObject *args)
+{
+    PyObject *seconds, *length;
+    int64_t timeout;
+    shx_member me;
+    Py_ssize_t bytes = 0;
+    if (!PyArg_ParseTuple(args, "OO:_watch", &seconds, &length) ||
+        shx_parse_timeout(seconds, &timeout) < 0) {
+        return NULL;
+    }
+    if (length != Py_None) {
+        bytes = PyNumber_AsSsize_t(length, PyExc_OverflowError);
+    }
+    if (bytes < 0) {
+        return NULL;
+    }
+    shx_link *link = PyErr_Occurred() ? NULL : shx_channel_link(op);
+    if (link == NULL || shx_link_me(link, &me) < 0) {
+        Py_XDECREF((PyObject *)link);
+        return NULL;
+    }
+    shx_link_wait wait;
+    shx_link_begin(&wait, timeout);
+    shx_err err =
+        length == Py_None
+            ? shx_ring_await_message(&link->ring, &me, &wait.wait)
+            : shx_ring_await_room(&link->ring, &me, (size_t)bytes, &wait.wait);
+    shx_link_end(&wait);
+    /* What else there is to say, the next call says. */
+    bool stops = err == SHX_INTERRUPTED;
+    PyObject *result = stops ? shx_link_raise(link, err) : Py_NewRef(Py_None);
+    Py_DECREF((PyObject *)link);
+    return result;
+}
+
+PyMethodDef shx_channel_take_methods[] = {
+    {"get", (PyCFunction)(void (*)(void))channel_get,
+     METH_FASTCALL | METH_KEYWORDS, get_doc},
+    {"get_nowait", channel_get_nowait, METH_NOARGS, get_nowait_doc},
+    {"get_many", (PyCFunction)(void (*)(void))channel_get_many,
+     METH_FASTCALL | METH_KEYWORDS, get_many_doc},
+    {"get_async", channel_get_async, METH_NOARGS, get_async_doc},
+    {"_watch", channel_watch, METH_VARARGS, NULL},
+    {"receive", (PyCFunction)(void (*)(void))channel_receive,
+     METH_FASTCALL | METH_KEYWORDS, receive_doc},
+    {NULL, NULL, 0, NULL},
+};

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: MIT */
+#include "py/channels/link.h"
+
+#include <errno.h>
+
+#include "py/memory/memory.h"
+
+static void
+link_dealloc(PyObject *op)
+{
+    PyTypeObject *type = Py_TYPE(op);
+    if (LINK(op)->party != NULL) {
+        shx_party_leave(LINK(op)->party);
+    }
+    Py_XDECREF((PyObject *)LINK(op)->mapping);
+    Py_XDECREF(LINK(op)->name);
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+static shx_err
+settle(shx_link *self, PyObject *memory)
+{
+    const shx_segment *segment = &self->mapping->segment;
+    shx_err err = shx_memory_join(memory, &segment->identity, &self->party);
+    if (err == 0) {
+        err = shx_ring_open(segment->address, segment->size, self->party,
+                            &self->ring);
+    }
+    return err;
+}
+
+shx_link *
+shx_link_new(shx_state *state, PyObject *memory)
+{
+    PyObject *op = state->link_type->tp_alloc(state->link_type, 0);
+    if (op == NULL) {
+        return NULL;
+    }
+    shx_link *self = LINK(op);
+    shx_count_at_once(op);
+    self->name = PyObject_GetAttr(memory, state->str.name);
+    self->mapping = self->name == NULL ? NULL : shx_memory_mapping(memory);
+    if (self->mapping == NULL) {
+        Py_DECREF(op);
+        return NULL;
+    }
+    shx_err err = shx_link_check(self, settle(self, memory));
+    if (err != 0) {
+        (void)shx_link_raise(self, err);
+        Py_DECREF(op);
+        return NULL;
+    }
+    return self;
+}
+
+int
+shx_link_me(shx_link *self, shx_member *me)
+{
+    shx_err err = shx_party_me(self->party, me);
+    if (err != 0) {
+        (void)shx_link_raise(self, err);
+    }
+    return err == 0 ? 0 : -1;
+}
+
+/* An exception of the module `queue`. */
+static PyObject *
+raise_of_queue(const char *which)
+{
+    PyObject *module = PyImport_ImportModule("queue");
+    PyObject *type =
+        module == NULL ? NULL : PyObject_GetAttrString(module, which);
+    if (type != NULL) {
+        PyErr_SetNone(type);
+    }
+    Py_XDECREF(type);
+    Py_XDECREF(module);
+    return NULL;
+}
+
+/* queue.ShutDown is of Python 3.13. */
+static PyObject *
+raise_shut_down(shx_link *self)
+{
+    PyObject *module = PyImport_ImportModule("shmemext._channels");
+    PyObject *type =
+        module == NULL ? NULL : PyObject_GetAttrString(module, "ShutDown");
+    if (type != NULL) {
+        PyErr_Format(type, "Channel(%R) was shut down", self->name);
+    }
+    Py_XDECREF(type);
+    Py_XDECREF(module);
+    return NULL;
+}
+
+PyObject *
+shx_link_raise(shx_link *self, shx_err err)
+{
+    if (err == SHX_INTERRUPTED && PyErr_Occurred()) {
+        return NULL; /* whoever asked to stop has raised */
+    }
+    if (err == SHX_SHUT_DOWN) {
+        return raise_shut_down(self);
+    }
+    if (err == EFAULT) {
+        return shx_raise_unsupported(
+            EFAULT,
+            "the memory was cut short by another process: what is there says "
+            "nothing any more. unlink() it, and create another one",
+            self->name);
+    }
+    return shx_raise(err, self->name);
+}
+
+PyObject *
+shx_link_raise_or(shx_link *self, shx_err err, const char *which)
+{
+    return err == EAGAIN || err == ETIMEDOUT ? raise_of_queue(which)
+                                             : shx_link_raise(self, err);
+}
+
+void
+shx_link_begin(shx_link_wait *wait, int64_t timeout)
+{
+    const int64_t for_locks = INT64_C(1000000000);
+    wait->wait.patience = shx_patience_for(timeout == 0 ? for_locks : timeout,
+                                           shx_poll_signals, &wait->saved);
+    wait->wait.blocks = timeout != 0;
+    wait->saved = PyEval_SaveThread();
+}
+
+void
+shx_link_end(shx_link_wait *wait)
+{
+    PyEval_RestoreThread(wait->saved);
+}
+
+static PyType_Slot link_slots[] = {
+    {Py_tp_dealloc, link_dealloc},
+    {0, NULL},
+};
+
+static PyType_Spec link_spec = {
+    .name = "shmemext._shmemext.Link",
+    .basicsize = sizeof(shx_link),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE |
+             Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = link_slots,
+};
+
+int
+shx_link_add(PyObject *module)
+{
+    shx_state *state = shx_state_of_module(module);
+    state->link_type =
+        (PyTypeObject *)PyType_FromModuleAndSpec(module, &link_spec, NULL);
+    return state->link_type == NULL ? -1 : 0;
+}

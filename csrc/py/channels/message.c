@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: MIT */
+#include "py/channels/message.h"
+
+typedef struct {
+    PyObject_HEAD
+    shx_link *link;
+    shx_ring_record record;
+    bool seen; /* by whoever has it in hand */
+} delivery;
+
+typedef struct {
+    PyObject_HEAD
+    delivery *delivery; /* NULL: given back */
+    Py_ssize_t length;
+    unsigned deliveries;
+} message;
+
+#define DELIVERY(op) ((delivery *)(op))
+#define MESSAGE(op) ((message *)(op))
+
+/* A child that a fork made has none of its parent's in hand. */
+static void
+let_go(shx_link *link, const shx_ring_record *record, bool done)
+{
+    shx_member me;
+    if (shx_party_me(link->party, &me) != 0) {
+        return;
+    }
+    if (done) {
+        shx_ring_give(&link->ring, &me, record, 1);
+    }
+    else {
+        shx_ring_return(&link->ring, &me, record);
+    }
+}
+
+static void
+delivery_dealloc(PyObject *op)
+{
+    PyTypeObject *type = Py_TYPE(op);
+    delivery *self = DELIVERY(op);
+    let_go(self->link, &self->record, self->seen);
+    Py_DECREF((PyObject *)self->link);
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+static int
+delivery_getbuffer(PyObject *op, Py_buffer *view, int flags)
+{
+    delivery *self = DELIVERY(op);
+    self->seen = true;
+    return PyBuffer_FillInfo(view, op,
+                             shx_ring_bytes(&self->link->ring, &self->record),
+                             (Py_ssize_t)self->record.length, 1, flags);
+}
+
+PyObject *
+shx_message_new(shx_state *state, shx_link *link,
+                const shx_ring_record *record)
+{
+    PyTypeObject *type = state->message_type, *inner = state->delivery_type;
+    PyObject *op = type->tp_alloc(type, 0);
+    PyObject *made = op == NULL ? NULL : inner->tp_alloc(inner, 0);
+    if (made == NULL) {
+        let_go(link, record, false);
+        Py_XDECREF(op);
+        return NULL;
+    }
+    shx_count_at_once(made);
+    DELIVERY(made)->link = (shx_link *)Py_NewRef((PyObject *)link);
+    DELIVERY(made)->record = *record;
+    MESSAGE(op)->delivery = DELIVERY(made);
+    MESSAGE(op)->length = (Py_ssize_t)record->length;
+    MESSAGE(op)->deliveries = shx_ring_deliveries(record) + 1;
+    return op;
+}
+
+/* New reference; NULL if it was given back. */
+static PyObject *
+delivery_of(PyObject *op)
+{
+    PyObject *found;
+    Py_BEGIN_CRITICAL_SECTION(op);
+    found = Py_XNewRef((PyObject *)MESSAGE(op)->delivery);
+    Py_END_CRITICAL_SECTION();
+    if (found == NULL) {
+        PyErr_SetString(PyExc_ValueError,
+                        "the message was given back: use it inside its "
+                        "'with', or copy it");
+    }
+    return found;
+}
+
+static void
+give_back(PyObject *op)
+{
+    PyObject *taken;
+    Py_BEGIN_CRITICAL_SECTION(op);
+    taken = (PyObject *)MESSAGE(op)->delivery;
+    MESSAGE(op)->delivery = NULL;
+    Py_END_CRITICAL_SECTION();
+    Py_XDECREF(taken);
+}
+
+static void
+message_dealloc(PyObject *op)
+{
+    PyTypeObject *type = Py_TYPE(op);
+    Py_XDECREF((PyObject *)MESSAGE(op)->delivery);
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+/* The view is of the delivery, so that it outlives the message. */
+static int
+message_getbuffer(PyObject *op, Py_buffer *view, int flags)
+{
+    PyObject *of = delivery_of(op);
+    if (of == NULL) {
+        view->obj = NULL;
+        return -1;
+    }
+    int status = PyObject_GetBuffer(of, view, flags);
+    Py_DECREF(of);
+    return status;
+}
+
+static Py_ssize_t
+message_length(PyObject *op)
+{
+    return MESSAGE(op)->length;
+}
+
+static PyObject *
+message_subscript(PyObject *op, PyObject *key)
+{
+    PyObject *view = PyMemoryView_FromObject(op);
+    PyObject *item = view == NULL ? NULL : PyObject_GetItem(view, key);
+    Py_XDECREF(view);
+    return item;
+}
+
+static PyObject *
+message_enter(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    PyObject *of = delivery_of(op);
+    if (of == NULL) {
+        return NULL;
+    }
+    DELIVERY(of)->seen = true;
+    Py_DECREF(of);
+    return Py_NewRef(op);
+}
+
+static PyObject *
+message_exit(PyObject *op, PyObject *Py_UNUSED(args))
+{
+    give_back(op);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+message_repr(PyObject *op)
+{
+    return PyUnicode_FromFormat(
+        "<%s: %zd bytes%s>", "Message", MESSAGE(op)->length,
+        MESSAGE(op)->delivery == NULL ? ", given back" : "");
+}
+
+static PyObject *
+get_deliveries(PyObject *op, void *Py_UNUSED(closure))
+{
+    return PyLong_FromUnsignedLong(MESSAGE(op)->deliveries);
+}
+
+static PyGetSetDef message_getset[] = {
+    {"deliveries", get_deliveries, NULL,
+     PyDoc_STR("How often it was delivered, this time included: more than 1\n"
+               "if a reader that had it was killed. 16 is that or more."),
+     NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMethodDef message_methods[] = {
+    {"__enter__", message_enter, METH_NOARGS, NULL},
+    {"__exit__", message_exit, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+PyDoc_STRVAR(
+    message_doc,
+    "A message that is read where it lies: what Channel.receive() returns.\n\n"
+    "    with channel.receive() as message:\n"
+    "        numpy.frombuffer(message, \"u1\")\n\n"
+    "It is a readonly buffer of len(message) bytes, and can be indexed and\n"
+    "sliced as a memoryview. It is given back at the end of the 'with', or\n"
+    "when the last view or array over it goes, if that is later. If the\n"
+    "process is killed before that, another reader gets it.");
+
+static PyType_Slot message_slots[] = {
+    {Py_tp_doc, (void *)message_doc},
+    {Py_tp_dealloc, message_dealloc},
+    {Py_tp_repr, message_repr},
+    {Py_tp_methods, message_methods},
+    {Py_tp_getset, message_getset},
+    {Py_mp_length, message_length},
+    {Py_mp_subscript, message_subscript},
+    {Py_bf_getbuffer, message_getbuffer},
+    {0, NULL},
+};
+
+static PyType_Spec message_spec = {
+    .name = "shmemext.channels.Message",
+    .basicsize = sizeof(message),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = message_slots,
+};
+
+static PyType_Slot delivery_slots[] = {
+    {Py_tp_dealloc, delivery_dealloc},
+    {Py_bf_getbuffer, delivery_getbuffer},
+    {0, NULL},
+};
+
+static PyType_Spec delivery_spec = {
+    .name = "shmemext._shmemext.Delivery",
+    .basicsize = sizeof(delivery),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = delivery_slots,
+};
+
+int
+shx_message_add(PyObject *module)
+{
+    shx_state *state = shx_state_of_module(module);
+    state->message_type = shx_add_type(module, &message_spec, NULL, "Message");
+    state->delivery_type =
+        (PyTypeObject *)PyType_FromModuleAndSpec(module, &delivery_spec, NULL);
+    return state->message_type == NULL || state->delivery_type == NULL ? -1
+                                                                       : 0;
+}

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+"""What a Channel is made of: the segment, and what its users raise."""
+
+import queue
+import sys
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from . import _heads, _shmemext
+from ._shmemext import Channel, Message, SharedMemory
+
+#: What is raised where there are no more messages, for good.
+ShutDown: type[Exception] = getattr(queue, "ShutDown", EOFError)
+
+_CHANNEL = 9
+
+
+def open(
+    name: str | None = None,
+    create: bool = False,
+    size: int = 1 << 20,
+    *,
+    exist_ok: bool = False,
+    timeout: float | None = None,
+    mode: int | None = None,
+    track: bool | None = None,
+    lifetime: Literal["family", "users"] = "family",
+) -> SharedMemory:
+    """The memory of a channel: created, whole, or attached."""
+    if size <= 0:
+        raise ValueError("'size' must be a positive number of bytes")
+    head, whole = _shmemext._channel_layout(size)
+    memory = _shmemext._publish(
+        head.to_bytes(_heads.SIZE, sys.byteorder),
+        False,
+        name=name,
+        create=create,
+        size=whole if create or exist_ok else 0,
+        exist_ok=exist_ok,
+        timeout=timeout,
+        mode=mode,
+        track=track,
+        lifetime=lifetime,
+    )
+    reason = _refusal(memory)
+    if reason is not None:
+        memory.close()
+        raise ValueError(f"Channel({name!r}): {reason}")
+    return memory
+
+
+def _refusal(memory: SharedMemory) -> str | None:
+    """Why what is there will not do."""
+    content = bytes(memory.buf[: _heads.SIZE])
+    found = _heads.read(_heads.number(content))
+    if len(content) < _heads.SIZE or found is None:
+        return "there is a segment of that name, and no channel in it"
+    if found.kind != _CHANNEL:
+        return f"there is a {found.type} of that name"
+    if found.version != _heads.VERSION:
+        return "it was made by another version of shmemext, and is unlike ours"
+    return None
+
+
+def undo(memory: SharedMemory) -> None:
+    """Nothing is left of one that could not be opened."""
+    if memory.created:
+        memory.unlink(missing_ok=True)
+    memory.close()
+
+
+def messages(channel: Channel) -> Iterator[Message]:
+    while True:
+        try:
+            message = channel.receive()
+        except ShutDown:
+            return
+        yield message
+        del message  # or it would be kept while the next one is waited for
+
