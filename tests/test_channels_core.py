@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The ring of messages without Python, and what may happen to who uses it.
 
-SHMEMEXT_STORM_SECONDS says that a SIGKILL comes after more instructions than
-elsewhere; `make crash-channels` takes all instructions of everything.
+SHMEMEXT_STORM_SECONDS is how long the storm takes, and says that a SIGKILL
+comes after more instructions than elsewhere; `make storm-channels` takes
+SECONDS, `make crash-channels` all instructions of everything.
 """
 
 import os
@@ -30,3 +31,8 @@ def test_channels_deaths_and_wake_ups(tmp_path):
 def test_channels_killed_after_each_instruction(tmp_path):
     """Another one goes on within 150 ms, and what was promised holds."""
     passed(program(tmp_path, "crash", "-O2"), POINTS)
+
+
+def test_channels_in_a_storm(tmp_path):
+    """Nothing comes twice, nothing is lost, nobody waits for a second."""
+    passed(program(tmp_path, "storm", "-O2"), SECONDS)
