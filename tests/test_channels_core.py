@@ -8,7 +8,8 @@ SECONDS, `make crash-channels` all instructions of everything.
 
 import os
 
-from plain_c import PROGRAMS, link, run
+import pytest
+from plain_c import PROGRAMS, THREADS, compiler, link, run, works
 
 SECONDS = float(os.environ.get("SHMEMEXT_STORM_SECONDS", "8"))
 POINTS = 300 if SECONDS > 20 else 25
@@ -36,3 +37,9 @@ def test_channels_killed_after_each_instruction(tmp_path):
 def test_channels_in_a_storm(tmp_path):
     """Nothing comes twice, nothing is lost, nobody waits for a second."""
     passed(program(tmp_path, "storm", "-O2"), SECONDS)
+
+
+def test_channels_of_threads(tmp_path):
+    if not works(tuple(compiler()), THREADS):
+        pytest.skip("this compiler has no ThreadSanitizer that works")
+    passed(program(tmp_path, "threads", "-O1", *THREADS))

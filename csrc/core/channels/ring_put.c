@@ -36,8 +36,25 @@ reclaim(shx_ring *ring, uint64_t tail, uint64_t need, uint64_t *room)
     return err;
 }
 
+/* ESTALE: what is at `next` is free, and would be room if that were beyond
+ * it. Under `put`: nothing is written there meanwhile. */
+static shx_err
+find_none(shx_ring *ring, uint64_t tail)
+{
+    uint64_t word, next = atomic_load(&ring->out->next);
+    if (next == tail) {
+        return EAGAIN;
+    }
+    if (!shx_ring_is_range(ring, next, tail)) {
+        return SHX_DAMAGED;
+    }
+    shx_err err = shx_ring_read(ring, next, tail, &word);
+    return err != 0 ? err : shx_is_free_record(word) ? ESTALE : EAGAIN;
+}
+
 /* Finds a place, in one piece, for so many bytes from *tail on; which is moved
- * over the rest of the data if they do not fit there. EAGAIN. Under `put`. */
+ * over the rest of the data if they do not fit there. EAGAIN, ESTALE. Under
+ * `put`. */
 static shx_err
 make_room(shx_ring *ring, uint64_t span, uint64_t *tail)
 {
@@ -56,7 +73,7 @@ make_room(shx_ring *ring, uint64_t span, uint64_t *tail)
         }
     }
     if (room < need) {
-        return EAGAIN;
+        return find_none(ring, *tail);
     }
     if (span > rest) {
         uint64_t pad = shx_record_word(SHX_PAD, 0, 0, rest / SHX_UNIT);

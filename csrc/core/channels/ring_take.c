@@ -146,16 +146,6 @@ skip_free(shx_ring *ring)
     return err;
 }
 
-bool
-shx_ring_may_skip(const shx_ring *ring)
-{
-    uint64_t next = atomic_load(&ring->out->next), word;
-    uint64_t tail = atomic_load(&ring->in->tail);
-    return next != tail && shx_ring_is_range(ring, next, tail) &&
-           shx_ring_read(ring, next, tail, &word) == 0 &&
-           shx_is_free_record(word);
-}
-
 shx_err
 shx_ring_skip(shx_ring *ring, const shx_member *me, const shx_ring_wait *wait)
 {
