@@ -9,7 +9,7 @@ SECONDS, `make crash-channels` all instructions of everything.
 import os
 
 import pytest
-from plain_c import PROGRAMS, THREADS, compiler, link, run, works
+from plain_c import PROGRAMS, THREADS, compiler, link, run, sanitizers, works
 
 SECONDS = float(os.environ.get("SHMEMEXT_STORM_SECONDS", "8"))
 POINTS = 300 if SECONDS > 20 else 25
@@ -37,6 +37,10 @@ def test_channels_killed_after_each_instruction(tmp_path):
 def test_channels_in_a_storm(tmp_path):
     """Nothing comes twice, nothing is lost, nobody waits for a second."""
     passed(program(tmp_path, "storm", "-O2"), SECONDS)
+
+
+def test_channels_with_a_hostile_writer(tmp_path):
+    passed(program(tmp_path, "hostile", "-O1", *sanitizers()), 2)
 
 
 def test_channels_of_threads(tmp_path):

@@ -41,8 +41,7 @@ put_in_place(uint32_t self, uint32_t number)
     write_message(shx_ring_bytes(&ring, &record), length,
                   (label){self, number});
     commit_message(&ring, &record, keep);
-    atomic_fetch_add_explicit(keep ? &put : &dropped, 1,
-                              memory_order_relaxed);
+    atomic_fetch_add_explicit(keep ? &put : &dropped, 1, memory_order_relaxed);
 }
 
 static void
@@ -86,8 +85,8 @@ read_all(uint32_t self)
         for (size_t k = 0; k < count; k++) {
             (void)label_of(&ring, &records[k]);
         }
-        bool once_more = count == 1 && i % 8 == 0 &&
-                         shx_ring_deliveries(&records[0]) == 0;
+        bool once_more =
+            count == 1 && i % 8 == 0 && shx_ring_deliveries(&records[0]) == 0;
         if (once_more) {
             shx_ring_return(&ring, &me, &records[0]);
         }
