@@ -32,9 +32,10 @@ note(shx_ring *ring, uint64_t at, uint64_t word, uint32_t token,
 static shx_err
 take_returned(shx_ring *ring, const shx_member *me, catch *all)
 {
+    /* First: what comes back after that may lie beyond this `next`. */
+    uint32_t times = atomic_load(shx_ring_returned(ring));
     uint64_t at = atomic_load(&ring->in->head);
     uint64_t next = atomic_load(&ring->out->next);
-    uint32_t times = atomic_load(shx_ring_returned(ring));
     if (!shx_ring_is_range(ring, at, next)) {
         return SHX_DAMAGED;
     }
@@ -214,12 +215,12 @@ void
 shx_ring_give(shx_ring *ring, const shx_member *me, const shx_record *records,
               size_t count)
 {
-    unsigned given = 0;
+    bool any = false;
     for (size_t i = 0; i < count; i++) {
-        given += let_go(ring, me, &records[i], SHX_FREE);
+        any |= let_go(ring, me, &records[i], SHX_FREE);
     }
-    if (given != 0) {
-        shx_ring_notify(ring->room, given);
+    if (any) {
+        shx_ring_notify(ring->room, 1);
         if (shx_ring_is_shut_down(ring)) {
             shx_ring_notify(ring->messages, UINT_MAX);
         }
