@@ -334,7 +334,7 @@ test_directed_shut_down_with_a_message_in_a_hand(void)
     CHECK(shut_down(&ring, SECOND) == 0);
     CHECK(put_message(&ring, 9, (label){0, 0}, 0) == SHX_SHUT_DOWN);
     pid_t waiter = spawn(take_till_the_end, 0);
-    wait_until_it_is(waiter, 'S');
+    SOON(state_of(waiter) != 'R');
     sleep_for(20 * MS);
     CHECK(!atomic_load(&notes->done[0]));
     kill_and_wait(holder);
