@@ -197,8 +197,22 @@ MUTANTS = [
     Mutant(
         "who waits for the end is not told",
         TAKE,
-        "            shx_ring_notify(ring->messages, UINT_MAX);\n",
+        "            shx_ring_tell(ring, 1);\n",
         "            shx_ring_notify(ring->messages, 1);\n",
+        "directed_ring",
+    ),
+    Mutant(
+        "who waits for the end is not told of what was dropped",
+        PUT,
+        "        shx_ring_tell(ring, 1);\n",
+        "        shx_ring_notify(ring->messages, 1);\n",
+        "directed_ring",
+    ),
+    Mutant(
+        "who only looks keeps what it was woken for",
+        TAKE,
+        "        shx_ring_notify(ring->messages, 1);\n    }\n    return err;",
+        "    }\n    return err;",
         "directed_ring",
     ),
     Mutant(

@@ -219,7 +219,7 @@ shx_ring_commit(shx_ring *ring, const shx_member *me, const shx_record *record,
     if (record->token == me->token &&
         shx_ring_change(ring, record->at, record->word,
                         shx_record_as(record->word, state, 0))) {
-        shx_ring_notify(ring->messages, 1);
+        shx_ring_tell(ring, 1);
         if (!keep) {
             shx_ring_notify(ring->room, 1);
         }
@@ -279,6 +279,10 @@ shx_ring_await_room(shx_ring *ring, const shx_member *me, size_t length,
                     shx_ring_wait *wait)
 {
     uint64_t asked = length;
-    return shx_ring_insist(ring, me, SHX_FOR_ROOM, look_for_room, &asked,
-                           wait);
+    shx_err err =
+        shx_ring_insist(ring, me, SHX_FOR_ROOM, look_for_room, &asked, wait);
+    if (err == 0) {
+        shx_ring_notify(ring->room, 1); /* it takes none */
+    }
+    return err;
 }

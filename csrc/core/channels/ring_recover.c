@@ -115,7 +115,7 @@ shx_ring_recover(shx_ring *ring, const shx_member *me,
         shx_ring_notify(ring->room, seen.freed);
     }
     if (seen.back + seen.freed != 0) {
-        shx_ring_notify(ring->messages, seen.back + seen.freed);
+        shx_ring_tell(ring, seen.back + seen.freed);
     }
     return err;
 }

@@ -3,7 +3,6 @@
 #include "core/channels/ring_words.h"
 
 #include <errno.h>
-#include <limits.h> /* UINT_MAX */
 
 typedef struct {
     shx_record *out;
@@ -222,7 +221,7 @@ shx_ring_give(shx_ring *ring, const shx_member *me, const shx_record *records,
     if (any) {
         shx_ring_notify(ring->room, 1);
         if (shx_ring_is_shut_down(ring)) {
-            shx_ring_notify(ring->messages, UINT_MAX);
+            shx_ring_tell(ring, 1);
         }
     }
 }
@@ -262,9 +261,15 @@ peek(shx_ring *ring, const shx_member *me, void *what,
     return err == EAGAIN && last ? shx_ring_is_over(ring, me, wait) : err;
 }
 
+/* Who takes nothing passes on what it was woken for. */
 shx_err
 shx_ring_await_message(shx_ring *ring, const shx_member *me,
                        shx_ring_wait *wait)
 {
-    return shx_ring_insist(ring, me, SHX_FOR_MESSAGES, peek, NULL, wait);
+    shx_err err =
+        shx_ring_insist(ring, me, SHX_FOR_MESSAGES, peek, NULL, wait);
+    if (err == 0) {
+        shx_ring_notify(ring->messages, 1);
+    }
+    return err;
 }

@@ -3,6 +3,8 @@
 #ifndef SHX_RING_WORDS_H
 #define SHX_RING_WORDS_H
 
+#include <limits.h> /* UINT_MAX */
+
 #include "core/channels/ring.h"
 #include "core/sync/lock.h"
 
@@ -172,6 +174,15 @@ shx_ring_notify(shx_cell *side, unsigned count)
     if ((atomic_load(&side->word) & WAITED) != 0) {
         shx_ring_wake(side, count);
     }
+}
+
+/* There is something for so many takers; or it may be the end, which all who
+ * wait for it are told. */
+static inline void
+shx_ring_tell(const shx_ring *ring, unsigned count)
+{
+    shx_ring_notify(ring->messages,
+                    shx_ring_is_shut_down(ring) ? UINT_MAX : count);
 }
 
 /* Tries again and again until it does not say EAGAIN; sleeps on that side
