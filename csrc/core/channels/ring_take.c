@@ -31,9 +31,10 @@ note(shx_ring *ring, uint64_t at, uint64_t word, uint32_t token,
 static shx_err
 take_returned(shx_ring *ring, const shx_member *me, catch *all)
 {
+    /* First: what comes back after that may lie beyond this `next`. */
+    uint32_t times = atomic_load(shx_ring_returned(ring));
     uint64_t at = atomic_load(&ring->in->head);
     uint64_t next = atomic_load(&ring->out->next);
-    uint32_t times = atomic_load(shx_ring_returned(ring));
     if (!shx_ring_is_range(ring, at, next)) {
         return SHX_DAMAGED;
     }
@@ -91,7 +92,7 @@ take_next(shx_ring *ring, const shx_member *me, uint64_t *next, uint64_t tail,
         if (state == SHX_BUSY) {
             return EAGAIN;
         }
-        bool free = state == SHX_FREE || state == SHX_PAD;
+        bool free = shx_is_free_record(word);
         uint64_t mine = shx_record_as(word, SHX_TAKEN, me->token);
         err = free ? 0 : note(ring, at, mine, me->token, out);
         if (err != 0) {
@@ -136,8 +137,7 @@ skip_free(shx_ring *ring)
     while (err == 0 && next != tail) {
         uint64_t word;
         err = shx_ring_read(ring, next, tail, &word);
-        if (err != 0 || (shx_state_of_record(word) != SHX_FREE &&
-                         shx_state_of_record(word) != SHX_PAD)) {
+        if (err != 0 || !shx_is_free_record(word)) {
             break;
         }
         next += shx_span_of(word);
@@ -209,7 +209,7 @@ let_go(shx_ring *ring, const shx_member *me, const shx_ring_record *record,
             shx_ring_change(ring, record->at, kept, next));
 }
 
-/* Who waits for the end is told, too. */
+/* All who wait for the end are told, too. */
 void
 shx_ring_give(shx_ring *ring, const shx_member *me,
               const shx_ring_record *records, size_t count)
@@ -221,7 +221,7 @@ shx_ring_give(shx_ring *ring, const shx_member *me,
     if (any) {
         shx_ring_notify(ring->room, 1);
         if (shx_ring_is_shut_down(ring)) {
-            shx_ring_notify(ring->messages, 1);
+            shx_ring_tell(ring, 1);
         }
     }
 }
@@ -262,9 +262,15 @@ peek(shx_ring *ring, const shx_member *me, void *what,
     return err == EAGAIN && last ? shx_ring_is_over(ring, me, wait) : err;
 }
 
+/* Who takes nothing passes on what it was woken for. */
 shx_err
 shx_ring_await_message(shx_ring *ring, const shx_member *me,
                        shx_ring_wait *wait)
 {
-    return shx_ring_insist(ring, me, SHX_FOR_MESSAGES, peek, NULL, wait);
+    shx_err err =
+        shx_ring_insist(ring, me, SHX_FOR_MESSAGES, peek, NULL, wait);
+    if (err == 0) {
+        shx_ring_notify(ring->messages, 1);
+    }
+    return err;
 }

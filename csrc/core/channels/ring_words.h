@@ -3,6 +3,8 @@
 #ifndef SHX_RING_WORDS_H
 #define SHX_RING_WORDS_H
 
+#include <limits.h> /* UINT_MAX */
+
 #include "core/channels/ring.h"
 #include "core/sync/lock.h"
 
@@ -119,6 +121,14 @@ shx_ring_read(const shx_ring *ring, uint64_t at, uint64_t to, uint64_t *word)
                : SHX_DAMAGED;
 }
 
+/* Nobody's, nor to be anybody's. */
+static inline bool
+shx_is_free_record(uint64_t word)
+{
+    return shx_state_of_record(word) == SHX_FREE ||
+           shx_state_of_record(word) == SHX_PAD;
+}
+
 static inline bool
 shx_ring_change(const shx_ring *ring, uint64_t at, uint64_t word,
                 uint64_t next)
@@ -166,8 +176,18 @@ shx_ring_notify(shx_cell *side, unsigned count)
     }
 }
 
+/* There is something for so many takers; or it may be the end, which all who
+ * wait for it are told. */
+static inline void
+shx_ring_tell(const shx_ring *ring, unsigned count)
+{
+    shx_ring_notify(ring->messages,
+                    shx_ring_is_shut_down(ring) ? UINT_MAX : count);
+}
+
 /* Tries again and again until it does not say EAGAIN; sleeps on that side
- * between, and looks after the dead. */
+ * between, and looks after the dead. An attempt says ESTALE if `next` is to be
+ * moved first. */
 typedef enum { SHX_FOR_MESSAGES, SHX_FOR_ROOM } shx_ring_side;
 typedef shx_err (*shx_ring_attempt)(shx_ring *ring, const shx_member *me,
                                     void *what, const shx_ring_wait *wait);
