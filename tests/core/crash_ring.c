@@ -58,7 +58,7 @@ put_some(void)
 static void
 move_to(size_t place)
 {
-    shx_record record;
+    shx_ring_record record;
     CHECK(reserve_message(&ring, place - SHX_UNIT, &record, SECOND) == 0);
     commit_message(&ring, &record, true);
     CHECK(take_message(&ring, &record, SECOND) == 0);
@@ -75,7 +75,7 @@ move_near_the_end(void)
 static void
 fill_with_free(void)
 {
-    shx_record records[SIZE / 64];
+    shx_ring_record records[SIZE / 64];
     for (int i = 0; i < SIZE / 64; i++) {
         CHECK(reserve_message(&ring, 48, &records[i], SECOND) == 0);
         commit_message(&ring, &records[i], true);
@@ -89,7 +89,7 @@ fill_with_free(void)
 static void
 fill_with_dropped(void)
 {
-    shx_record record;
+    shx_ring_record record;
     for (int i = 0; i < SIZE / 64; i++) {
         CHECK(reserve_message(&ring, 48, &record, SECOND) == 0);
         commit_message(&ring, &record, false);
@@ -99,13 +99,13 @@ fill_with_dropped(void)
 static void
 return_one(void)
 {
-    shx_record record;
+    shx_ring_record record;
     put_some();
     CHECK(take_message(&ring, &record, SECOND) == 0);
     return_message(&ring, &record);
 }
 
-static shx_record held[MOST];
+static shx_ring_record held[MOST];
 
 static size_t
 take_most(size_t most)
@@ -145,7 +145,7 @@ take_the_last(void)
 static void
 take_and_die(int number)
 {
-    shx_record record;
+    shx_ring_record record;
     (void)number;
     CHECK(take_message(&ring, &record, SECOND) == 0);
     CHECK(reserve_message(&ring, 40, &record, SECOND) == 0);
@@ -203,7 +203,7 @@ make_pieces(void)
 static void
 reserve_and_commit(void)
 {
-    shx_record record;
+    shx_ring_record record;
     if (reserve_message(&ring, 100, &record, SECOND) == 0) {
         write_message(shx_ring_bytes(&ring, &record), 100, (label){VICTIM, 0});
         commit_message(&ring, &record, true);
@@ -214,7 +214,7 @@ reserve_and_commit(void)
 static void
 reserve_and_drop(void)
 {
-    shx_record record;
+    shx_ring_record record;
     if (reserve_message(&ring, 100, &record, SECOND) == 0) {
         memcpy(shx_ring_bytes(&ring, &record), dropped, 100);
         commit_message(&ring, &record, false);
@@ -273,7 +273,7 @@ shut_it_down(void)
 static void
 wait_for_the_end(void)
 {
-    shx_record record;
+    shx_ring_record record;
     (void)take_message(&ring, &record, SECOND);
     give(1);
 }
@@ -315,7 +315,7 @@ look_at_it(void)
 /* Those who wait meanwhile, and who comes afterwards. */
 
 static void
-note(const shx_record *record)
+note(const shx_ring_record *record)
 {
     label of;
     CHECK(read_message(shx_ring_bytes(&ring, record), record->length, &of));
@@ -334,7 +334,7 @@ static shx_err
 take_till_the_end(void)
 {
     for (;;) {
-        shx_record record;
+        shx_ring_record record;
         shx_err err = take_message(&ring, &record, 2 * SECOND);
         if (err != 0) {
             return err;
@@ -380,7 +380,7 @@ check_room(void)
 {
     atomic_store(shx_ring_shut(&ring), 0);
     for (int i = 0; i < 4; i++) {
-        shx_record record;
+        shx_ring_record record;
         put(AFTERWARDS, 1, shx_ring_longest(&ring));
         CHECK(take_message(&ring, &record, SECOND) == 0);
         CHECK(record.length == shx_ring_longest(&ring));
@@ -438,7 +438,7 @@ static void
 check_writers(void)
 {
     for (int i = 0; i < SLEEPERS; i++) {
-        shx_record record;
+        shx_ring_record record;
         CHECK(take_message(&ring, &record, 2 * SECOND) == 0);
         note(&record);
         give_message(&ring, &record);
@@ -478,7 +478,7 @@ return_none(void)
 }
 
 static shx_err
-take_without_waiting(shx_record *out)
+take_without_waiting(shx_ring_record *out)
 {
     size_t count;
     shx_member me = me_in(in.party);
@@ -488,7 +488,7 @@ take_without_waiting(shx_record *out)
 static void
 take_one_at_once(void)
 {
-    shx_record record;
+    shx_ring_record record;
     if (take_without_waiting(&record) == 0) {
         give_message(&ring, &record);
         atomic_fetch_add(&told->put, 1);
@@ -499,7 +499,7 @@ take_one_at_once(void)
 static void
 return_one_meanwhile(int number)
 {
-    shx_record record;
+    shx_ring_record record;
     (void)number;
     uint32_t times = atomic_exchange(shx_ring_returned(&ring), 0);
     shx_err err = take_without_waiting(&record);
@@ -513,7 +513,7 @@ return_one_meanwhile(int number)
 static void
 check_found(void)
 {
-    shx_record record;
+    shx_ring_record record;
     for (unsigned left = 2 - atomic_load(&told->put); left > 0; left--) {
         CHECK(take_without_waiting(&record) == 0);
         give_message(&ring, &record);

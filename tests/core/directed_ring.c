@@ -57,10 +57,10 @@ put_longest(uint32_t number)
                       SECOND) == 0);
 }
 
-static shx_record
+static shx_ring_record
 take(uint32_t number, unsigned deliveries)
 {
-    shx_record record;
+    shx_ring_record record;
     CHECK(take_message(&ring, &record, SECOND) == 0);
     CHECK(label_of(&ring, &record).number == number);
     CHECK(shx_ring_deliveries(&record) == deliveries);
@@ -70,12 +70,12 @@ take(uint32_t number, unsigned deliveries)
 static void
 get(uint32_t number, unsigned deliveries)
 {
-    shx_record record = take(number, deliveries);
+    shx_ring_record record = take(number, deliveries);
     give_message(&ring, &record);
 }
 
 static shx_err
-take_at_once(shx_record *out)
+take_at_once(shx_ring_record *out)
 {
     size_t count;
     shx_ring_wait wait = waits_for_locks();
@@ -84,7 +84,7 @@ take_at_once(shx_record *out)
 }
 
 static shx_err
-take_without_waiting(shx_record *out)
+take_without_waiting(shx_ring_record *out)
 {
     size_t count;
     shx_member me = me_in(in.party);
@@ -95,7 +95,7 @@ take_without_waiting(shx_record *out)
 static void
 check_empty(void)
 {
-    shx_record record;
+    shx_ring_record record;
     shx_ring_state state;
     shx_ring_wait wait = waits_for_locks();
     shx_member me = me_in(in.party);
@@ -109,7 +109,7 @@ check_empty(void)
 
 /* Those who hold, and die or sleep. */
 
-static shx_record mine; /* over a fork */
+static shx_ring_record mine; /* over a fork */
 
 static void
 give_as_child(int number)
@@ -190,14 +190,14 @@ test_directed_death_with_each_lock(void)
 static void
 reserve_and_die(int number)
 {
-    shx_record record;
+    shx_ring_record record;
     CHECK(reserve_message(&ring, (size_t)number, &record, SECOND) == 0);
 }
 
 static void
 take_and_die(int number)
 {
-    shx_record record;
+    shx_ring_record record;
     CHECK(take_message(&ring, &record, SECOND) == 0);
     CHECK(number < 0 || label_of(&ring, &record).number == (uint32_t)number);
 }
@@ -219,7 +219,7 @@ test_directed_reservation_of_a_dead_one(void)
 static void
 test_directed_death_among_takers_who_never_wait(void)
 {
-    shx_record record;
+    shx_ring_record record;
     begin_anew();
     put(7);
     check_ended(spawn(take_and_die, 7));
@@ -249,7 +249,7 @@ fill_with_records_of_the_dead(void)
 static void
 test_directed_full_of_records_of_the_dead(void)
 {
-    shx_record record;
+    shx_ring_record record;
     uint32_t seen = 0;
     begin_anew();
     /* Reservations only: the room is had without any taker. */
@@ -274,7 +274,7 @@ test_directed_full_of_records_of_the_dead(void)
 static void
 test_directed_room_of_what_was_dropped(void)
 {
-    shx_record records[2];
+    shx_ring_record records[2];
     size_t done;
     shx_member me;
     begin_anew();
@@ -299,7 +299,7 @@ test_directed_room_of_what_was_dropped(void)
 static void
 take_till_the_end(int number)
 {
-    shx_record record;
+    shx_ring_record record;
     for (;;) {
         shx_err err = take_message(&ring, &record, -1);
         if (err != 0) {
@@ -315,7 +315,7 @@ take_till_the_end(int number)
 static void
 hold_till_killed(int number)
 {
-    shx_record record;
+    shx_ring_record record;
     CHECK(take_message(&ring, &record, SECOND) == 0);
     done(number, 0);
     for (;;) {
@@ -348,7 +348,7 @@ test_directed_shut_down_with_a_message_in_a_hand(void)
 static void
 hold_and_wait_for_the_end(int number)
 {
-    shx_record record, other;
+    shx_ring_record record, other;
     CHECK(take_message(&ring, &record, SECOND) == 0);
     atomic_store(&notes->number[number], 1);
     SOON(shx_ring_is_shut_down(&ring));
@@ -382,7 +382,7 @@ test_directed_two_who_hold_wait_for_the_end(void)
 static void
 test_directed_death_of_who_waited_for_the_end(void)
 {
-    shx_record record;
+    shx_ring_record record;
     begin_anew();
     put(1);
     put(2);
@@ -450,7 +450,7 @@ nothing(void)
 static void
 take_one(int number)
 {
-    shx_record record;
+    shx_ring_record record;
     shx_err err = take_message(&ring, &record, -1);
     done(number, err);
     if (err == 0) {
@@ -486,7 +486,7 @@ put_eight_together(void)
     CHECK(done == MOST);
 }
 
-static shx_record held[SIZE / 64];
+static shx_ring_record held[SIZE / 64];
 
 static void
 fill(void)
@@ -687,7 +687,7 @@ test_directed_every_alignment(void)
     CHECK(shx_ring_size_for(longest + 1) == 2 * SIZE);
     for (int place = 0; place < SIZE / SHX_UNIT; place++) {
         for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
-            shx_record record;
+            shx_ring_record record;
             label of = {2, ++number}, found;
             CHECK(put_message(&ring, lengths[i], of, 0) == 0);
             CHECK(take_message(&ring, &record, 0) == 0);
@@ -715,7 +715,7 @@ test_directed_every_alignment(void)
 static void
 test_directed_full_and_empty(void)
 {
-    shx_record record;
+    shx_ring_record record;
     size_t done, count = 0;
     begin_anew();
     shx_ring_wait wait = waits_for_locks();

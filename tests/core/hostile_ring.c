@@ -112,7 +112,7 @@ write_anything(int number)
 }
 
 static unsigned
-read_all(const shx_record *record)
+read_all(const shx_ring_record *record)
 {
     const unsigned char *bytes = shx_ring_bytes(&ring, record);
     const unsigned char *data = ring.data;
@@ -146,7 +146,7 @@ put(uint64_t drawn, const shx_member *me, shx_ring_wait *wait)
 static void
 reserve(uint64_t drawn, const shx_member *me, shx_ring_wait *wait)
 {
-    shx_record record;
+    shx_ring_record record;
     size_t length = drawn % (shx_ring_longest(&ring) + 1);
     shx_err err = shx_ring_reserve(&ring, me, length, &record, wait);
     note(err);
@@ -161,7 +161,7 @@ reserve(uint64_t drawn, const shx_member *me, shx_ring_wait *wait)
 static void
 take(uint64_t drawn, const shx_member *me, shx_ring_wait *wait)
 {
-    shx_record records[BATCH];
+    shx_ring_record records[BATCH];
     size_t count = 0, most = 1 + drawn % BATCH;
     shx_err err = shx_ring_take(&ring, me, records, most, &count, wait);
     note(err);

@@ -92,7 +92,7 @@ put_message(shx_ring *ring, size_t length, label of, int64_t timeout)
 }
 
 static inline shx_err
-take_message(shx_ring *ring, shx_record *out, int64_t timeout)
+take_message(shx_ring *ring, shx_ring_record *out, int64_t timeout)
 {
     size_t count = 0;
     shx_ring_wait wait = waits(timeout);
@@ -103,7 +103,7 @@ take_message(shx_ring *ring, shx_record *out, int64_t timeout)
 }
 
 static inline shx_err
-reserve_message(shx_ring *ring, size_t length, shx_record *out,
+reserve_message(shx_ring *ring, size_t length, shx_ring_record *out,
                 int64_t timeout)
 {
     shx_ring_wait wait = waits(timeout);
@@ -112,21 +112,21 @@ reserve_message(shx_ring *ring, size_t length, shx_record *out,
 }
 
 static inline void
-commit_message(shx_ring *ring, const shx_record *record, bool keep)
+commit_message(shx_ring *ring, const shx_ring_record *record, bool keep)
 {
     shx_member me = me_in(ring->put.party);
     shx_ring_commit(ring, &me, record, keep);
 }
 
 static inline void
-give_message(shx_ring *ring, const shx_record *record)
+give_message(shx_ring *ring, const shx_ring_record *record)
 {
     shx_member me = me_in(ring->put.party);
     shx_ring_give(ring, &me, record, 1);
 }
 
 static inline void
-return_message(shx_ring *ring, const shx_record *record)
+return_message(shx_ring *ring, const shx_ring_record *record)
 {
     shx_member me = me_in(ring->put.party);
     shx_ring_return(ring, &me, record);
@@ -141,7 +141,7 @@ shut_down(shx_ring *ring, int64_t timeout)
 }
 
 static inline label
-label_of(const shx_ring *ring, const shx_record *record)
+label_of(const shx_ring *ring, const shx_ring_record *record)
 {
     label found;
     CHECK(read_message(shx_ring_bytes(ring, record), record->length, &found));
@@ -149,7 +149,7 @@ label_of(const shx_ring *ring, const shx_record *record)
 }
 
 static inline shx_record_state
-state_in(const shx_ring *ring, const shx_record *record)
+state_in(const shx_ring *ring, const shx_ring_record *record)
 {
     return shx_state_of_record(
         atomic_load(&shx_ring_header(ring, record->at)->word));

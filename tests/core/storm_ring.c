@@ -105,7 +105,7 @@ reserve_and_commit(int self)
 {
     shx_member me = me_in(in.party);
     for (;;) {
-        shx_record record;
+        shx_ring_record record;
         bool keep = any(8) != 0;
         size_t length = any_length() + TOLD;
         shx_ring_wait wait = waits_somehow();
@@ -130,7 +130,7 @@ reserve_and_commit(int self)
 
 /* Its bytes are what was written; in order, if it is the first time. */
 static label
-look_at(int self, const shx_record *record, const void *bytes)
+look_at(int self, const shx_ring_record *record, const void *bytes)
 {
     label of;
     must(read_message(bytes, record->length, &of), "other bytes");
@@ -164,7 +164,7 @@ static void
 get_many(int self, size_t most)
 {
     static unsigned char bytes[BATCH][LONGEST + TOLD];
-    shx_record records[BATCH];
+    shx_ring_record records[BATCH];
     label of[BATCH];
     shx_member me = me_in(in.party);
     for (;;) {
@@ -195,7 +195,7 @@ receive(int self)
 {
     shx_member me = me_in(in.party);
     for (;;) {
-        shx_record record;
+        shx_ring_record record;
         size_t count = 0;
         shx_ring_wait wait = waits_somehow();
         shx_err err = shx_ring_take(&ring, &me, &record, 1, &count, &wait);
@@ -208,7 +208,7 @@ receive(int self)
         work(any(16) == 0 ? any(20000) : 0);
         (void)look_at(
             self,
-            &(shx_record){.length = record.length,
+            &(shx_ring_record){.length = record.length,
                           .word = record.word | UINT64_C(1)
                                                     << SHX_DELIVERIES_SHIFT},
             bytes);
@@ -317,7 +317,7 @@ prepare(const storm *of)
 static void
 drain(bool may_come_twice)
 {
-    shx_record record;
+    shx_ring_record record;
     uint64_t began = now();
     CHECK(shut_down(&ring, SECOND) == 0);
     for (;;) {

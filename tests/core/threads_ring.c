@@ -34,7 +34,7 @@ put_several(uint32_t self, uint32_t number)
 static void
 put_in_place(uint32_t self, uint32_t number)
 {
-    shx_record record;
+    shx_ring_record record;
     bool keep = number % 16 != 2;
     size_t length = TOLD + number % LARGE;
     CHECK(reserve_message(&ring, length, &record, -1) == 0);
@@ -72,7 +72,7 @@ read_all(uint32_t self)
 {
     shx_member me = me_in(in.party);
     for (uint32_t i = 0;; i++) {
-        shx_record records[BATCH];
+        shx_ring_record records[BATCH];
         size_t count = 0, most = 1 + (i + self) % BATCH;
         shx_ring_wait wait = waits(-1);
         if (i % 32 == 0) {
