@@ -313,6 +313,12 @@ told:
         :: else
         fi;
 #endif
+#ifdef HOLD
+        if
+        :: true
+        :: true -> goto holds /* for long */
+        fi;
+#endif
 give:
         atomic {
             woken = 0; seen = 0; w = false; last = false; slept = false;
@@ -334,7 +340,9 @@ gave:
         if
         :: rest > 0 -> goto again
         :: else
-        fi
+        fi;
+holds:
+        skip
     } unless {
         atomic { dead[me] -> asleep = asleep & ~me_bit }
     }
