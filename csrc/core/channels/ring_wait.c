@@ -34,14 +34,17 @@ shx_ring_lock(const shx_site *site, const shx_member *me,
 }
 
 /* The mark stays while somebody sleeps. It goes when nobody was woken, and
- * nothing has changed since: who fell asleep just then is woken, too. */
+ * nothing has changed since: who fell asleep just then is woken, too. That is
+ * counted: who is about to sleep would take a mark that another one has set
+ * since for the one that it has looked after, and a message may have come
+ * between that nobody was told of. */
 void
 shx_ring_wake(shx_cell *side, unsigned count)
 {
     uint32_t word = atomic_fetch_add(&side->word, ONCE) + ONCE;
     if (shx_os_wake(&side->word, count) == 0 && (word & WAITED) != 0 &&
         atomic_compare_exchange_strong(&side->word, &word,
-                                       word & ~(uint32_t)WAITED)) {
+                                       (word & ~(uint32_t)WAITED) + ONCE)) {
         (void)shx_os_wake(&side->word, UINT_MAX);
     }
 }
@@ -94,24 +97,29 @@ sleep_on(shx_cell *cell, uint32_t seen, shx_patience *patience)
     return err == 0 ? EAGAIN : err;
 }
 
-/* What was given as one record may be room for many, of whom it has woken
- * one. */
+/* What was given as one record may be room for many, and what was committed
+ * may have been before many, of whom one was woken. */
 static bool
-leaves_room(const shx_ring *ring)
+leaves_something(const shx_ring *ring, shx_ring_side side)
 {
     uint64_t tail =
         atomic_load_explicit(&ring->in->tail, memory_order_relaxed);
+    if (side == SHX_FOR_MESSAGES) {
+        return atomic_load(&ring->out->next) != tail ||
+               atomic_load(shx_ring_returned(ring)) != 0;
+    }
     uint64_t head =
         atomic_load_explicit(&ring->in->head, memory_order_relaxed);
     return tail - head < ring->capacity;
 }
 
 /* Who had to look for itself passes that on: nor are others woken. So does who
- * was woken, and leaves something. */
+ * was woken, and leaves something; it has only looked, perhaps, or learnt that
+ * it is over, or given up. */
 static void
-pass_on(const shx_ring *ring, shx_ring_side side, bool unwoken)
+pass_on(const shx_ring *ring, shx_ring_side side, shx_err err, bool unwoken)
 {
-    if (unwoken || (side == SHX_FOR_ROOM && leaves_room(ring))) {
+    if (err != 0 || unwoken || leaves_something(ring, side)) {
         (void)shx_os_wake(&cell_of(ring, side)->word, 1);
     }
 }
@@ -165,8 +173,8 @@ shx_ring_insist(shx_ring *ring, const shx_member *me, shx_ring_side side,
         uint32_t seen = atomic_load(&cell->word);
         shx_err err = try_once(ring, me, attempt, what, wait);
         bool slept = wait != NULL && wait->patience.naps != naps;
-        if (err == 0 && (unwoken || slept)) {
-            pass_on(ring, side, unwoken);
+        if (err != EAGAIN && (unwoken || slept)) {
+            pass_on(ring, side, err, unwoken);
         }
         if (err != EAGAIN) {
             return err;
