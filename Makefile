@@ -34,7 +34,7 @@ stop = { echo "$1" >&2; exit 1; }
 
 SPHINX := $(BIN)/python -m sphinx -q -W -n -d build/doctrees
 
-.PHONY: help build demo test test-quick core musl portable missing clang lint format docs docs-test bench bench-quick bench-plots storm storm-users storm-sync crash-sync sanitize tsan fuzz model wheel sdist-test release-test clean
+.PHONY: help build demo test test-quick core musl portable missing clang lint format docs docs-test bench bench-quick bench-plots storm storm-users storm-sync crash-sync storm-broadcast crash-broadcast sanitize tsan fuzz model wheel sdist-test release-test clean
 
 help:  ## print this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -141,6 +141,16 @@ storm-sync: build/storm_sync  ## kill random users of locks and their like, for 
 crash-sync: build/crash_sync build/crash_groups_sync  ## kill them after every single instruction, for half an hour
 	build/crash_sync $(ARGS)
 	build/crash_groups_sync $(ARGS)
+
+build/%_broadcast: tests/core/%_broadcast.c $(wildcard tests/core/*.h) $(C_FILES)
+	@mkdir -p build
+	$(CC) -std=c11 -D_FILE_OFFSET_BITS=64 -g -O2 -Wall -Wextra -Wpedantic -Werror -Icsrc $< $(filter-out %/reaper.c,$(CORE_FILES)) -pthread -o $@
+
+storm-broadcast: build/storm_broadcast  ## kill who writes and who reads frames, for SECONDS seconds
+	build/storm_broadcast $(SECONDS)
+
+crash-broadcast: build/crash_broadcast  ## kill them after every single instruction, for half an hour
+	build/crash_broadcast $(ARGS)
 
 sanitize:  ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	tests/sanitize.sh address $(PYTHON) $(ARGS)

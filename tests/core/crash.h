@@ -37,28 +37,28 @@ static struct {
     uint64_t longest;
 } seen;
 
-static void
+static inline void
 write_both(void)
 {
     atomic_fetch_add(&notes->a, 1);
     atomic_fetch_add(&notes->b, 1);
 }
 
-static void
+static inline void
 took(void)
 {
     uint64_t length = now() - seen.killed;
     seen.longest = length > seen.longest ? length : seen.longest;
 }
 
-static void
+static inline void
 done(int number, shx_err got)
 {
     atomic_store(&notes->got[number], got);
     atomic_store(&notes->done[number], true);
 }
 
-static void
+static inline void
 check_told(shx_err err)
 {
     CHECK(err == 0 || err == SHX_OWNER_DIED);
