@@ -27,14 +27,23 @@ begin_anew(void)
     reader = (shx_reader){0};
 }
 
+/* But not for ever: a parent that has failed may be gone. */
+static void
+wait_for_parent(void)
+{
+    uint64_t begun = now();
+    while (atomic_load(&notes->steps) == 0) {
+        CHECK(now() - begun < (uint64_t)(10 * SECOND));
+        sleep_for(MS / 10);
+    }
+}
+
 /* A child that only sleeps holds what its parent did. */
 static void
 inherit(int number)
 {
     shx_frame frame = held[0];
-    while (atomic_load(&notes->steps) == 0) {
-        sleep_for(MS / 10);
-    }
+    wait_for_parent();
     CHECK(is_whole(&frame));
     if (number == 0) {
         _exit(0);
@@ -79,9 +88,7 @@ static void
 look_at_all(int number)
 {
     (void)number;
-    while (atomic_load(&notes->steps) == 0) {
-        sleep_for(MS / 10);
-    }
+    wait_for_parent();
     give_all();
 }
 
