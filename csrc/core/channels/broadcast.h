@@ -9,14 +9,11 @@
  *   entry    63..16 seq | 15..0 block           of frame seq, at seq % depth
  *   slot     63..48 block | 47..32 nonce | 31 PINNED | 30 HEIR | 28..0 token
  *
- *             entries: the last `depth` frames      slots: what readers hold
- *             +-----+-----+                         +-----+-----+-----+
- *             | 8,a | 7,c |                         |  c  |  -  |  e  |
- *             +--|--+--|--+                         +--|--+-----+--|--+
- *                v     v      +------------------------+           v
- *   blocks     [ a ] [ b ] [ c ] [ d ] [ e ]  <-----------------------
- *                      ^           ^
- *                      +-----------+-- free: the writer takes one of these
+ *   entries  | 8,a | 7,c |          the last `depth` frames
+ *   slots    |  c  |  -  |  e  |    what readers hold
+ *
+ *   blocks   | a | b | c | d | e |
+ *              8       7       5    b and d are free: the writer takes one
  *
  * The writer writes into a block of which no entry nor slot speaks: there is
  * always one, since there are depth + readers + heirs + 1. So it never waits,
@@ -36,14 +33,12 @@
  * is SHX_TOO_MANY, after those of the dead were freed. The writer learns
  * nothing of it.
  *
- *   killed                         leaves           which is mended
- *   writing, with a frame open     nothing          -
- *   the entry, but not `newest`    a frame          by the next writer, or
- *                                                   its next frame
- *   `newest`, but woke nobody      a frame          sleepers look by
- * themselves as the writer                  a dead writer    the next one
- * takes over a slot, at any time            a dead one's     who finds none
- * free
+ *   killed                       leaves          which is mended
+ *   writing, with a frame open   nothing         -
+ *   the entry, but not `newest`  a frame         by the next writer: newest
+ *   `newest`, but woke nobody    a frame         sleepers look on their own
+ *   being the writer             a dead writer   by who writes next
+ *   a slot, at any time          a dead one's    by who finds none free
  *
  * So: a frame is whole, or not seen; what is held is not written; `seq` grows
  * by one from frame to frame, whoever writes; the death of a writer is that no
