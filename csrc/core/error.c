@@ -118,6 +118,8 @@ shx_error_text(shx_err err)
                "and create another one";
     case SHX_SHUT_DOWN:
         return "it was shut down";
+    case SHX_SECOND_WRITER:
+        return "it has a writer, which lives: there is one at a time";
     default:
         return strerror(err);
     }

@@ -57,8 +57,9 @@ enum {
     SHX_NO_DONTFORK = -34, /* what forks withhold from a child */
 
     /* Of channels: core/channels. */
-    SHX_DAMAGED = -35,   /* its bytes are nonsense: somebody wrote there */
-    SHX_SHUT_DOWN = -36, /* no more messages */
+    SHX_DAMAGED = -35,       /* its bytes are nonsense: somebody wrote there */
+    SHX_SHUT_DOWN = -36,     /* no more messages */
+    SHX_SECOND_WRITER = -37, /* there is one, and it lives */
 };
 
 /* The sentence for one of ours, or for any errno. Never NULL. */

@@ -33,6 +33,8 @@ shx_errno(shx_err err)
         return EBADMSG;
     case SHX_SHUT_DOWN:
         return EPIPE;
+    case SHX_SECOND_WRITER:
+        return EBUSY;
     default:
         return err > 0 ? err : 0;
     }

@@ -48,13 +48,13 @@ write_both(void)
     atomic_fetch_add(&notes->b, 1);
 }
 
-static void
+static inline void
 took(void)
 {
     seen.took = now() - seen.killed;
 }
 
-static void
+static inline void
 done(int number, shx_err got)
 {
     atomic_store(&notes->got[number], got);

@@ -51,6 +51,15 @@ join(shx_party *party)
 /* Forks. What cannot be made for a child it makes itself, if it can. */
 
 static void
+bequeath(shx_party *party)
+{
+    bool known = party->child.hold != NULL;
+    for (shx_bequest *one = party->bequests; one != NULL; one = one->next) {
+        one->tell(one, &party->ours.who, known ? &party->child.who : NULL);
+    }
+}
+
+static void
 before_fork(void)
 {
     shx_mutex_lock(&parties.mutex);
@@ -59,6 +68,7 @@ before_fork(void)
         party->child = (shx_anchor){.hold = NULL};
         if (atomic_load(&party->token) != 0 && !party->over) {
             (void)shx_party_cast(party, &party->child);
+            bequeath(party);
         }
     }
 }
@@ -290,6 +300,27 @@ shx_party_end(const shx_identity *identity)
         party->ours.hold = NULL;
         party->fd = -1;
     }
+    shx_mutex_unlock(&parties.mutex);
+}
+
+void
+shx_party_bequeath(shx_party *party, shx_bequest *bequest)
+{
+    shx_mutex_lock(&parties.mutex);
+    bequest->next = party->bequests;
+    party->bequests = bequest;
+    shx_mutex_unlock(&parties.mutex);
+}
+
+void
+shx_party_disinherit(shx_party *party, shx_bequest *bequest)
+{
+    shx_mutex_lock(&parties.mutex);
+    shx_bequest **link = &party->bequests;
+    while (*link != bequest) {
+        link = &(*link)->next;
+    }
+    *link = bequest->next;
     shx_mutex_unlock(&parties.mutex);
 }
 

@@ -58,6 +58,16 @@ typedef struct {
     void *hold;
 } shx_anchor;
 
+/* What a child is to hold too: told before this process forks, when it is
+ * known who the child will be. NULL: it is not. What is the child's by then is
+ * a dead one's if no child is made. The mutex is held: of all functions on
+ * parties only those of party_anchor.h may be called there. */
+typedef struct shx_bequest {
+    void (*tell)(struct shx_bequest *bequest, const shx_member *me,
+                 const shx_member *child);
+    struct shx_bequest *next;
+} shx_bequest;
+
 typedef struct shx_party {
     _Atomic uint32_t token; /* 0: not yet, in this process */
     _Atomic uint32_t nonce;
@@ -71,6 +81,7 @@ typedef struct shx_party {
     char *path;       /* where the file may be found again; or NULL */
     shx_anchor ours;  /* hold: NULL if there is none */
     shx_anchor child; /* while it is forked */
+    shx_bequest *bequests;
 } shx_party;
 
 /* The party that this process is in that file's memory, if it is one: NULL.
@@ -111,6 +122,9 @@ shx_party_me(shx_party *party, shx_member *me)
     me->nonce = atomic_load_explicit(&party->nonce, memory_order_relaxed);
     return 0;
 }
+
+void shx_party_bequeath(shx_party *party, shx_bequest *bequest);
+void shx_party_disinherit(shx_party *party, shx_bequest *bequest);
 
 /* Is it proven that who had this token is dead? 1 us if not, 5 if so. */
 bool shx_party_is_dead(shx_party *party, uint32_t token);
