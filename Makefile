@@ -34,7 +34,7 @@ stop = { echo "$1" >&2; exit 1; }
 
 SPHINX := $(BIN)/python -m sphinx -q -W -n -d build/doctrees
 
-.PHONY: help build demo test test-quick core musl portable missing clang lint format docs docs-test bench bench-quick bench-plots storm storm-users storm-sync crash-sync sanitize tsan fuzz model wheel sdist-test release-test clean
+.PHONY: help build demo test test-quick core musl portable missing clang lint format docs docs-test bench bench-quick bench-plots storm storm-users storm-sync crash-sync storm-channels crash-channels hostile-channels sanitize tsan fuzz model wheel sdist-test release-test clean
 
 help:  ## print this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -131,9 +131,11 @@ storm: build  ## kill random members of process families for ROUNDS rounds
 storm-users: build  ## kill random users of segments that go with their last one, for ROUNDS rounds
 	$(BIN)/python -W ignore tests/storm_users.py --rounds $(ROUNDS) $(ARGS)
 
-build/%_sync: tests/core/%_sync.c $(wildcard tests/core/*.h) $(C_FILES)
+CORE_PROGRAMS := storm_sync crash_sync crash_groups_sync storm_ring crash_ring hostile_ring
+build/hostile_ring: SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all
+$(CORE_PROGRAMS:%=build/%): build/%: tests/core/%.c $(wildcard tests/core/*.h) $(C_FILES)
 	@mkdir -p build
-	$(CC) -std=c11 -D_FILE_OFFSET_BITS=64 -g -O2 -Wall -Wextra -Wpedantic -Werror -Icsrc $< $(filter-out %/reaper.c,$(CORE_FILES)) -pthread -o $@
+	$(CC) -std=c11 -D_FILE_OFFSET_BITS=64 -g -O2 -Wall -Wextra -Wpedantic -Werror $(SANITIZERS) -Icsrc $< $(filter-out %/reaper.c,$(CORE_FILES)) -pthread -o $@
 
 storm-sync: build/storm_sync  ## kill random users of locks and their like, for SECONDS seconds
 	build/storm_sync $(SECONDS) $(ARGS)
@@ -141,6 +143,15 @@ storm-sync: build/storm_sync  ## kill random users of locks and their like, for 
 crash-sync: build/crash_sync build/crash_groups_sync  ## kill them after every single instruction, for half an hour
 	build/crash_sync $(ARGS)
 	build/crash_groups_sync $(ARGS)
+
+storm-channels: build/storm_ring  ## kill random users of a ring of messages, for SECONDS seconds
+	build/storm_ring $(SECONDS) $(ARGS)
+
+crash-channels: build/crash_ring  ## kill them after every single instruction, for ten minutes
+	build/crash_ring $(ARGS)
+
+hostile-channels: build/hostile_ring  ## write random words over a ring that others use, for SECONDS seconds
+	build/hostile_ring $(SECONDS)
 
 sanitize:  ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	tests/sanitize.sh address $(PYTHON) $(ARGS)

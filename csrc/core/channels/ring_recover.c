@@ -3,6 +3,7 @@
 #include "core/channels/ring_words.h"
 
 #include <errno.h>
+#include <limits.h> /* UINT_MAX */
 
 /* Records that are looked at before the lock is let go of for a moment. */
 enum { PORTION = 4096 };
@@ -121,16 +122,21 @@ shx_ring_recover(shx_ring *ring, const shx_member *me,
     return err;
 }
 
-/* `back`: what may still be somebody's else. */
+/* `back`: what may still be somebody's else; and is, if who kept it died. */
 static void
 keep(shx_ring *ring, search *seen, uint64_t at, uint64_t word)
 {
     shx_record_state state = shx_state_of_record(word);
-    if (state == SHX_TAKEN && shx_token_of(word) == seen->me->token) {
-        seen->freed += shx_ring_change(
-            ring, at, word, shx_record_as(word, SHX_KEPT, seen->me->token));
+    uint32_t token = shx_token_of(word);
+    bool ours = token == seen->me->token;
+    if (state == SHX_TAKEN && ours) {
+        seen->freed += shx_ring_change(ring, at, word,
+                                       shx_record_as(word, SHX_KEPT, token));
     }
-    else if (state != SHX_FREE && state != SHX_PAD && state != SHX_KEPT) {
+    else if (state == SHX_KEPT) {
+        seen->back += !ours && is_dead(ring, seen, token);
+    }
+    else if (!shx_is_free_record(word)) {
         seen->back++;
     }
 }
@@ -142,7 +148,7 @@ shx_ring_is_over(shx_ring *ring, const shx_member *me,
     search seen = {.me = me};
     shx_err err = walk_all(ring, &seen, keep, wait);
     if (seen.freed != 0) {
-        shx_ring_notify(ring->messages, 1);
+        shx_ring_notify(ring->messages, UINT_MAX);
     }
     return err != 0 ? err : seen.back != 0 ? EAGAIN : SHX_SHUT_DOWN;
 }

@@ -3,6 +3,7 @@
 #include "core/channels/ring_words.h"
 
 #include <errno.h>
+#include <limits.h> /* UINT_MAX */
 
 typedef struct {
     shx_ring_record *out;
@@ -91,7 +92,7 @@ take_next(shx_ring *ring, const shx_member *me, uint64_t *next, uint64_t tail,
         if (state == SHX_BUSY) {
             return EAGAIN;
         }
-        bool free = state == SHX_FREE || state == SHX_PAD;
+        bool free = shx_is_free_record(word);
         uint64_t mine = shx_record_as(word, SHX_TAKEN, me->token);
         err = free ? 0 : note(ring, at, mine, me->token, out);
         if (err != 0) {
@@ -136,14 +137,23 @@ skip_free(shx_ring *ring)
     while (err == 0 && next != tail) {
         uint64_t word;
         err = shx_ring_read(ring, next, tail, &word);
-        if (err != 0 || (shx_state_of_record(word) != SHX_FREE &&
-                         shx_state_of_record(word) != SHX_PAD)) {
+        if (err != 0 || !shx_is_free_record(word)) {
             break;
         }
         next += shx_span_of(word);
     }
     atomic_store(&ring->out->next, next);
     return err;
+}
+
+bool
+shx_ring_may_skip(const shx_ring *ring)
+{
+    uint64_t next = atomic_load(&ring->out->next), word;
+    uint64_t tail = atomic_load(&ring->in->tail);
+    return next != tail && shx_ring_is_range(ring, next, tail) &&
+           shx_ring_read(ring, next, tail, &word) == 0 &&
+           shx_is_free_record(word);
 }
 
 shx_err
@@ -209,19 +219,19 @@ let_go(shx_ring *ring, const shx_member *me, const shx_ring_record *record,
             shx_ring_change(ring, record->at, kept, next));
 }
 
-/* Who waits for the end is told, too. */
+/* All who wait for the end are told, too. */
 void
 shx_ring_give(shx_ring *ring, const shx_member *me,
               const shx_ring_record *records, size_t count)
 {
-    bool any = false;
+    unsigned given = 0;
     for (size_t i = 0; i < count; i++) {
-        any |= let_go(ring, me, &records[i], SHX_FREE);
+        given += let_go(ring, me, &records[i], SHX_FREE);
     }
-    if (any) {
-        shx_ring_notify(ring->room, 1);
+    if (given != 0) {
+        shx_ring_notify(ring->room, given);
         if (shx_ring_is_shut_down(ring)) {
-            shx_ring_notify(ring->messages, 1);
+            shx_ring_notify(ring->messages, UINT_MAX);
         }
     }
 }

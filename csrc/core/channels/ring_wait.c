@@ -94,11 +94,26 @@ sleep_on(shx_cell *cell, uint32_t seen, shx_patience *patience)
     return err == 0 ? EAGAIN : err;
 }
 
-/* Who had to look for itself passes that on: nor are others woken. */
-static void
-pass_on(shx_cell *cell)
+/* What was given as one record may be room for many, of whom it has woken
+ * one. */
+static bool
+leaves_room(const shx_ring *ring)
 {
-    (void)shx_os_wake(&cell->word, 1);
+    uint64_t tail =
+        atomic_load_explicit(&ring->in->tail, memory_order_relaxed);
+    uint64_t head =
+        atomic_load_explicit(&ring->in->head, memory_order_relaxed);
+    return tail - head < ring->capacity;
+}
+
+/* Who had to look for itself passes that on: nor are others woken. So does who
+ * was woken, and leaves something. */
+static void
+pass_on(const shx_ring *ring, shx_ring_side side, bool unwoken)
+{
+    if (unwoken || (side == SHX_FOR_ROOM && leaves_room(ring))) {
+        (void)shx_os_wake(&cell_of(ring, side)->word, 1);
+    }
 }
 
 /* Has nobody here looked after the dead for a few milliseconds? Who never
@@ -110,10 +125,24 @@ is_due(shx_ring *ring)
            shx_os_tick();
 }
 
+/* What was dropped is no room until `next` is beyond it: which a taker would
+ * see to, if there is one. */
+static shx_err
+try_once(shx_ring *ring, const shx_member *me, shx_ring_side side,
+         shx_ring_attempt attempt, void *what, const shx_ring_wait *wait)
+{
+    shx_err err = attempt(ring, me, what, wait);
+    if (err != EAGAIN || side != SHX_FOR_ROOM || !shx_ring_may_skip(ring)) {
+        return err;
+    }
+    err = shx_ring_skip(ring, me, wait);
+    return err == 0 ? attempt(ring, me, what, wait) : err;
+}
+
 /* Nothing is to be had, and nothing to be waited for: EAGAIN. */
 static shx_err
-try_again(shx_ring *ring, const shx_member *me, shx_ring_attempt attempt,
-          void *what, const shx_ring_wait *wait)
+try_again(shx_ring *ring, const shx_member *me, shx_ring_side side,
+          shx_ring_attempt attempt, void *what, const shx_ring_wait *wait)
 {
     if (!is_due(ring)) {
         return EAGAIN;
@@ -122,7 +151,7 @@ try_again(shx_ring *ring, const shx_member *me, shx_ring_attempt attempt,
         return EBUSY;
     }
     shx_err err = shx_ring_recover(ring, me, wait);
-    return err == 0 ? attempt(ring, me, what, wait) : err;
+    return err == 0 ? try_once(ring, me, side, attempt, what, wait) : err;
 }
 
 shx_err
@@ -131,18 +160,19 @@ shx_ring_insist(shx_ring *ring, const shx_member *me, shx_ring_side side,
 {
     shx_cell *cell = cell_of(ring, side);
     bool unwoken = false;
-    unsigned rounds = 0;
+    unsigned rounds = 0, naps = wait != NULL ? wait->patience.naps : 0;
     for (;;) {
         uint32_t seen = atomic_load(&cell->word);
-        shx_err err = attempt(ring, me, what, wait);
-        if (err == 0 && unwoken) {
-            pass_on(cell);
+        shx_err err = try_once(ring, me, side, attempt, what, wait);
+        bool slept = wait != NULL && wait->patience.naps != naps;
+        if (err == 0 && (unwoken || slept)) {
+            pass_on(ring, side, unwoken);
         }
         if (err != EAGAIN) {
             return err;
         }
         if (wait == NULL || !wait->blocks) {
-            return try_again(ring, me, attempt, what, wait);
+            return try_again(ring, me, side, attempt, what, wait);
         }
         err = shx_patience_spin(&wait->patience, &rounds);
         if (err == 0) {

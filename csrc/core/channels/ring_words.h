@@ -119,6 +119,14 @@ shx_ring_read(const shx_ring *ring, uint64_t at, uint64_t to, uint64_t *word)
                : SHX_DAMAGED;
 }
 
+/* Nobody's, nor to be anybody's. */
+static inline bool
+shx_is_free_record(uint64_t word)
+{
+    return shx_state_of_record(word) == SHX_FREE ||
+           shx_state_of_record(word) == SHX_PAD;
+}
+
 static inline bool
 shx_ring_change(const shx_ring *ring, uint64_t at, uint64_t word,
                 uint64_t next)
@@ -175,7 +183,9 @@ shx_err shx_ring_insist(shx_ring *ring, const shx_member *me,
                         shx_ring_side side, shx_ring_attempt attempt,
                         void *what, shx_ring_wait *wait);
 
-/* ring_take.c: moves `next` over what is free. */
+/* ring_take.c: moves `next` over what is free; and whether there seems to be
+ * any. */
+bool shx_ring_may_skip(const shx_ring *ring);
 shx_err shx_ring_skip(shx_ring *ring, const shx_member *me,
                       const shx_ring_wait *wait);
 

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: MIT
+"""The ring of messages without Python, and what may happen to who uses it.
+
+SHMEMEXT_STORM_SECONDS says that a SIGKILL comes after more instructions than
+elsewhere; `make crash-channels` takes all instructions of everything.
+"""
+
+import os
+
+from plain_c import PROGRAMS, link, run
+
+SECONDS = float(os.environ.get("SHMEMEXT_STORM_SECONDS", "8"))
+POINTS = 300 if SECONDS > 20 else 25
+
+
+def program(where, noun, *flags):
+    return link(PROGRAMS / f"{noun}_ring.c", where / noun, *flags)
+
+
+def passed(*words):
+    done = run(*map(str, words), timeout=SECONDS + 600)
+    print(done.stdout)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+
+
+def test_channels_deaths_and_wake_ups(tmp_path):
+    passed(program(tmp_path, "directed", "-O2"))
+
+
+def test_channels_killed_after_each_instruction(tmp_path):
+    """Another one goes on within 150 ms, and what was promised holds."""
+    passed(program(tmp_path, "crash", "-O2"), POINTS)
