@@ -70,11 +70,15 @@ def undo(memory: SharedMemory) -> None:
 
 
 def messages(channel: Channel) -> Iterator[Message]:
+    """Who asks for the next one has done with the last. Kept in the loop's
+    variable while that one is waited for, it would stand in the way of whoever
+    is to send it."""
     while True:
         try:
             message = channel.receive()
         except ShutDown:
             return
-        yield message
-        del message  # or it would be kept while the next one is waited for
+        with message:
+            yield message
+        del message
 

@@ -399,8 +399,31 @@ def test_end_waits_for_what_another_has_in_hand(channel):
         assert channel.get_nowait() == b"x"
 
 
-def test_array_of_every_kind_is_right_in_threads(channel):
-    """Views die in other threads than those that made them."""
+def test_message_that_was_looped_over_keeps_nobody_from_writing():
+    """With two readers it would wait for the next one with the last in hand,
+    while all that come after it are the other's, until there is no room."""
+    with Channel(create=True, size=4096) as channel:
+        channel.put_many([bytes(500)] * 2)
+        here = iter(channel.messages())
+        message = next(here)
+        channel.get()
+        channel.shutdown()
+        assert list(here) == []
+        assert taken(channel) == 0
+        with pytest.raises(ValueError, match="given back"):
+            bytes(message)
+        channel.unlink()
+
+
+def test_message_that_was_only_counted_does_not_come_again(channel):
+    channel.put_many([b"1", b"2"])
+    channel.shutdown()
+    assert sum(1 for _ in channel.messages()) == 2
+
+
+def test_views_may_die_in_other_threads():
+    """The memory has room for all of them: each reader keeps one."""
+    channel = Channel(create=True, size=1 << 19)
     count, errors = 400, []
 
     def write():
@@ -425,6 +448,8 @@ def test_array_of_every_kind_is_right_in_threads(channel):
     for thread in threads:
         thread.join(PATIENCE)
     assert errors == [] and taken(channel) == 0
+    channel.unlink()
+    channel.close()
 
 
 # A child has nothing of its parent's in hand.

@@ -290,9 +290,9 @@ PyDoc_STRVAR(messages_doc,
              "Iterate over messages that are read in place, one after the\n"
              "other, until the channel is shut down and empty.\n\n"
              "    for message in channel.messages():\n"
-             "        with message:\n"
-             "            work_on(message)\n\n"
-             "See receive().");
+             "        work_on(message)\n\n"
+             "Each is given back when the next one is asked for, or when the\n"
+             "last array over it goes, if that is later. See receive().");
 
 static PyObject *
 channel_messages(PyObject *op, PyObject *Py_UNUSED(ignored))
