@@ -208,7 +208,7 @@ channel_shutdown(PyObject *op, PyObject *Py_UNUSED(ignored))
     shx_link *link = shx_channel_link(op);
     if (link != NULL && shx_link_me(link, &me) == 0) {
         shx_link_wait wait;
-        shx_link_begin(&wait, -1);
+        shx_link_begin(&wait, link, -1);
         shx_err err =
             shx_ring_shut_down(&link->ring, &me, &wait.wait.patience);
         shx_link_end(&wait);
@@ -227,7 +227,7 @@ look(PyObject *op, shx_ring_state *state)
     shx_link *link = shx_channel_link(op);
     if (link != NULL && shx_link_me(link, &me) == 0) {
         shx_link_wait wait;
-        shx_link_begin(&wait, 0);
+        shx_link_begin(&wait, link, 0);
         shx_err err = shx_ring_look(&link->ring, &me, &wait.wait, state);
         shx_link_end(&wait);
         err = shx_link_check(link, err);

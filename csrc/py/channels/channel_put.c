@@ -49,7 +49,7 @@ put_all(shx_link *link, const shx_member *me, const shx_piece *pieces,
     if (err == EBUSY || (err == EAGAIN && timeout != 0)) {
         shx_link_wait wait;
         size_t more;
-        shx_link_begin(&wait, timeout);
+        shx_link_begin(&wait, link, timeout);
         err = shx_ring_put(ring, me, pieces + *done, count - *done, &more,
                            &wait.wait);
         shx_link_end(&wait);
@@ -243,7 +243,7 @@ reserve(shx_state *state, shx_link *link, Py_ssize_t length, int64_t timeout)
         shx_ring_reserve(&link->ring, &me, (size_t)length, &record, NULL);
     if (err == EBUSY || (err == EAGAIN && timeout != 0)) {
         shx_link_wait wait;
-        shx_link_begin(&wait, timeout);
+        shx_link_begin(&wait, link, timeout);
         err = shx_ring_reserve(&link->ring, &me, (size_t)length, &record,
                                &wait.wait);
         shx_link_end(&wait);
