@@ -42,10 +42,13 @@ def open(
         track=track,
         lifetime=lifetime,
     )
-    reason = _refusal(memory)
-    if reason is not None:
-        memory.close()
-        raise ValueError(f"Channel({name!r}): {reason}")
+    try:
+        reason = _refusal(memory)
+        if reason is not None:
+            raise ValueError(f"Channel({name!r}): {reason}")
+    except BaseException:
+        undo(memory)
+        raise
     return memory
 
 
