@@ -84,4 +84,3 @@ def messages(channel: Channel) -> Iterator[Message]:
         with message:
             yield message
         del message
-

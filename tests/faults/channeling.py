@@ -99,6 +99,12 @@ def shut_down(channel):
     assert list(channel) == [b"first"]
 
 
+def messages(channel):
+    channel.shutdown()
+    for message in channel.messages():
+        assert bytes(message) == b"first"
+
+
 def look(channel):
     assert channel.qsize() == 1 and not channel.empty() and not channel.full()
     assert channel.peers == 0 and repr(channel) and channel._look()
@@ -116,10 +122,10 @@ OPERATIONS = {
     "put and get many": used(many),
     "get of nothing": used(nothing),
     "put of too much": used(full),
-    "messages": used(lambda channel: next(channel.messages())),
+    "messages": used(messages),
     "shutdown": used(shut_down),
     "look at a Channel": used(look),
-    "pickle a Channel": used(
+    "pickle a Channel by a name": used(
         lambda channel: pickle.loads(pickle.dumps(channel))
     ),
 }

@@ -20,8 +20,9 @@ PASSED = 10
 EXPECTED = (MemoryError, PicklingError)
 
 # A list's constructor is in Python, and so are what finds a place for a lock
-# that is given none, or a name, and what opens a channel; and CPython loses an exception when it gets no
-# memory for the traceback, anybody's: 3.11 to 3.13.
+# that is given none, or a name, and what opens a channel; and CPython loses
+# an exception when it gets no memory for the traceback, anybody's: 3.11 to
+# 3.13.
 IN_PYTHON = (*EXPECTED, SystemError)
 PYTHON = ("list", "by a name", "without a place", "Channel", "messages")
 

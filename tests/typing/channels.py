@@ -3,6 +3,7 @@
 
 import asyncio
 import queue
+from contextlib import suppress
 from typing import TYPE_CHECKING, assert_type
 
 from shmemext import Channel, channels
@@ -24,7 +25,9 @@ def by_copy(channel: Channel) -> list[bytes]:
     assert_type(channel.get(), bytes)
     assert_type(channel.get(block=True, timeout=0.5), bytes)
     assert_type(channel.get_nowait(), bytes)
-    assert_type((channel.qsize(), channel.peers, channel.size), tuple[int, int, int])
+    assert_type(
+        (channel.qsize(), channel.peers, channel.size), tuple[int, int, int]
+    )
     return channel.get_many(10, False)
 
 
@@ -55,10 +58,8 @@ def main() -> None:
     with Tiles() as channel:
         assert by_copy(channel) == [b"a", b"b"]
         assert in_place(channel) == b"abc"
-        try:
+        with suppress(queue.Empty):
             channel.get_nowait()
-        except queue.Empty:
-            pass
         assert asyncio.run(tasks(channel)) == 0
         for message in channel.messages():
             assert_type(message, Message)
