@@ -4,7 +4,7 @@
 import queue
 import sys
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal
 
 from . import _heads, _shmemext
 from ._shmemext import Channel, Message, SharedMemory
