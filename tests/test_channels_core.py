@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: MIT
 """The ring of messages without Python, and what may happen to who uses it.
 
-SHMEMEXT_STORM_SECONDS says that a SIGKILL comes after more instructions than
-elsewhere; `make crash-channels` takes all instructions of everything.
+SHMEMEXT_STORM_SECONDS is how long the storm takes, and says that a SIGKILL
+comes after more instructions than elsewhere; `make storm-channels` takes
+SECONDS, `make crash-channels` all instructions of everything.
 """
 
 import os
 
-from plain_c import PROGRAMS, link, run
+import pytest
+from plain_c import PROGRAMS, THREADS, compiler, link, run, sanitizers, works
 
 SECONDS = float(os.environ.get("SHMEMEXT_STORM_SECONDS", "8"))
 POINTS = 300 if SECONDS > 20 else 25
@@ -30,3 +32,18 @@ def test_channels_deaths_and_wake_ups(tmp_path):
 def test_channels_killed_after_each_instruction(tmp_path):
     """Another one goes on within 150 ms, and what was promised holds."""
     passed(program(tmp_path, "crash", "-O2"), POINTS)
+
+
+def test_channels_in_a_storm(tmp_path):
+    """Nothing comes twice, nothing is lost, nobody waits for a second."""
+    passed(program(tmp_path, "storm", "-O2"), SECONDS)
+
+
+def test_channels_with_a_hostile_writer(tmp_path):
+    passed(program(tmp_path, "hostile", "-O1", *sanitizers()), 2)
+
+
+def test_channels_of_threads(tmp_path):
+    if not works(tuple(compiler()), THREADS):
+        pytest.skip("this compiler has no ThreadSanitizer that works")
+    passed(program(tmp_path, "threads", "-O1", *THREADS))

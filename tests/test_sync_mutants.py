@@ -1,29 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""What the tests of the core must catch: each mutant is a fault put into one
-file of it, and the smallest program that fails then. One that passes shows
-that it would not have been missed.
-"""
-
-import shutil
-import subprocess
-from dataclasses import dataclass
+"""Faults of locks, their like, and parties that the tests must catch: see
+mutants.py."""
 
 import pytest
-from plain_c import CORE, PROGRAMS, compile_one, core, link, run
-
-FLAGS = ("-O1",)
-SECONDS = 60  # that a program may take: who waits for ever fails too
-
-
-@dataclass
-class Mutant:
-    why: str
-    file: str
-    old: str
-    new: str
-    program: str
-    argument: str = ""
-
+from mutants import Mutant, check_caught
 
 LOCK = "sync/lock.c"
 PARTY = "life/party.c"
@@ -65,7 +45,7 @@ MUTANTS = [
         "uint32_t mark = ignores_death(at) ? 0 : SHX_LOCK_TORN;",
         "uint32_t mark = SHX_LOCK_TORN;",
         "storm_sync",
-        "ignoring",
+        ("3", "ignoring"),
     ),
     Mutant(
         "repairs what looks sound meanwhile",
@@ -157,7 +137,7 @@ MUTANTS = [
         "if (token != 0 && !shx_party_is_dead(party, token)) {",
         "if (false) {",
         "storm_sync",
-        "bounded",
+        ("3", "bounded"),
     ),
     Mutant(
         "frees no slots",
@@ -355,29 +335,6 @@ MUTANTS = [
 ]
 
 
-def run_program(path, mutant, name, directory):
-    words = [path, directory, name]
-    if mutant.program.endswith("_sync"):
-        words = [path, "3", mutant.argument] if mutant.argument else [path]
-    try:
-        return run(*map(str, words), timeout=SECONDS).returncode
-    except subprocess.TimeoutExpired:
-        return -1
-
-
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.why)
 def test_mutant_is_caught(mutant, name, tmp_path):
-    root = tmp_path / "csrc"
-    shutil.copytree(CORE, root / "core")
-    path = root / "core" / mutant.file
-    text = path.read_text()
-    assert text.count(mutant.old) == 1, "the mutant is of another time"
-    path.write_text(text.replace(mutant.old, mutant.new))
-    flags = (*FLAGS, "-Wno-error")
-    changed = compile_one(path, tmp_path / "changed.o", *flags, root=root)
-    objects = core(*FLAGS) | {CORE / mutant.file: changed}
-    source = PROGRAMS / f"{mutant.program}.c"
-    program = link(source, tmp_path / "program", *FLAGS, objects=objects)
-    (tmp_path / "family").mkdir(mode=0o700)
-    failed = run_program(program, mutant, name, tmp_path / "family")
-    assert failed, f"{mutant.program} does not notice"
+    check_caught(mutant, name, tmp_path)

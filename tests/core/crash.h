@@ -82,6 +82,7 @@ typedef struct {
         USUAL,
         CLONED, /* the victim, by clone(2): it is nobody yet */
         LAST,   /* the sleepers are there before it has prepared */
+        PAUSED, /* the victim, which ends by itself: one "sleeper" meanwhile */
     } comes;
 } row;
 
@@ -127,9 +128,24 @@ step(pid_t victim, int steps)
 }
 
 static void
+go_on(pid_t victim)
+{
+    int status;
+    CHECK(ptrace(PTRACE_CONT, victim, 0, 0) == 0);
+    CHECK(waitpid(victim, &status, 0) == victim && WIFSTOPPED(status));
+    CHECK(WSTOPSIG(status) == SIGUSR1);
+}
+
+static int
+sleepers_of(const row *of)
+{
+    return of->sleeper == NULL || of->comes == PAUSED ? 0 : SLEEPERS;
+}
+
+static void
 start_sleepers(const row *of, pid_t sleepers[SLEEPERS])
 {
-    for (int i = 0; of->sleeper != NULL && i < SLEEPERS; i++) {
+    for (int i = 0; i < sleepers_of(of); i++) {
         sleepers[i] = spawn(of->sleeper, i);
         wait_until_it_is(sleepers[i], 'S');
     }
@@ -150,10 +166,16 @@ kill_once(const row *of, int steps)
         start_sleepers(of, sleepers);
     }
     int gone = step(victim, steps);
+    if (of->comes == PAUSED) {
+        check_ended(spawn(of->sleeper, 0));
+        if (gone == steps) {
+            go_on(victim);
+        }
+    }
     seen.killed = now();
     kill_and_wait(victim);
     of->check();
-    for (int i = 0; of->sleeper != NULL && i < SLEEPERS; i++) {
+    for (int i = 0; i < sleepers_of(of); i++) {
         kill_and_wait(sleepers[i]);
     }
     return gone;

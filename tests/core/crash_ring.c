@@ -407,17 +407,29 @@ check_it(void)
     check_room();
 }
 
+/* Late ones are too late for what was promised, which is tried again. */
+static void
+await_sleepers(void)
+{
+    for (int i = 0; i < SLEEPERS; i++) {
+        while (!atomic_load(&notes->done[i])) {
+            CHECK(now() - seen.killed < (uint64_t)(5 * SECOND));
+            sleep_for(MS / 10);
+        }
+    }
+    took();
+}
+
 static void
 check_sleepers(void)
 {
     check_all();
+    await_sleepers();
     for (int i = 0; i < SLEEPERS; i++) {
-        SOON(atomic_load(&notes->done[i]));
         shx_err got = atomic_load(&notes->got[i]);
         CHECK(got == 0 || got == SHX_SHUT_DOWN);
         CHECK(told->came[SLEEPER][i] == (got == 0));
     }
-    took();
     check_room();
 }
 
@@ -441,13 +453,96 @@ check_takers(void)
     shx_err err = put_message(&ring, 40, (label){AFTERWARDS, 0}, 2 * SECOND);
     CHECK(err == 0 || err == SHX_SHUT_DOWN);
     CHECK(shut_down(&ring, 2 * SECOND) == 0);
+    await_sleepers();
     for (int i = 0; i < SLEEPERS; i++) {
-        SOON(atomic_load(&notes->done[i]));
         CHECK(atomic_load(&notes->got[i]) == SHX_SHUT_DOWN);
     }
-    took();
     check_counts();
     CHECK(told->came[AFTERWARDS][0] == (err == 0));
+    check_room();
+}
+
+/* Not killed, but for a while it does not come further. What may wait for it
+ * does not wait for long. */
+
+/* It seems that something came back, and nothing did. */
+static void
+return_none(void)
+{
+    return_one();
+    CHECK(take_most(1) == 1);
+    shx_member me = me_in(in.party);
+    shx_ring_give(&ring, &me, held, 1);
+    atomic_store(&told->taken[0], 0);
+    atomic_store(&told->before, 0); /* those are counted by who takes them */
+}
+
+static shx_err
+take_without_waiting(shx_record *out)
+{
+    size_t count;
+    shx_member me = me_in(in.party);
+    return shx_ring_take(&ring, &me, out, 1, &count, NULL);
+}
+
+static void
+take_one_at_once(void)
+{
+    shx_record record;
+    if (take_without_waiting(&record) == 0) {
+        give_message(&ring, &record);
+        atomic_fetch_add(&told->put, 1);
+    }
+}
+
+/* By one who looked for that before it seemed so. */
+static void
+return_one_meanwhile(int number)
+{
+    shx_record record;
+    (void)number;
+    uint32_t times = atomic_exchange(shx_ring_returned(&ring), 0);
+    shx_err err = take_without_waiting(&record);
+    atomic_fetch_add(shx_ring_returned(&ring), times);
+    if (err == 0) {
+        return_message(&ring, &record);
+    }
+}
+
+/* What came back is found at once. */
+static void
+check_found(void)
+{
+    shx_record record;
+    for (unsigned left = 2 - atomic_load(&told->put); left > 0; left--) {
+        CHECK(take_without_waiting(&record) == 0);
+        give_message(&ring, &record);
+    }
+    CHECK(take_without_waiting(&record) != 0);
+    took();
+    check_room();
+}
+
+/* To the end, unless it is in the way. */
+static void
+end_it_meanwhile(int number)
+{
+    if (shut_down(&ring, 3 * MS) == 0) {
+        done(number, take_till_the_end());
+    }
+}
+
+/* The end was the end. */
+static void
+check_end(void)
+{
+    bool ended = atomic_load(&notes->done[0]);
+    unsigned before = atomic_load(&told->came[VICTIM][0]);
+    CHECK(shut_down(&ring, 2 * SECOND) == 0);
+    CHECK(take_till_the_end() == SHX_SHUT_DOWN);
+    CHECK(!ended || before == told->came[VICTIM][0]);
+    CHECK(told->came[VICTIM][0] == told->put);
+    took();
     check_room();
 }
 
@@ -493,6 +588,10 @@ static const row rows[] = {
     {"await room", fill_with_free, await_room, check_it, NULL, USUAL},
     {"await room: all was dropped", fill_with_dropped, await_room, check_it,
      NULL, USUAL},
+    {"paused: take, return", return_none, take_one_at_once, check_found,
+     return_one_meanwhile, PAUSED},
+    {"paused: put, end", nothing, put_small, check_end, end_it_meanwhile,
+     PAUSED},
     {"look", put_some, look_at_it, check_it, NULL, USUAL},
 };
 

@@ -334,7 +334,7 @@ test_directed_shut_down_with_a_message_in_a_hand(void)
     CHECK(shut_down(&ring, SECOND) == 0);
     CHECK(put_message(&ring, 9, (label){0, 0}, 0) == SHX_SHUT_DOWN);
     pid_t waiter = spawn(take_till_the_end, 0);
-    wait_until_it_is(waiter, 'S');
+    SOON(state_of(waiter) != 'R');
     sleep_for(20 * MS);
     CHECK(!atomic_load(&notes->done[0]));
     kill_and_wait(holder);
@@ -582,6 +582,66 @@ drop_it(void)
 }
 
 static void
+reserve_and_shut_down(void)
+{
+    reserve_one();
+    shut_it_down();
+}
+
+/* Asleep on one side's word, as if others had been woken in its place. */
+static shx_cell *overlooked_on;
+
+static void
+be_overlooked(int number)
+{
+    enum { WAITED = 1 };
+    shx_word *word = &overlooked_on->word;
+    uint32_t seen = atomic_fetch_or(word, WAITED) | WAITED;
+    uint64_t ends = now() + SECOND;
+    const struct timespec end = {(time_t)(ends / SECOND),
+                                 (long)(ends % SECOND)};
+    done(number, shx_os_wait(word, seen, &end));
+}
+
+static void
+check_passed_on(shx_cell *side, shx_err await(void))
+{
+    overlooked_on = side;
+    pid_t other = spawn(be_overlooked, 0);
+    wait_until_it_is(other, 'S');
+    CHECK(await() == 0);
+    check_ended(other);
+    CHECK(atomic_load(&notes->got[0]) != ETIMEDOUT);
+}
+
+static shx_err
+await_message(void)
+{
+    shx_ring_wait wait = waits(SECOND);
+    shx_member me = me_in(in.party);
+    return shx_ring_await_message(&ring, &me, &wait);
+}
+
+static shx_err
+await_room(void)
+{
+    shx_ring_wait wait = waits(SECOND);
+    shx_member me = me_in(in.party);
+    return shx_ring_await_room(&ring, &me, 40, &wait);
+}
+
+/* Who only looks leaves it to another one. */
+static void
+test_directed_wake_up_of_who_takes_nothing(void)
+{
+    begin_anew();
+    put(1);
+    check_passed_on(ring.messages, await_message);
+    begin_anew();
+    check_passed_on(ring.room, await_room);
+}
+
+static void
 test_directed_wake_ups(void)
 {
     check_wakes(nothing, take_one, MOST, put_eight);
@@ -595,6 +655,7 @@ test_directed_wake_ups(void)
     check_wakes(fill_with_two, put_one, MOST, give_the_first);
     check_wakes(fill, put_one, MOST, shut_it_down);
     check_wakes(reserve_all, put_one, 1, drop_it);
+    check_wakes(reserve_and_shut_down, take_one, MOST, drop_it);
 }
 
 /* Deliveries are counted up to 15. */
@@ -715,6 +776,7 @@ main(void)
     test_directed_shut_down_with_a_message_in_a_hand();
     test_directed_two_who_hold_wait_for_the_end();
     test_directed_death_of_who_waited_for_the_end();
+    test_directed_wake_up_of_who_takes_nothing();
     test_directed_wake_ups();
     return 0;
 }

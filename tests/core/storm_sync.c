@@ -1,12 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Workers use one synchronizer, and any of them is killed at any moment:
- *
- *   storm_sync SECONDS [KIND...]
- *
- * One is killed every 0 to 3 ms, some after a stop, and replaced. Whatever
- * happens, no two are where one may be, who finds what the dead have left half
- * written was told so, and nobody waits for longer than a second. Each kind of
- * the table below has its share of the seconds. */
+/* Workers use one synchronizer, see storm.h. No two are where one may be, and
+ * who finds what the dead have left half written was told so. */
 #define _GNU_SOURCE
 
 #include "core/sync/bounded_semaphore.h"
@@ -152,14 +146,6 @@ use_event(int self)
     }
 }
 
-typedef struct {
-    const char *name;
-    int kind; /* 0: see groups.h */
-    uint32_t parameter;
-    void (*use)(int);   /* by a worker, until it dies */
-    void (*tend)(void); /* by who kills, each time; or NULL */
-} storm;
-
 static const storm storms[] = {
     {"lock", SHX_CELL_LOCK, 0, use_lock, NULL},
     {"ignoring", SHX_CELL_LOCK, SHX_IGNORES_DEATH, use_ignoring, NULL},
@@ -173,95 +159,21 @@ static const storm storms[] = {
     {"barrier", 0, 0, use_barrier, mend_barrier},
 };
 
-static pid_t
-start_worker(const storm *of, int self)
-{
-    seed += UINT64_C(0x9e3779b97f4a7c15); /* another for each */
-    return spawn(of->use, self);
-}
-
 static void
-kill_worker(pid_t pid, bool stopped)
+prepare(const storm *of)
 {
-    if (stopped) {
-        CHECK(kill(pid, SIGSTOP) == 0);
-        sleep_for(any(5 * MS));
+    if (of->kind == 0) {
+        make_groups(&in, 0, WORKERS);
     }
-    kill_and_wait(pid);
-}
-
-static void
-rage(const storm *of, double seconds)
-{
-    pid_t workers[WORKERS];
-    uint64_t kills = 0, seen = 0, since = now();
-    uint64_t end = since + (uint64_t)(seconds * (double)SECOND);
-    for (int i = 0; i < WORKERS; i++) {
-        workers[i] = start_worker(of, i);
+    else {
+        site = make_site(&in, 0, 1024, (shx_cell_kind)of->kind,
+                         of->parameter);
     }
-    while (now() < end && !atomic_load(&notes->wrong)) {
-        int victim = (int)any(WORKERS);
-        sleep_for(any(3 * MS));
-        kill_worker(workers[victim], any(20) == 0);
-        kills++;
-        atomic_store(&notes->inside[victim], 0);
-        workers[victim] = start_worker(of, victim);
-        if (of->tend != NULL) {
-            of->tend();
-        }
-        if (atomic_load(&notes->operations) != seen) {
-            seen = atomic_load(&notes->operations);
-            since = now();
-        }
-        must(now() - since < SECOND, "nobody has gone on for a second");
-    }
-    for (int i = 0; i < WORKERS; i++) {
-        kill_and_wait(workers[i]);
-    }
-    must(atomic_load(&notes->longest) < SECOND, "waited for over a second");
-    (void)printf("%-10s %6llu kills, %9llu operations, told %llu, torn %llu, "
-                 "timeouts %llu, longest %.1f ms\n",
-                 of->name, (unsigned long long)kills,
-                 (unsigned long long)atomic_load(&notes->operations),
-                 (unsigned long long)atomic_load(&notes->told),
-                 (unsigned long long)atomic_load(&notes->torn),
-                 (unsigned long long)atomic_load(&notes->timeouts),
-                 (double)atomic_load(&notes->longest) / MS);
-    CHECK(!atomic_load(&notes->wrong) && kills > 0 && seen > 0);
-}
-
-static bool
-is_asked_for(const storm *of, int argc, char **argv)
-{
-    bool found = argc == 2;
-    for (int i = 2; i < argc; i++) {
-        found = found || strcmp(argv[i], of->name) == 0;
-    }
-    return found;
 }
 
 int
 main(int argc, char **argv)
 {
     size_t count = sizeof storms / sizeof *storms;
-    CHECK(argc > 1 && atof(argv[1]) > 0);
-    double seconds = atof(argv[1]) / (argc == 2 ? (double)count : argc - 2);
-    seed = now();
-    in = make_memory(PAGE);
-    notes = make_notes(sizeof *notes);
-    for (size_t i = 0; i < count; i++) {
-        if (is_asked_for(&storms[i], argc, argv)) {
-            (void)memset(in.bytes, 0, in.size);
-            (void)memset(notes, 0, sizeof *notes);
-            if (storms[i].kind == 0) {
-                make_groups(&in, 0, WORKERS);
-            }
-            else {
-                site = make_site(&in, 0, 1024, (shx_cell_kind)storms[i].kind,
-                                 storms[i].parameter);
-            }
-            rage(&storms[i], seconds);
-        }
-    }
-    return 0;
+    return run_storms(argc, argv, storms, count, &(frame){.prepare = prepare});
 }

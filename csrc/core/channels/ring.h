@@ -29,19 +29,21 @@
  * holds `take`. Nobody holds both. Each store leaves a whole state, so a lock
  * of a dead one is taken as it is:
  *
- *   killed after                   leaves           which is mended
- *   a record, but not the tail     nothing          -
- *   the tail of a small message    a message        -
- *   the tail of a reserved one     BUSY of a dead   by who waits: FREE
- *   READY, but woke nobody         a message        sleepers look by
- * themselves TAKEN, but not the next        TAKEN at next    the next one
- * takes it again next, or any time before FREE  TAKEN of a dead  by who waits:
- * RETURNED FREE, but woke nobody          room             sleepers look by
- * themselves
+ *   killed after                   leaves            which is mended
+ *   a record, but not the tail     nothing           -
+ *   the tail of a small message    a message         -
+ *   the tail of a reserved one     BUSY of a dead    by who waits: FREE
+ *   READY, but woke nobody         a message         sleepers look
+ *   TAKEN, but not the next        TAKEN at next     the next one takes it
+ *   next, or any time before FREE  TAKEN of a dead   by who waits: RETURNED
+ *   FREE, but woke nobody          room              sleepers look
  *
  * So: a message whose put has returned is there; what was taken is taken once,
  * but for what comes back of the dead; it is in the order of each writer, but
  * for that.
+ *
+ * What is FREE at `next` is no room until `next` is beyond it: takers see to
+ * that, and who finds no room.
  *
  * Invariants, of which tests/models/ring.pml is a model:
  *   1. A record between `head` and `tail` begins where the one before it

@@ -36,8 +36,25 @@ reclaim(shx_ring *ring, uint64_t tail, uint64_t need, uint64_t *room)
     return err;
 }
 
+/* ESTALE: what is at `next` is free, and would be room if that were beyond
+ * it. Under `put`: nothing is written there meanwhile. */
+static shx_err
+find_none(shx_ring *ring, uint64_t tail)
+{
+    uint64_t word, next = atomic_load(&ring->out->next);
+    if (next == tail) {
+        return EAGAIN;
+    }
+    if (!shx_ring_is_range(ring, next, tail)) {
+        return SHX_DAMAGED;
+    }
+    shx_err err = shx_ring_read(ring, next, tail, &word);
+    return err != 0 ? err : shx_is_free_record(word) ? ESTALE : EAGAIN;
+}
+
 /* Finds a place, in one piece, for so many bytes from *tail on; which is moved
- * over the rest of the data if they do not fit there. EAGAIN. Under `put`. */
+ * over the rest of the data if they do not fit there. EAGAIN, ESTALE. Under
+ * `put`. */
 static shx_err
 make_room(shx_ring *ring, uint64_t span, uint64_t *tail)
 {
@@ -56,7 +73,7 @@ make_room(shx_ring *ring, uint64_t span, uint64_t *tail)
         }
     }
     if (room < need) {
-        return EAGAIN;
+        return find_none(ring, *tail);
     }
     if (span > rest) {
         uint64_t pad = shx_record_word(SHX_PAD, 0, 0, rest / SHX_UNIT);
@@ -202,7 +219,7 @@ shx_ring_commit(shx_ring *ring, const shx_member *me,
     if (record->token == me->token &&
         shx_ring_change(ring, record->at, record->word,
                         shx_record_as(record->word, state, 0))) {
-        shx_ring_notify(ring->messages, 1);
+        shx_ring_tell(ring, 1);
         if (!keep) {
             shx_ring_notify(ring->room, 1);
         }
@@ -262,6 +279,10 @@ shx_ring_await_room(shx_ring *ring, const shx_member *me, size_t length,
                     shx_ring_wait *wait)
 {
     uint64_t asked = length;
-    return shx_ring_insist(ring, me, SHX_FOR_ROOM, look_for_room, &asked,
-                           wait);
+    shx_err err =
+        shx_ring_insist(ring, me, SHX_FOR_ROOM, look_for_room, &asked, wait);
+    if (err == 0) {
+        shx_ring_notify(ring->room, 1); /* it takes none */
+    }
+    return err;
 }

@@ -112,12 +112,10 @@ shx_ring_recover(shx_ring *ring, const shx_member *me,
     }
     if (seen.freed != 0) {
         atomic_fetch_add(&ring->counts->discarded, seen.freed);
-        shx_err skipped = shx_ring_skip(ring, me, wait);
-        err = err == 0 ? skipped : err;
         shx_ring_notify(ring->room, seen.freed);
     }
     if (seen.back + seen.freed != 0) {
-        shx_ring_notify(ring->messages, seen.back + seen.freed);
+        shx_ring_tell(ring, seen.back + seen.freed);
     }
     return err;
 }

@@ -3,7 +3,6 @@
 #include "core/channels/ring_words.h"
 
 #include <errno.h>
-#include <limits.h> /* UINT_MAX */
 
 typedef struct {
     shx_ring_record *out;
@@ -32,9 +31,10 @@ note(shx_ring *ring, uint64_t at, uint64_t word, uint32_t token,
 static shx_err
 take_returned(shx_ring *ring, const shx_member *me, catch *all)
 {
+    /* First: what comes back after that may lie beyond this `next`. */
+    uint32_t times = atomic_load(shx_ring_returned(ring));
     uint64_t at = atomic_load(&ring->in->head);
     uint64_t next = atomic_load(&ring->out->next);
-    uint32_t times = atomic_load(shx_ring_returned(ring));
     if (!shx_ring_is_range(ring, at, next)) {
         return SHX_DAMAGED;
     }
@@ -146,16 +146,6 @@ skip_free(shx_ring *ring)
     return err;
 }
 
-bool
-shx_ring_may_skip(const shx_ring *ring)
-{
-    uint64_t next = atomic_load(&ring->out->next), word;
-    uint64_t tail = atomic_load(&ring->in->tail);
-    return next != tail && shx_ring_is_range(ring, next, tail) &&
-           shx_ring_read(ring, next, tail, &word) == 0 &&
-           shx_is_free_record(word);
-}
-
 shx_err
 shx_ring_skip(shx_ring *ring, const shx_member *me, const shx_ring_wait *wait)
 {
@@ -224,14 +214,14 @@ void
 shx_ring_give(shx_ring *ring, const shx_member *me,
               const shx_ring_record *records, size_t count)
 {
-    unsigned given = 0;
+    bool any = false;
     for (size_t i = 0; i < count; i++) {
-        given += let_go(ring, me, &records[i], SHX_FREE);
+        any |= let_go(ring, me, &records[i], SHX_FREE);
     }
-    if (given != 0) {
-        shx_ring_notify(ring->room, given);
+    if (any) {
+        shx_ring_notify(ring->room, 1);
         if (shx_ring_is_shut_down(ring)) {
-            shx_ring_notify(ring->messages, UINT_MAX);
+            shx_ring_tell(ring, 1);
         }
     }
 }
@@ -272,9 +262,15 @@ peek(shx_ring *ring, const shx_member *me, void *what,
     return err == EAGAIN && last ? shx_ring_is_over(ring, me, wait) : err;
 }
 
+/* Who takes nothing passes on what it was woken for. */
 shx_err
 shx_ring_await_message(shx_ring *ring, const shx_member *me,
                        shx_ring_wait *wait)
 {
-    return shx_ring_insist(ring, me, SHX_FOR_MESSAGES, peek, NULL, wait);
+    shx_err err =
+        shx_ring_insist(ring, me, SHX_FOR_MESSAGES, peek, NULL, wait);
+    if (err == 0) {
+        shx_ring_notify(ring->messages, 1);
+    }
+    return err;
 }

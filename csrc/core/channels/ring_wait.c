@@ -128,21 +128,21 @@ is_due(shx_ring *ring)
 /* What was dropped is no room until `next` is beyond it: which a taker would
  * see to, if there is one. */
 static shx_err
-try_once(shx_ring *ring, const shx_member *me, shx_ring_side side,
-         shx_ring_attempt attempt, void *what, const shx_ring_wait *wait)
+try_once(shx_ring *ring, const shx_member *me, shx_ring_attempt attempt,
+         void *what, const shx_ring_wait *wait)
 {
     shx_err err = attempt(ring, me, what, wait);
-    if (err != EAGAIN || side != SHX_FOR_ROOM || !shx_ring_may_skip(ring)) {
-        return err;
+    if (err == ESTALE) {
+        err = shx_ring_skip(ring, me, wait);
+        err = err == 0 ? attempt(ring, me, what, wait) : err;
     }
-    err = shx_ring_skip(ring, me, wait);
-    return err == 0 ? attempt(ring, me, what, wait) : err;
+    return err == ESTALE ? EAGAIN : err; /* it has just happened again */
 }
 
 /* Nothing is to be had, and nothing to be waited for: EAGAIN. */
 static shx_err
-try_again(shx_ring *ring, const shx_member *me, shx_ring_side side,
-          shx_ring_attempt attempt, void *what, const shx_ring_wait *wait)
+try_again(shx_ring *ring, const shx_member *me, shx_ring_attempt attempt,
+          void *what, const shx_ring_wait *wait)
 {
     if (!is_due(ring)) {
         return EAGAIN;
@@ -151,7 +151,7 @@ try_again(shx_ring *ring, const shx_member *me, shx_ring_side side,
         return EBUSY;
     }
     shx_err err = shx_ring_recover(ring, me, wait);
-    return err == 0 ? try_once(ring, me, side, attempt, what, wait) : err;
+    return err == 0 ? try_once(ring, me, attempt, what, wait) : err;
 }
 
 shx_err
@@ -163,7 +163,7 @@ shx_ring_insist(shx_ring *ring, const shx_member *me, shx_ring_side side,
     unsigned rounds = 0, naps = wait != NULL ? wait->patience.naps : 0;
     for (;;) {
         uint32_t seen = atomic_load(&cell->word);
-        shx_err err = try_once(ring, me, side, attempt, what, wait);
+        shx_err err = try_once(ring, me, attempt, what, wait);
         bool slept = wait != NULL && wait->patience.naps != naps;
         if (err == 0 && (unwoken || slept)) {
             pass_on(ring, side, unwoken);
@@ -172,7 +172,7 @@ shx_ring_insist(shx_ring *ring, const shx_member *me, shx_ring_side side,
             return err;
         }
         if (wait == NULL || !wait->blocks) {
-            return try_again(ring, me, side, attempt, what, wait);
+            return try_again(ring, me, attempt, what, wait);
         }
         err = shx_patience_spin(&wait->patience, &rounds);
         if (err == 0) {

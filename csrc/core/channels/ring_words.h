@@ -3,6 +3,8 @@
 #ifndef SHX_RING_WORDS_H
 #define SHX_RING_WORDS_H
 
+#include <limits.h> /* UINT_MAX */
+
 #include "core/channels/ring.h"
 #include "core/sync/lock.h"
 
@@ -174,8 +176,18 @@ shx_ring_notify(shx_cell *side, unsigned count)
     }
 }
 
+/* There is something for so many takers; or it may be the end, which all who
+ * wait for it are told. */
+static inline void
+shx_ring_tell(const shx_ring *ring, unsigned count)
+{
+    shx_ring_notify(ring->messages,
+                    shx_ring_is_shut_down(ring) ? UINT_MAX : count);
+}
+
 /* Tries again and again until it does not say EAGAIN; sleeps on that side
- * between, and looks after the dead. */
+ * between, and looks after the dead. An attempt says ESTALE if `next` is to be
+ * moved first. */
 typedef enum { SHX_FOR_MESSAGES, SHX_FOR_ROOM } shx_ring_side;
 typedef shx_err (*shx_ring_attempt)(shx_ring *ring, const shx_member *me,
                                     void *what, const shx_ring_wait *wait);
@@ -183,9 +195,7 @@ shx_err shx_ring_insist(shx_ring *ring, const shx_member *me,
                         shx_ring_side side, shx_ring_attempt attempt,
                         void *what, shx_ring_wait *wait);
 
-/* ring_take.c: moves `next` over what is free; and whether there seems to be
- * any. */
-bool shx_ring_may_skip(const shx_ring *ring);
+/* ring_take.c: moves `next` over what is free. */
 shx_err shx_ring_skip(shx_ring *ring, const shx_member *me,
                       const shx_ring_wait *wait);
 
