@@ -4,7 +4,7 @@
 import queue
 import sys
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal
 
 from . import _heads, _shmemext
 from ._shmemext import Channel, Message, SharedMemory
@@ -42,10 +42,13 @@ def open(
         track=track,
         lifetime=lifetime,
     )
-    reason = _refusal(memory)
-    if reason is not None:
-        memory.close()
-        raise ValueError(f"Channel({name!r}): {reason}")
+    try:
+        reason = _refusal(memory)
+        if reason is not None:
+            raise ValueError(f"Channel({name!r}): {reason}")
+    except BaseException:
+        undo(memory)
+        raise
     return memory
 
 
@@ -70,11 +73,14 @@ def undo(memory: SharedMemory) -> None:
 
 
 def messages(channel: Channel) -> Iterator[Message]:
+    """Who asks for the next one has done with the last. Kept in the loop's
+    variable while that one is waited for, it would stand in the way of whoever
+    is to send it."""
     while True:
         try:
             message = channel.receive()
         except ShutDown:
             return
-        yield message
-        del message  # or it would be kept while the next one is waited for
-
+        with message:
+            yield message
+        del message

@@ -19,11 +19,12 @@ PASSED = 10
 # pickle has one word for whatever goes wrong when it looks a class up.
 EXPECTED = (MemoryError, PicklingError)
 
-# A list's constructor is in Python, and so is what finds a place for a lock
-# that is given none, or a name; and CPython loses an exception when it gets no
-# memory for the traceback, anybody's: 3.11 to 3.13.
+# A list's constructor is in Python, and so are what finds a place for a lock
+# that is given none, or a name, and what opens a channel; and CPython loses
+# an exception when it gets no memory for the traceback, anybody's: 3.11 to
+# 3.13.
 IN_PYTHON = (*EXPECTED, SystemError)
-PYTHON = ("list", "by a name", "without a place")
+PYTHON = ("list", "by a name", "without a place", "Channel", "messages")
 
 if not getattr(sys, "_is_gil_enabled", lambda: True)():
     # Without a GIL, pickle itself crashes when it gets no memory: CPython

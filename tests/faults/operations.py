@@ -18,6 +18,7 @@ from fractions import Fraction
 from multiprocessing import resource_tracker
 from pathlib import Path
 
+import channeling
 import synchronizing
 
 from shmemext import (
@@ -404,6 +405,7 @@ OPERATIONS = {
     "readonly_handle": readonly_handle,
     "users": come_and_go,
     **synchronizing.OPERATIONS,
+    **channeling.OPERATIONS,
     "Lock in a file": lambda shm: Lock(MappedFile(OLD_PATH)),
 }
 
@@ -435,7 +437,11 @@ OWNERS = {
     ],
     *[
         OPERATIONS[name]
-        for name in [*synchronizing.OPERATIONS, "Lock in a file"]
+        for name in [
+            *synchronizing.OPERATIONS,
+            *channeling.OPERATIONS,
+            "Lock in a file",
+        ]
     ],
 }
 
@@ -446,6 +452,7 @@ LEAVERS = {
     for name in OPERATIONS
     if "by a name, " in name
     or (name.startswith("pickle") and name.endswith("by a name"))
+    or name in channeling.OPERATIONS
 }
 
 # What would take too long to do again and again, for pages alone.

@@ -191,108 +191,14 @@ channel_unlink(PyObject *op, PyObject *Py_UNUSED(ignored))
     return result;
 }
 
-PyDoc_STRVAR(
-    shutdown_doc,
-    "shutdown($self, /)\n--\n\n"
-    "No more messages, for good.\n\n"
-    "Every put() raises queue.ShutDown (EOFError before Python 3.13)\n"
-    "from now on. Readers get what is left, and then that: also what\n"
-    "comes back of a reader that is killed, so they wait for those\n"
-    "who have messages in hand. See queue.Queue.shutdown().");
-
-static PyObject *
-channel_shutdown(PyObject *op, PyObject *Py_UNUSED(ignored))
-{
-    shx_member me;
-    PyObject *result = NULL;
-    shx_link *link = shx_channel_link(op);
-    if (link != NULL && shx_link_me(link, &me) == 0) {
-        shx_link_wait wait;
-        shx_link_begin(&wait, -1);
-        shx_err err =
-            shx_ring_shut_down(&link->ring, &me, &wait.wait.patience);
-        shx_link_end(&wait);
-        err = shx_link_check(link, err);
-        result = err == 0 ? Py_NewRef(Py_None) : shx_link_raise(link, err);
-    }
-    Py_XDECREF((PyObject *)link);
-    return result;
-}
-
-static int
-look(PyObject *op, shx_ring_state *state)
-{
-    shx_member me;
-    int status = -1;
-    shx_link *link = shx_channel_link(op);
-    if (link != NULL && shx_link_me(link, &me) == 0) {
-        shx_link_wait wait;
-        shx_link_begin(&wait, 0);
-        shx_err err = shx_ring_look(&link->ring, &me, &wait.wait, state);
-        shx_link_end(&wait);
-        err = shx_link_check(link, err);
-        if (err != 0) {
-            (void)shx_link_raise(link, err);
-        }
-        status = err == 0 ? 0 : -1;
-    }
-    Py_XDECREF((PyObject *)link);
-    return status;
-}
-
-PyDoc_STRVAR(qsize_doc,
-             "qsize($self, /)\n--\n\n"
-             "Return how many messages wait, more or less: others go on\n"
-             "meanwhile. It looks at each of them.");
-
-static PyObject *
-channel_qsize(PyObject *op, PyObject *Py_UNUSED(ignored))
-{
-    shx_ring_state state;
-    return look(op, &state) < 0 ? NULL
-                                : PyLong_FromUnsignedLongLong(state.messages);
-}
-
-PyDoc_STRVAR(empty_doc, "empty($self, /)\n--\n\n"
-                        "Return whether no message waits, more or less.");
-
-static PyObject *
-channel_empty(PyObject *op, PyObject *Py_UNUSED(ignored))
-{
-    shx_ring_state state;
-    return look(op, &state) < 0 ? NULL : PyBool_FromLong(state.messages == 0);
-}
-
-PyDoc_STRVAR(full_doc, "full($self, /)\n--\n\n"
-                       "Return whether there is no room for one byte more.");
-
-static PyObject *
-channel_full(PyObject *op, PyObject *Py_UNUSED(ignored))
-{
-    shx_ring_state state;
-    return look(op, &state) < 0 ? NULL : PyBool_FromLong(state.full);
-}
-
-/* What `shmemext channels` shows. */
-static PyObject *
-channel_look(PyObject *op, PyObject *Py_UNUSED(ignored))
-{
-    shx_ring_state state;
-    return look(op, &state) < 0
-               ? NULL
-               : Py_BuildValue("KKKKK", state.messages, state.bytes,
-                               state.taken, state.discarded,
-                               state.redelivered);
-}
-
 PyDoc_STRVAR(messages_doc,
              "messages($self, /)\n--\n\n"
              "Iterate over messages that are read in place, one after the\n"
              "other, until the channel is shut down and empty.\n\n"
              "    for message in channel.messages():\n"
-             "        with message:\n"
-             "            work_on(message)\n\n"
-             "See receive().");
+             "        work_on(message)\n\n"
+             "Each is given back when the next one is asked for, or when the\n"
+             "last array over it goes, if that is later. See receive().");
 
 static PyObject *
 channel_messages(PyObject *op, PyObject *Py_UNUSED(ignored))
@@ -338,15 +244,10 @@ channel_reduce(PyObject *op, PyObject *Py_UNUSED(ignored))
 static PyMethodDef channel_methods[] = {
     {"close", channel_close, METH_NOARGS, close_doc},
     {"unlink", channel_unlink, METH_NOARGS, unlink_doc},
-    {"shutdown", channel_shutdown, METH_NOARGS, shutdown_doc},
-    {"qsize", channel_qsize, METH_NOARGS, qsize_doc},
-    {"empty", channel_empty, METH_NOARGS, empty_doc},
-    {"full", channel_full, METH_NOARGS, full_doc},
     {"messages", channel_messages, METH_NOARGS, messages_doc},
     {"__enter__", channel_enter, METH_NOARGS, NULL},
     {"__exit__", channel_exit, METH_VARARGS, NULL},
     {"__reduce__", channel_reduce, METH_NOARGS, reduce_doc},
-    {"_look", channel_look, METH_NOARGS, NULL},
     {"_rebuild", channel_rebuild, METH_O | METH_CLASS, NULL},
     {NULL, NULL, 0, NULL},
 };
@@ -499,6 +400,7 @@ shx_channel_add(PyObject *module)
     PyTypeObject *type = shx_add_type(module, &channel_spec, NULL, "Channel");
     state->channel_type = type;
     return type == NULL || PyModule_AddFunctions(module, layout_methods) < 0 ||
+                   shx_add_methods(type, shx_channel_state_methods) < 0 ||
                    shx_add_methods(type, shx_channel_put_methods) < 0 ||
                    shx_add_methods(type, shx_channel_take_methods) < 0
                ? -1

@@ -21,7 +21,8 @@ typedef struct {
 /* A new reference. NULL and ValueError if it is closed. */
 shx_link *shx_channel_link(PyObject *op);
 
-/* channel_put.c and channel_take.c. */
+/* channel_state.c, channel_put.c and channel_take.c. */
+extern PyMethodDef shx_channel_state_methods[];
 extern PyMethodDef shx_channel_put_methods[];
 extern PyMethodDef shx_channel_take_methods[];
 PyObject *shx_channel_next(PyObject *op);

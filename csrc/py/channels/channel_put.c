@@ -49,7 +49,7 @@ put_all(shx_link *link, const shx_member *me, const shx_piece *pieces,
     if (err == EBUSY || (err == EAGAIN && timeout != 0)) {
         shx_link_wait wait;
         size_t more;
-        shx_link_begin(&wait, timeout);
+        shx_link_begin(&wait, link, timeout);
         err = shx_ring_put(ring, me, pieces + *done, count - *done, &more,
                            &wait.wait);
         shx_link_end(&wait);
@@ -187,7 +187,8 @@ put_many(shx_link *link, PyObject *items, int64_t timeout)
         size_t done;
         shx_err err = put_all(link, &me, all.pieces, (size_t)all.count,
                               all.total, timeout, &done);
-        bool some = done != 0 && (err == EAGAIN || err == ETIMEDOUT);
+        bool some = done != 0 && (err == EAGAIN || err == ETIMEDOUT ||
+                                  err == SHX_SHUT_DOWN);
         result = err == 0 || some ? PyLong_FromSize_t(done)
                                   : shx_link_raise_or(link, err, "Full");
     }
@@ -200,9 +201,9 @@ PyDoc_STRVAR(
     "put_many($self, messages, /, block=True, timeout=None)\n--\n\n"
     "Send the bytes of several buffers, in this order; return how many.\n\n"
     "As put() for each, but faster for small ones: they are fewer than there\n"
-    "are only without block or with a timeout. None is sent if one of them\n"
-    "cannot be.\n\n"
-    "queue.Full: not even the first one. Else as put().");
+    "are only without block or with a timeout, or if shutdown() was called\n"
+    "meanwhile. None is sent if one of them cannot be.\n\n"
+    "queue.Full, queue.ShutDown: not even the first one. Else as put().");
 
 static PyObject *
 channel_put_many(PyObject *op, PyObject *const *args, Py_ssize_t count,
@@ -242,7 +243,7 @@ reserve(shx_state *state, shx_link *link, Py_ssize_t length, int64_t timeout)
         shx_ring_reserve(&link->ring, &me, (size_t)length, &record, NULL);
     if (err == EBUSY || (err == EAGAIN && timeout != 0)) {
         shx_link_wait wait;
-        shx_link_begin(&wait, timeout);
+        shx_link_begin(&wait, link, timeout);
         err = shx_ring_reserve(&link->ring, &me, (size_t)length, &record,
                                &wait.wait);
         shx_link_end(&wait);

@@ -18,7 +18,7 @@ take(shx_link *link, const shx_member *me, shx_ring_record *records,
     shx_err err = shx_ring_take(ring, me, records, most, count, NULL);
     if (err == EBUSY || (err == EAGAIN && timeout != 0)) {
         shx_link_wait wait;
-        shx_link_begin(&wait, timeout);
+        shx_link_begin(&wait, link, timeout);
         err = shx_ring_take(ring, me, records, most, count, &wait.wait);
         shx_link_end(&wait);
     }
@@ -317,15 +317,14 @@ channel_watch(PyObject *op, PyObject *args)
         return NULL;
     }
     shx_link_wait wait;
-    shx_link_begin(&wait, timeout);
+    shx_link_begin(&wait, link, timeout);
     shx_err err =
         length == Py_None
             ? shx_ring_await_message(&link->ring, &me, &wait.wait)
             : shx_ring_await_room(&link->ring, &me, (size_t)bytes, &wait.wait);
     shx_link_end(&wait);
-    /* What else there is to say, the next call says. */
-    bool stops = err == SHX_INTERRUPTED;
-    PyObject *result = stops ? shx_link_raise(link, err) : Py_NewRef(Py_None);
+    (void)err; /* what else there is to say, the next call says */
+    PyObject *result = PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
     Py_DECREF((PyObject *)link);
     return result;
 }

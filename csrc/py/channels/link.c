@@ -120,13 +120,23 @@ shx_link_raise_or(shx_link *self, shx_err err, const char *which)
                                              : shx_link_raise(self, err);
 }
 
+static int
+poll(void *context)
+{
+    shx_link_wait *wait = context;
+    return shx_mapping_tears(wait->mapping) != 0
+               ? -1
+               : shx_poll_signals(&wait->saved);
+}
+
 void
-shx_link_begin(shx_link_wait *wait, int64_t timeout)
+shx_link_begin(shx_link_wait *wait, shx_link *self, int64_t timeout)
 {
     const int64_t for_locks = INT64_C(1000000000);
-    wait->wait.patience = shx_patience_for(timeout == 0 ? for_locks : timeout,
-                                           shx_poll_signals, &wait->saved);
+    wait->wait.patience =
+        shx_patience_for(timeout == 0 ? for_locks : timeout, poll, wait);
     wait->wait.blocks = timeout != 0;
+    wait->mapping = self->mapping;
     wait->saved = PyEval_SaveThread();
 }
 

@@ -52,11 +52,13 @@ shx_link_check(shx_link *self, shx_err err)
 /* Calls of the core without the GIL. */
 typedef struct {
     shx_ring_wait wait;
+    shx_mapping *mapping;
     PyThreadState *saved;
 } shx_link_wait;
 
-/* For so long: 0 waits for locks alone, that are held for moments. */
-void shx_link_begin(shx_link_wait *wait, int64_t timeout);
+/* For so long: 0 waits for locks alone, that are held for moments. It ends,
+ * too, where the memory was cut short: nobody would wake who sleeps there. */
+void shx_link_begin(shx_link_wait *wait, shx_link *self, int64_t timeout);
 void shx_link_end(shx_link_wait *wait);
 
 int shx_link_add(PyObject *module);

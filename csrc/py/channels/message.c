@@ -13,6 +13,7 @@ typedef struct {
     delivery *delivery; /* NULL: given back */
     Py_ssize_t length;
     unsigned deliveries;
+    bool lent; /* to who may keep it, and not its buffer */
 } message;
 
 #define DELIVERY(op) ((delivery *)(op))
@@ -95,10 +96,12 @@ delivery_of(PyObject *op)
 static void
 give_back(PyObject *op)
 {
-    PyObject *taken;
+    PyObject *taken = NULL;
     Py_BEGIN_CRITICAL_SECTION(op);
-    taken = (PyObject *)MESSAGE(op)->delivery;
-    MESSAGE(op)->delivery = NULL;
+    if (!MESSAGE(op)->lent) {
+        taken = (PyObject *)MESSAGE(op)->delivery;
+        MESSAGE(op)->delivery = NULL;
+    }
     Py_END_CRITICAL_SECTION();
     Py_XDECREF(taken);
 }
@@ -112,18 +115,33 @@ message_dealloc(PyObject *op)
     Py_DECREF(type);
 }
 
-/* The view is of the delivery, so that it outlives the message. */
+/* The view is of the delivery, so that it outlives the message. Only
+ * numpy.ndarray(buffer=message) asks for any order, and then keeps the message
+ * and no view. */
 static int
 message_getbuffer(PyObject *op, Py_buffer *view, int flags)
 {
+    const int any_order = PyBUF_ANY_CONTIGUOUS & ~PyBUF_STRIDES;
     PyObject *of = delivery_of(op);
     if (of == NULL) {
         view->obj = NULL;
         return -1;
     }
+    if ((flags & any_order) != 0) {
+        Py_BEGIN_CRITICAL_SECTION(op);
+        MESSAGE(op)->lent = true;
+        Py_END_CRITICAL_SECTION();
+    }
     int status = PyObject_GetBuffer(of, view, flags);
     Py_DECREF(of);
     return status;
+}
+
+/* Where a type has this, numpy.frombuffer() keeps a view. The views are of the
+ * delivery, so nothing calls it. */
+static void
+message_releasebuffer(PyObject *Py_UNUSED(op), Py_buffer *Py_UNUSED(view))
+{
 }
 
 static Py_ssize_t
@@ -207,6 +225,7 @@ static PyType_Slot message_slots[] = {
     {Py_mp_length, message_length},
     {Py_mp_subscript, message_subscript},
     {Py_bf_getbuffer, message_getbuffer},
+    {Py_bf_releasebuffer, message_releasebuffer},
     {0, NULL},
 };
 

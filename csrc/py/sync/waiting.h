@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* How a method of a synchronizer waits: without the GIL, and with a look at
  * the signals, and at whether the memory is still there. */
-#ifndef SHX_SYNC_WAITING_H
-#define SHX_SYNC_WAITING_H
+#ifndef SHX_WAITING_H
+#define SHX_WAITING_H
 
 #include "py/waiting.h"
 

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: MIT
+"""What the tests of channels run in other processes: importable there by
+name."""
+
+import os
+import signal
+import time
+
+from shmemext.channels import ShutDown
+
+kept = []  # until the process ends
+
+
+def echo(channel, back):
+    """Sends all that comes back again, until the end."""
+    for data in channel:
+        back.put(data)
+
+
+def put_all(channel, messages):
+    for message in messages:
+        channel.put(message)
+
+
+def put_many_numbers(channel, first, count):
+    for number in range(first, first + count):
+        channel.put(number.to_bytes(4, "little"))
+
+
+def drain(channel, connection):
+    connection.send(list(channel))
+
+
+def report(channel, connection):
+    """What a child sees of it."""
+    connection.send((channel.name, channel.size, channel.peers))
+    connection.recv()
+    channel.close()
+
+
+def take_and_stay(channel, connection):
+    """Has one in hand, until it is killed."""
+    message = channel.receive()
+    kept.append(message)
+    connection.send((bytes(message), message.deliveries))
+    time.sleep(600)
+
+
+def take_and_end(channel, connection):
+    """A worker that ends normally with one in hand."""
+    message = channel.receive()
+    kept.append(message)
+    connection.send(bytes(message))
+
+
+def reserve_and_stay(channel, length, connection):
+    reservation = channel.reserve(length)
+    view = reservation.__enter__()
+    view[:] = b"x" * length
+    kept.append((reservation, view))
+    connection.send("reserved")
+    time.sleep(600)
+
+
+def get_and_die(channel):
+    channel.get()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def wait_to_get(channel, connection):
+    connection.send("here")
+    try:
+        connection.send(channel.get())
+    except ShutDown as error:
+        connection.send(error)
+
+
+def wait_to_put(channel, data, connection):
+    connection.send("here")
+    try:
+        connection.send(channel.put(data))
+    except ShutDown as error:
+        connection.send(error)
+
+
+def wait_for_ever(channel, connection):
+    connection.send("here")
+    channel.get()

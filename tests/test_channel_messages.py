@@ -1,0 +1,504 @@
+# SPDX-License-Identifier: MIT
+"""Messages that are written and read in place: reserve(), receive(),
+messages()."""
+
+import gc
+import os
+import queue
+import sys
+import threading
+import time
+from contextlib import ExitStack, suppress
+
+import pytest
+from arrays import np
+
+from shmemext.channels import Channel, Message, Reservation, ShutDown
+
+PATIENCE = 60
+
+
+@pytest.fixture
+def channel():
+    with Channel(create=True, size=1 << 16) as made:
+        yield made
+        made.unlink()
+
+
+def taken(channel):
+    """How many messages are in somebody's hand."""
+    return channel._look()[2]
+
+
+# Written in place
+
+
+def test_reserved_message_is_sent_at_the_end(channel):
+    with channel.reserve(5) as view:
+        assert type(view) is memoryview and not view.readonly
+        assert (view.nbytes, view.format, view.itemsize) == (5, "B", 1)
+        view[:] = b"hello"
+        with pytest.raises(queue.Empty):
+            channel.get_nowait()
+        assert channel.empty()
+    assert channel.get() == b"hello"
+    with pytest.raises(ValueError, match="released"):
+        view[0]
+
+
+def test_reserved_message_keeps_its_place(channel):
+    with channel.reserve(1) as view:
+        channel.put(b"2")
+        with pytest.raises(queue.Empty):
+            channel.get_nowait()
+        view[:] = b"1"
+    assert channel.get_many() == [b"1", b"2"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_exception_drops_it(channel, error):
+    with pytest.raises(error), channel.reserve(5) as view:
+        channel.put(b"next")
+        view[:] = b"hello"
+        raise error
+    assert channel.get_nowait() == b"next"
+    assert channel.empty() and channel.qsize() == 0
+
+
+def test_dropped_one_is_room_again():
+    with Channel(create=True, size=4096) as channel:
+        for _ in range(50):
+            with pytest.raises(ZeroDivisionError), channel.reserve(2000):
+                1 / 0  # noqa: B018
+            channel.reserve(2000)
+            with channel.reserve(2000, timeout=0):
+                pass
+            assert len(channel.get_nowait()) == 2000
+        channel.unlink()
+
+
+def test_never_entered_is_dropped(channel):
+    reservation = channel.reserve(5)
+    assert type(reservation) is Reservation
+    channel.put(b"next")
+    with pytest.raises(queue.Empty):
+        channel.get_nowait()
+    del reservation
+    assert channel.get_nowait() == b"next"
+
+
+def test_entered_and_forgotten_is_dropped(channel):
+    reservation = channel.reserve(5)
+    view = reservation.__enter__()
+    del reservation
+    view[:] = b"hello"
+    gc.collect()
+    channel.put(b"next")
+    with pytest.raises(queue.Empty):
+        channel.get_nowait()
+    view.release()
+    del view
+    gc.collect()
+    assert channel.get_nowait() == b"next"
+
+
+def test_reserve_of_nothing(channel):
+    with channel.reserve(0) as view:
+        assert len(view) == 0
+    assert channel.get_nowait() == b""
+
+
+def test_reserve_again_after_the_end(channel):
+    reservation = channel.reserve(3)
+    with reservation as view:
+        view[:] = b"abc"
+    with pytest.raises(ValueError, match="another"):
+        reservation.__enter__()
+    with pytest.raises(ValueError, match="another"):
+        memoryview(reservation)
+    reservation.__exit__(None, None, None)
+    assert channel.get_many() == [b"abc"]
+
+
+def test_array_that_outlives_its_reservation(channel):
+    with channel.reserve(800) as view:
+        array = np.frombuffer(view, "f8")
+        array[:] = 1.5
+    message = channel.receive()
+    assert np.frombuffer(message, "f8").sum() == 150
+    assert array.sum() == 150  # as it says: its reader's
+    del message, array
+
+
+def test_child_view_that_outlives_its_reservation(channel):
+    with channel.reserve(8) as view:
+        inner = view.cast("Q")
+        inner[0] = 7
+    assert channel.get() == (7).to_bytes(8, sys.byteorder)
+    inner.release()
+
+
+@pytest.mark.parametrize("wrong", ["1", None, 1.5, b"1"], ids=repr)
+def test_reserve_of_no_number(channel, wrong):
+    with pytest.raises(TypeError):
+        channel.reserve(wrong)
+
+
+def test_reserve_of_a_wrong_number(channel):
+    with pytest.raises(ValueError, match="negative"):
+        channel.reserve(-1)
+    with pytest.raises(OverflowError):
+        channel.reserve(1 << 80)
+    for call in (
+        lambda: channel.reserve(),
+        lambda: channel.reserve(1, True, None, 1),
+        lambda: channel.reserve(1, nonsense=1),
+    ):
+        with pytest.raises(TypeError):
+            call()
+
+
+def test_reserve_where_there_is_no_room():
+    with Channel(create=True, size=4096) as channel:
+        channel.put(bytes(2000))
+        channel.put(bytes(2000))
+        for arguments in (False,), (True, 0), (True, 0.001):
+            with pytest.raises(queue.Full):
+                channel.reserve(2000, *arguments)
+        channel.get()
+        with channel.reserve(2000, timeout=PATIENCE):
+            pass
+        channel.unlink()
+
+
+def test_reserved_before_the_end_is_sent_after_it(channel):
+    with channel.reserve(1) as view:
+        view[:] = b"x"
+        channel.shutdown()
+        with pytest.raises(queue.Empty):
+            channel.get_nowait()
+    assert list(channel) == [b"x"]
+
+
+def test_reservation_outlives_close(channel):
+    with Channel(channel.name) as other:
+        with channel.reserve(3) as view:
+            channel.close()
+            view[:] = b"abc"
+        assert other.get() == b"abc"
+
+
+def test_reservations_end_in_any_order(channel):
+    first, second = channel.reserve(1), channel.reserve(1)
+    with ExitStack() as stack:
+        stack.enter_context(first)[:] = b"1"
+        with second as view:
+            view[:] = b"2"
+        with pytest.raises(queue.Empty):
+            channel.get_nowait()
+    assert channel.get_many() == [b"1", b"2"]
+
+
+# Read in place
+
+
+def test_received_message_is_a_readonly_buffer(channel):
+    channel.put(b"hello")
+    with channel.receive() as message:
+        assert type(message) is Message
+        assert message.deliveries == 1
+        assert len(message) == 5
+        view = memoryview(message)
+        assert view.readonly and view.format == "B" and view == b"hello"
+        assert message[0] == ord("h") and message[-1] == ord("o")
+        assert message[1:3] == b"el" and bytes(message[::2]) == b"hlo"
+        assert bytes(message) == b"hello" == bytes(memoryview(message))
+        with pytest.raises(IndexError):
+            message[5]
+        with pytest.raises(TypeError):
+            message["1"]
+        with pytest.raises(TypeError):
+            message[0] = 1
+        with pytest.raises(TypeError):
+            view[0] = 1
+        assert repr(message) == "<Message: 5 bytes>"
+        view.release()
+        assert taken(channel) == 1 and channel.empty()
+    assert taken(channel) == 0
+    assert repr(message) == "<Message: 5 bytes, given back>"
+
+
+def test_message_that_was_given_back(channel):
+    channel.put(b"hello")
+    with channel.receive() as message:
+        pass
+    for call in (
+        lambda: memoryview(message),
+        lambda: message[0],
+        message.__enter__,
+        lambda: bytes(message),
+    ):
+        with pytest.raises(ValueError, match="given back"):
+            call()
+    assert len(message) == 5 and message.deliveries == 1
+    message.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda message: memoryview(message),
+        lambda message: memoryview(message).cast("Q"),
+        lambda message: message[8:16],
+        lambda message: memoryview(message)[::2],
+        lambda message: np.frombuffer(message, "f8"),
+        lambda message: np.asarray(message),
+        lambda message: np.ndarray(100, "f8", memoryview(message)),
+        lambda message: np.ndarray(100, "f8", message),
+        lambda message: np.frombuffer(message, "f8")[::3].reshape(2, 17),
+    ],
+    ids=range(9),
+)
+def test_view_outlives_with_and_is_given_back_at_its_end(channel, make):
+    if not np:
+        pytest.skip("there is no numpy")
+    channel.put(bytes(range(200)) * 4)
+    with channel.receive() as message:
+        view = make(message)
+        before = bytes(memoryview(view).tobytes())
+    assert taken(channel) == 1
+    channel.put_many([b"\xff" * 800] * 20)
+    assert memoryview(view).tobytes() == before
+    channel.close()
+    with Channel(channel.name) as other:
+        assert taken(other) == 1
+        del view, message
+        assert taken(other) == 0
+
+
+def test_message_without_with_is_given_back_by_its_death(channel):
+    channel.put(b"hello")
+    message = channel.receive()
+    assert bytes(message) == b"hello"
+    assert taken(channel) == 1
+    del message
+    assert taken(channel) == 0 and channel.empty()
+
+
+def test_message_nobody_has_seen_is_for_another(channel):
+    """Who has only received it has not worked on it."""
+    channel.put_many([b"1", b"2"])
+    channel.receive()
+    assert channel.qsize() == 2
+    with channel.receive() as message:
+        assert bytes(message) == b"1" and message.deliveries == 2
+    assert channel.get() == b"2"
+
+
+def test_exception_gives_it_back(channel):
+    channel.put(b"hello")
+    with pytest.raises(ZeroDivisionError), channel.receive():
+        1 / 0  # noqa: B018
+    assert taken(channel) == 0 and channel.empty()
+
+
+def test_deliveries_are_counted_to_sixteen(channel):
+    channel.put(b"hello")
+    seen = []
+    for _ in range(20):
+        message = channel.receive()
+        seen.append(message.deliveries)
+        del message
+    assert seen == [*range(1, 17), *[16] * 4]
+    assert channel.get() == b"hello"
+
+
+def test_received_ones_end_in_any_order(channel):
+    channel.put_many([b"%d" % i for i in range(10)])
+    messages = [channel.receive() for _ in range(10)]
+    views = [memoryview(message) for message in messages]
+    for i in 3, 9, 0, 5:
+        views[i].release()
+        messages[i].__exit__(None, None, None)
+    assert taken(channel) == 6
+    assert [bytes(views[i]) for i in (1, 2, 4)] == [b"1", b"2", b"4"]
+    del messages, views
+    assert taken(channel) == 0
+
+
+def test_held_message_keeps_the_ring_from_wrapping():
+    with Channel(create=True, size=4096) as channel:
+        channel.put(bytes(1000))
+        with channel.receive() as message:
+            with pytest.raises(queue.Full):
+                for _ in range(10):
+                    channel.put_nowait(bytes(1000))
+                    channel.get_nowait()
+            assert bytes(message) == bytes(1000)
+        for _ in range(10):
+            channel.put_nowait(bytes(1000))
+            channel.get_nowait()
+        channel.unlink()
+
+
+def test_receive_where_there_is_none(channel):
+    for arguments in (False,), (True, 0), (True, 0.001), (True, -1):
+        with pytest.raises(queue.Empty):
+            channel.receive(*arguments)
+    for call in (
+        lambda: channel.receive(True, None, 1),
+        lambda: channel.receive(nonsense=1),
+    ):
+        with pytest.raises(TypeError):
+            call()
+
+
+def test_messages(channel):
+    channel.put_many([b"%d" % i for i in range(10)])
+    channel.shutdown()
+    seen = []
+    for message in channel.messages():
+        with message:
+            seen.append(bytes(message))
+            assert taken(channel) == 1
+    assert seen == [b"%d" % i for i in range(10)]
+    assert taken(channel) == 0
+
+
+def test_messages_without_with(channel):
+    channel.put_many([b"%d" % i for i in range(10)])
+    channel.shutdown()
+    assert [bytes(m) for m in channel.messages()] == [
+        b"%d" % i for i in range(10)
+    ]
+    assert taken(channel) == 0
+
+
+def test_left_loop_gives_the_last_one_back(channel):
+    channel.put_many([b"1", b"2"])
+    for message in channel.messages():
+        assert bytes(message) == b"1"
+        break
+    del message
+    gc.collect()
+    assert taken(channel) == 0
+    assert channel.get() == b"2"
+
+
+def test_end_waits_for_what_another_has_in_hand(channel):
+    """It might come back."""
+    channel.put(b"x")
+    message = channel.receive()
+    channel.shutdown()
+    # Ours comes back to nobody while we are the ones who ask.
+    with pytest.raises(ShutDown):
+        channel.get_nowait()
+    assert list(channel.messages()) == []
+    del message  # nobody has seen it
+    with suppress(ShutDown):
+        assert channel.get_nowait() == b"x"
+
+
+def test_message_that_was_looped_over_keeps_nobody_from_writing():
+    """With two readers it would wait for the next one with the last in hand,
+    while all that come after it are the other's, until there is no room."""
+    with Channel(create=True, size=4096) as channel:
+        channel.put_many([bytes(500)] * 2)
+        here = iter(channel.messages())
+        message = next(here)
+        channel.get()
+        channel.shutdown()
+        assert list(here) == []
+        assert taken(channel) == 0
+        with pytest.raises(ValueError, match="given back"):
+            bytes(message)
+        channel.unlink()
+
+
+def test_message_that_was_only_counted_does_not_come_again(channel):
+    channel.put_many([b"1", b"2"])
+    channel.shutdown()
+    assert sum(1 for _ in channel.messages()) == 2
+
+
+def test_views_may_die_in_other_threads():
+    """The memory has room for all of them: each reader keeps one."""
+    channel = Channel(create=True, size=1 << 19)
+    count, errors = 400, []
+
+    def write():
+        for i in range(count):
+            with channel.reserve(64 * 8) as view:
+                np.frombuffer(view, "u8")[:] = i
+        channel.shutdown()
+
+    def read():
+        last = None
+        for message in channel.messages():
+            with message:
+                array = np.frombuffer(message, "u8")
+            if len(set(array.tolist())) != 1:
+                errors.append(array.copy())
+            last = array
+        del last
+
+    threads = [threading.Thread(target=f) for f in (write, read, read)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert errors == [] and taken(channel) == 0
+    channel.unlink()
+    channel.close()
+
+
+# A child has nothing of its parent's in hand.
+
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*multi-threaded, use of fork:DeprecationWarning"
+)
+
+
+def in_a_fork(function):
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            function()
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_child_gives_nothing_of_its_parents_back(channel):
+    channel.put(b"hello")
+    with channel.receive() as message:
+
+        def end():
+            message.__exit__(None, None, None)
+
+        in_a_fork(end)
+        assert taken(channel) == 1
+        time.sleep(0.1)  # nor does its death
+        with pytest.raises(queue.Empty):
+            channel.get(timeout=0.1)
+        assert bytes(message) == b"hello"
+    assert taken(channel) == 0
+
+
+def test_child_sends_nothing_of_its_parents(channel):
+    reservation = channel.reserve(5)
+    with reservation as view:
+        view[:] = b"hello"
+
+        def end():
+            reservation.__exit__(None, None, None)
+            channel.put(b"child")
+
+        in_a_fork(end)
+        with pytest.raises(queue.Empty):
+            channel.get(timeout=0.1)
+        view[:] = b"HELLO"
+    assert channel.get_many() == [b"HELLO", b"child"]
