@@ -5,6 +5,7 @@ import gc
 import os
 import re
 import resource
+import signal
 import subprocess
 import sys
 import threading
@@ -25,6 +26,11 @@ DEV_SHM = Path("/dev/shm")
 # made there and has got a name: see csrc/core/life/draft.h. Nor is what
 # multiprocessing's own locks and the like keep for good.
 SEGMENT = r"/dev/shm/(?!pym-|sem\.)(?!\.shmemext-(?![^/]+/d[0-9a-f]{16}\b))"
+
+# What a shell starts in the background is deaf to Ctrl-C, and so would be all
+# that the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def fork_beside_no_ending_thread():

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Lock() without a place: cells of a memory that the process has for them."""
 
+import ctypes
 import gc
 import multiprocessing
 import os
@@ -8,8 +9,10 @@ import resource
 import signal
 import subprocess
 import sys
+import sysconfig
 import textwrap
 import threading
+import time
 import weakref
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +22,7 @@ from conftest import descriptors
 from sync_children import places, say_places, take_places
 
 from shmemext import AnonymousMemory, _cells, _shmemext
-from shmemext.synchronize import Lock, OwnerDied
+from shmemext.synchronize import Atomic, Lock, OwnerDied
 
 # They fork beside threads, as their users do.
 pytestmark = pytest.mark.filterwarnings(
@@ -49,6 +52,12 @@ def ran(code, *args):
     return done.stdout
 
 
+def take(size):
+    count, offset, fd = _cells.take(size)
+    assert fd == count.memory.fileno()
+    return count.memory, offset
+
+
 # --- Places
 
 
@@ -69,7 +78,7 @@ def test_thousands_under_a_small_limit():
 
 @pytest.mark.parametrize("size", [64, 128, 4096])
 def test_places_do_not_overlap_and_fill_memories(size):
-    places = [_cells.take(size) for _ in range(3 * (1 << 20) // size)]
+    places = [take(size) for _ in range(3 * (1 << 20) // size)]
     memories = {id(memory): memory for memory, _ in places}
     assert 3 <= len(memories) <= 4
     for memory in memories.values():
@@ -83,7 +92,7 @@ def test_places_do_not_overlap_and_fill_memories(size):
 
 
 def test_place_that_is_larger_than_a_memory():
-    memory, offset = _cells.take(3 << 20)
+    memory, offset = take(3 << 20)
     assert offset + (3 << 20) <= memory.size
 
 
@@ -101,30 +110,39 @@ def test_memory_goes_with_its_last_one():
 @pytest.mark.parametrize("count", [1, 63, 65, (1 << 20) - 1, 1 << 63, -1])
 def test_hostile_count(count):
     """A peer may write what he likes: a place is always a place."""
-    memory, _ = _cells.take(64)
+    memory, _ = take(64)
     memory.buf[:8] = (count % (1 << 64)).to_bytes(8, sys.byteorder)
-    other, offset = _cells.take(64)
+    other, offset = take(64)
     assert offset % 64 == 0
     assert 64 <= offset <= other.size - 64
 
 
 @pytest.mark.parametrize("size", [0, -64, 63, 65, LARGE, sys.maxsize - 63])
 def test_sizes_that_are_none(size):
-    memory = AnonymousMemory(4096)
-    assert _shmemext._take(memory, size) is None
-    memory.close()
-    with pytest.raises(ValueError, match="closed"):
-        _shmemext._take(memory, 64)
+    count = Atomic(AnonymousMemory(4096))
+    assert _shmemext._take(count, size) is None
+    count.memory.close()
+    assert _shmemext._take(count, 64) == 64, "it is mapped"
 
 
 def test_take_wants_a_memory_that_it_can_write_to():
     with pytest.raises(TypeError):
-        _shmemext._take(bytearray(100), 64)
+        _shmemext._take(AnonymousMemory(4096), 64)
     with pytest.raises(TypeError):
         _shmemext._identity(7)
     memory = AnonymousMemory(4096)
     memory.seal()
-    assert _shmemext._take(memory, 64) is None
+    assert _shmemext._take(Atomic(memory), 64) is None
+
+
+def test_memory_that_a_program_has_closed():
+    """It gives no place any more, and what is there goes on."""
+    lock = Lock()
+    lock.memory.close()
+    other = Lock()
+    assert other.memory is not lock.memory
+    with lock, other:
+        pass
 
 
 def test_threads_get_different_places():
@@ -132,7 +150,7 @@ def test_threads_get_different_places():
 
     def work():
         start.wait()
-        mine = [_cells.take(64) for _ in range(2000)]
+        mine = [take(64) for _ in range(2000)]
         places.extend(mine)
 
     threads = [threading.Thread(target=work) for _ in range(8)]
@@ -169,7 +187,13 @@ def test_forked_children_get_different_places():
     "threads",
 )
 def test_forks_while_threads_take():
-    """At whatever moment: a child finds nothing locked."""
+    """At whatever moment: a child finds nothing of ours locked.
+
+    Nor an object, since that which the threads share here, without knowing,
+    is not locked at all: see the next. Without a GIL CPython hands an object's
+    lock on to whoever has waited for a millisecond, also to a thread that is
+    stopped for the fork, and has it locked in the child for ever.
+    """
     over = threading.Event()
 
     def work():
@@ -191,6 +215,48 @@ def test_forks_while_threads_take():
         over.set()
         for one in threads:
             one.join()
+
+
+@pytest.mark.skipif(
+    not sysconfig.get_config_var("Py_GIL_DISABLED"),
+    reason="with a GIL objects have no locks",
+)
+@pytest.mark.parametrize("cls", [Lock, Atomic])
+@pytest.mark.parametrize("used", [False, True])
+def test_place_in_a_memory_whose_object_is_locked(cls, used):
+    """As a forked child may inherit it. `used`: other locks are there."""
+    memory = Lock().memory
+    ready, go, made = threading.Event(), [], []
+
+    def work():
+        first = cls()  # what is done once is done
+        if not used:
+            del first
+        ready.set()
+        while not go:
+            pass
+        made.append(cls())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    ready.wait()
+    begin = ctypes.pythonapi.PyCriticalSection_Begin
+    end = ctypes.pythonapi.PyCriticalSection_End
+    begin.argtypes = [ctypes.c_void_p, ctypes.py_object]
+    end.argtypes = [ctypes.c_void_p]
+    begin.restype = end.restype = None
+    section = ctypes.create_string_buffer(64)
+    # Whoever waits for anything lets go of such a lock meanwhile: so look.
+    patience = time.monotonic() + 60
+    begin(section, memory)
+    go.append(True)
+    while not made and time.monotonic() < patience:
+        pass
+    in_time = bool(made)
+    end(section)
+    thread.join()
+    assert in_time
+    assert made[0].memory is memory
 
 
 @pytest.mark.parametrize("reused", [False, True])

@@ -156,7 +156,7 @@ def test_killed_before_each_call(action):
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     todo, killed = map(int, done.stdout.split())
     # An uncontended lock is no call at all.
-    assert killed > todo / 3 or action in ("acquire", "release")
+    assert killed > todo / 5 or action in ("acquire", "release")
 
 
 if __name__ == "__main__":

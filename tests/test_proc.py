@@ -13,6 +13,7 @@ import shmemext
 from shmemext import _processes, lifetime
 
 PAGE = mmap.PAGESIZE
+BEYOND = 1 << 22  # what numbers processes have, this one too
 
 
 # --- memory without a name
@@ -190,21 +191,23 @@ def proc(tmp_path, monkeypatch):
 
 def test_processes_that_may_not_be_looked_into_are_counted(proc):
     assert lifetime.survey().hidden == 0
-    proc(7, maps=None)
-    proc(8, maps=None)
-    proc(9, maps=None, cmdline="")  # a thread of the kernel
+    proc(BEYOND + 7, maps=None)
+    proc(BEYOND + 8, maps=None)
+    proc(BEYOND + 9, maps=None, cmdline="")  # a thread of the kernel
     assert lifetime.survey().hidden == 2
     # Of which nobody can say whether they are any: there is one at least.
-    proc(10, maps=None, cmdline=None)
-    proc(11, maps=None, cmdline=None)
+    proc(BEYOND + 10, maps=None, cmdline=None)
+    proc(BEYOND + 11, maps=None, cmdline=None)
     assert lifetime.survey().hidden == 3
 
 
 def test_processes_that_end_while_we_look(proc):
-    (proc(7) / "maps").unlink()
-    (proc(8) / "fd").rmdir()
-    proc(9, links=["/dev/shm/gone"])
-    process = proc(10, maps=a_line("/dev/shm/gone (deleted)", inode=5))
+    (proc(BEYOND + 7) / "maps").unlink()
+    (proc(BEYOND + 8) / "fd").rmdir()
+    proc(BEYOND + 9, links=["/dev/shm/gone"])
+    process = proc(
+        BEYOND + 10, maps=a_line("/dev/shm/gone (deleted)", inode=5)
+    )
     (process / "comm").unlink()
     found = lifetime.survey()
     assert (found.hidden, found.deleted) == (0, [])
@@ -249,11 +252,11 @@ def test_thousands_of_mappings(proc):
     lines = [
         a_line(f"/dev/shm/{i} (deleted)", first + i) for i in range(60000)
     ]
-    proc(7, maps="".join(lines), command="many\n")
+    proc(BEYOND + 7, maps="".join(lines), command="many\n")
     found = lifetime.survey()
     assert len(found.deleted) == 60000
     assert found.deleted[-1].processes == (
-        shmemext.Process(7, "many", True, False),
+        shmemext.Process(BEYOND + 7, "many", True, False),
     )
 
 

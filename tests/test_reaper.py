@@ -132,6 +132,37 @@ def status(pid):
     return list(map(int, text[text.rindex(")") + 2 :].split()[1:4]))
 
 
+# --- where something stands before execve(), as preloaded libraries do
+
+
+@pytest.fixture(scope="module")
+def executing(tmp_path_factory):
+    return environment(build("executing", tmp_path_factory.mktemp("reaper")))
+
+
+def test_nobody_runs_beside_the_reaper_before_it_is_a_program(executing):
+    """It shares the program's memory until then, and what the C library keeps
+    for a thread: of two that take a lock at once, both as the same thread, one
+    would sleep for ever, and the program's pipes stay open as long."""
+    code = f"{OURS}create(); print(libc.executing_beside())"
+    out, _ = ran(code, env=executing)
+    name, _, beside = out.split()
+    assert beside == "0"
+    wait_until(lambda: not is_there(name))
+
+
+def test_reaper_that_never_becomes_a_program(executing):
+    """Left beside the program by a kill of the process in between: it is
+    killed, or would hold what the program has, and there is another one."""
+    env = {**executing, "ABANDONED": "1"}
+    with running(OURS + "create()", dev=True, env=env) as (process, name, own):
+        reaper_of(own)
+        process.send_signal(signal.SIGKILL)
+        wait_until(lambda: not is_there(name))
+        wait_until(lambda: not own.exists())
+        assert process.stdout.read() == ""  # nobody has it open any more
+
+
 # --- where clone() makes no child without a signal at its end
 
 

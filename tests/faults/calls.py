@@ -6,6 +6,7 @@ Prints the calls that failed. Arguments: the names of the errors.
 
 import ctypes
 import errno
+import gc
 import os
 import sys
 
@@ -163,6 +164,10 @@ def attempt(name, operation, k, code):
             assert failed == "fcntl", (failed, error)
     return None if calls < k else failed
 
+
+# What is there by now is no garbage of an operation. Without a GIL, each
+# collection would look at all of it.
+gc.freeze()
 
 os.umask(0o277)  # so that fchmod is needed
 seen = set()

@@ -478,11 +478,12 @@ GROW = {
 def held():
     """Names, descriptors and mappings, without the library's own."""
     maps = Path("/proc/self/maps").read_text().splitlines()
-    descriptors = list(Path("/proc/self/fd").iterdir())
+    listdir, exists = os.listdir, os.path.exists  # hot
+    descriptors = listdir("/proc/self/fd")
     return (
-        {path.name for path in Path("/dev/shm").glob(f"*{PREFIX}*")},
-        {path.name for path in DIRECTORY.iterdir()},
-        [path.name for path in descriptors if path.exists()],  # still
+        {entry for entry in listdir("/dev/shm") if PREFIX in entry},
+        set(listdir(WHERE)),
+        [fd for fd in descriptors if exists(f"/proc/self/fd/{fd}")],  # still
         [
             line
             for line in maps

@@ -4,18 +4,25 @@
  * atfork handlers.
  *
  *   application ---clone---> in between ---clone---> execve(program)
- *                            exits at once           now init's child
+ *   stopped                  stopped, then exits     now init's child
  *
- * Both clones share our memory, each on a stack of its own. The one in between
- * stops us until it is gone, as vfork(2) does; it has no exit signal, so no
- * SIGCHLD is sent and no wait() of the application can see it. The program's
- * own process runs beside us until its execve(): what it needs until then
- * stays mapped. It writes nothing, not even errno, as long as that succeeds;
- * where it fails, why.
+ * Both clones share our memory, each on a stack of its own. That of the one in
+ * between has no exit signal, so no SIGCHLD is sent and no wait() of the
+ * application can see it.
  *
- * Until then it shares all that we have mapped, too: killed in that moment, we
- * would seem to live on. So it is waited for: the kernel sets a word to 0, and
- * wakes who waits for that, when a process leaves the memory that it shares.
+ * They share what the C library keeps for a thread, too, and so are the same
+ * thread to it: to errno, and to the locks that a thread may take twice or,
+ * where there is only one, without asking the others. Whatever stands before a
+ * call of ours, as preloaded libraries do before execve(), may use those. Two
+ * that do it at once lose a wake-up, and one of them sleeps for ever, with the
+ * application's pipes open. So each stops who made it until it is a program,
+ * or gone, as vfork(2) does. By then it shares nothing of ours that could seem
+ * to live on when we are killed.
+ *
+ * Who kills the one in between has us run beside the program's process all the
+ * same: then what it needs stays mapped until it has left. Its pid is in a
+ * word which the kernel sets to 0 when it leaves the memory that it shares,
+ * and wakes who waits for that. One that does not leave is killed.
  *
  * Some seccomp filters, and qemu where it emulates one program, refuse a
  * child without that signal. There the program is spawned as any child is, as
@@ -37,7 +44,7 @@
 #include <fcntl.h>  /* open */
 #include <limits.h> /* PATH_MAX */
 #include <sched.h>  /* clone */
-#include <signal.h> /* sigfillset, pthread_sigmask */
+#include <signal.h> /* sigfillset, pthread_sigmask, kill */
 #include <spawn.h>  /* posix_spawn */
 #include <stdatomic.h>
 #include <string.h>      /* memcmp, memcpy, strlen */
@@ -61,7 +68,7 @@ typedef struct {
     char program[PATH_MAX];
     char argument[PATH_MAX];
     int error;
-    _Atomic(int) beside; /* 0: the program's process has left our memory */
+    _Atomic(int) beside; /* the program's process, while it has our memory */
     _Alignas(16) char between[STACK];
     _Alignas(16) char last[STACK]; /* the program's, before it is one */
 } start;
@@ -86,30 +93,36 @@ UNMARKED static int
 run_between(void *context)
 {
     start *self = context;
+    const int how = CLONE_VM | CLONE_VFORK;
+    const int told = CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
     (void)setsid(); /* for both, so that killpg() of ours never finds them */
-    atomic_store(&self->beside, 1);
-    if (clone(run_program, self->last + STACK, CLONE_VM | CLONE_CHILD_CLEARTID,
-              self, NULL, NULL, &self->beside) < 0) {
-        atomic_store(&self->beside, 0);
+    if (clone(run_program, self->last + STACK, how | told, self, &self->beside,
+              NULL, &self->beside) < 0) {
         self->error = errno;
     }
     return 0;
 }
 
-/* A program that cannot be read, from a disk that is gone, is not waited for
- * for ever. */
+/* After a second it is killed. Whom the kernel does not let die, because it
+ * reads the program from a disk that is gone, is left alone. */
 static void
 await_departure(start *self)
 {
     /* The kernel's timespec for this call, whatever the C library's is. */
     const long moment[2] = {0, 1000000};
-    for (int i = 0; i < 1000 && atomic_load(&self->beside) != 0; i++) {
-        (void)syscall(SYS_futex, &self->beside, FUTEX_WAIT, 1, moment);
+    enum { PATIENCE = 1000 };
+    int last;
+    for (int i = 0;
+         i < 2 * PATIENCE && (last = atomic_load(&self->beside)) != 0; i++) {
+        if (i == PATIENCE) {
+            (void)kill(last, SIGKILL);
+        }
+        (void)syscall(SYS_futex, &self->beside, FUTEX_WAIT, last, moment);
     }
 }
 
 /* EINTR: somebody killed the one in between, which may not have come to the
- * second clone. */
+ * second clone; or we, then, who that had made. */
 static shx_err
 start_by_clone(const char *program, const char *argument)
 {

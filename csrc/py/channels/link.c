@@ -22,7 +22,8 @@ static shx_err
 settle(shx_link *self, PyObject *memory)
 {
     const shx_segment *segment = &self->mapping->segment;
-    shx_err err = shx_memory_join(memory, &segment->identity, &self->party);
+    shx_err err =
+        shx_memory_join(memory, &segment->identity, SHX_FD_NONE, &self->party);
     if (err == 0) {
         err = shx_ring_open(segment->address, segment->size, self->party,
                             &self->ring);

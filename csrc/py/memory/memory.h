@@ -150,9 +150,10 @@ int shx_memory_fd(PyObject *op);
 bool shx_memory_has_fd(PyObject *op);
 
 /* memory_party.c: this process as a party in that file, which is the memory's:
- * to be left by the caller. With the GIL. */
+ * to be left by the caller. `known`: a descriptor of it, or SHX_FD_NONE. With
+ * the GIL. */
 shx_err shx_memory_join(PyObject *memory, const shx_identity *identity,
-                        shx_party **out);
+                        int known, shx_party **out);
 
 /* Makes the type; it is state->memory_type. */
 int shx_memory_add(PyObject *module);

@@ -45,12 +45,14 @@ place(PyObject *op)
     return 0;
 }
 
+/* Steals the mapping, also where it is NULL and there is an exception. */
 static PyObject *
-make(PyTypeObject *type, PyObject *memory, Py_ssize_t offset, PyObject *letter)
+make(PyTypeObject *type, PyObject *memory, shx_mapping *mapping,
+     Py_ssize_t offset, PyObject *letter)
 {
-    const shx_number_type *number = shx_number_find(letter);
-    shx_mapping *mapping = number == NULL ? NULL : shx_memory_mapping(memory);
-    PyObject *op = mapping == NULL ? NULL : type->tp_alloc(type, 0);
+    const shx_number_type *number =
+        mapping == NULL ? NULL : shx_number_find(letter);
+    PyObject *op = number == NULL ? NULL : type->tp_alloc(type, 0);
     if (op == NULL) {
         Py_XDECREF((PyObject *)mapping);
         return NULL;
@@ -69,19 +71,15 @@ make(PyTypeObject *type, PyObject *memory, Py_ssize_t offset, PyObject *letter)
 
 /* In the process's own memory. */
 static PyObject *
-make_own(PyTypeObject *type, PyObject *letter)
+make_own(PyTypeObject *type, const shx_state *state, PyObject *letter)
 {
-    PyObject *memory, *op = NULL;
-    Py_ssize_t offset;
-    PyObject *cells = PyImport_ImportModule("shmemext._cells");
-    PyObject *found = cells == NULL ? NULL
-                                    : PyObject_CallMethod(cells, "take", "i",
-                                                          SHX_CELL_ALIGNMENT);
-    if (found != NULL && PyArg_ParseTuple(found, "On", &memory, &offset)) {
-        op = make(type, memory, offset, letter);
+    shx_own_place place;
+    if (shx_synchronizer_take(state, SHX_CELL_ALIGNMENT, &place) < 0) {
+        return NULL;
     }
-    Py_XDECREF(found);
-    Py_XDECREF(cells);
+    PyObject *op =
+        make(type, place.memory, place.mapping, place.offset, letter);
+    Py_DECREF(place.memory);
     return op;
 }
 
@@ -102,7 +100,7 @@ atomic_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         return NULL;
     }
     if (PyObject_TypeCheck(where, state->memory_type)) {
-        op = make(type, where, offset, letter);
+        op = make(type, where, shx_memory_mapping(where), offset, letter);
     }
     else if (where != Py_None) {
         PyErr_Format(PyExc_TypeError,
@@ -115,7 +113,7 @@ atomic_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
                         "an 'offset' is of a memory: pass that as 'where'");
     }
     else {
-        op = make_own(type, letter);
+        op = make_own(type, state, letter);
     }
     Py_DECREF(letter);
     return op;
@@ -342,7 +340,8 @@ atomic_rebuild(PyObject *type, PyObject *args)
                                            &memory, &offset, &letter)) {
         return NULL;
     }
-    return make((PyTypeObject *)type, memory, offset, letter);
+    return make((PyTypeObject *)type, memory, shx_memory_mapping(memory),
+                offset, letter);
 }
 
 static PyMethodDef atomic_methods[] = {

@@ -4,11 +4,13 @@
 
 #include "core/sync/store.h"
 #include "py/memory/memory.h"
+#include "py/sync/synchronizer.h"
 
 PyDoc_STRVAR(take_doc,
-             "_take($module, memory, size, /)\n--\n\n"
-             "Return where in the memory, which holds nothing but cells, as\n"
-             "many bytes are from now on the caller's; None if it is full.");
+             "_take($module, count, size, /)\n--\n\n"
+             "Return where in the memory of that synchronizer, which holds\n"
+             "nothing but cells, as many bytes are from now on the caller's;\n"
+             "None if it is full.");
 
 static PyObject *
 take(PyObject *module, PyObject *args)
@@ -16,19 +18,15 @@ take(PyObject *module, PyObject *args)
     PyObject *op;
     Py_ssize_t size;
     const shx_state *state = shx_state_of_module(module);
-    if (!PyArg_ParseTuple(args, "O!n:_take", state->memory_type, &op, &size)) {
-        return NULL;
-    }
-    shx_mapping *mapping = shx_memory_mapping(op);
-    if (mapping == NULL) {
+    if (!PyArg_ParseTuple(args, "O!n:_take", state->synchronizer_type, &op,
+                          &size)) {
         return NULL;
     }
     size_t offset;
-    const shx_segment *memory = &mapping->segment;
+    const shx_segment *memory = &SYNCHRONIZER(op)->mapping->segment;
     bool taken = memory->writable && size > 0 &&
                  shx_store_take(memory->address, memory->size, (size_t)size,
                                 &offset) == 0;
-    Py_DECREF(mapping);
     return taken ? PyLong_FromSize_t(offset) : Py_NewRef(Py_None);
 }
 

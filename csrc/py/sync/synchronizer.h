@@ -53,6 +53,21 @@ typedef struct {
     PyObject *mode;
 } shx_address;
 
+/* Where one is that is given no place: shmemext/_cells.py finds it. New
+ * references. All threads use that memory and know nothing of it, so nothing
+ * that is done there waits for the object's lock: without a GIL a forked child
+ * may inherit that locked for ever. */
+typedef struct {
+    PyObject *memory;
+    shx_mapping *mapping;
+    Py_ssize_t offset;
+    int fd; /* the memory's, if nobody has closed it */
+} shx_own_place;
+
+/* synchronizer_own.c: so many bytes. -1 with an exception. */
+int shx_synchronizer_take(const shx_state *state, size_t size,
+                          shx_own_place *out);
+
 /* synchronizer_place.c: makes an object of the type, and its cell if there is
  * none. TypeError, ValueError, OSError. */
 PyObject *shx_synchronizer_make(PyTypeObject *type,

@@ -5,27 +5,12 @@
 #include "py/memory/memory.h"
 #include "py/sync/synchronizer.h"
 
-/* The memory of one whose `where` is a name or None: new reference. For None,
- * *offset is where there is room in it. */
+/* The memory of one whose `where` is a name: new reference. */
 static PyObject *
-find_memory(const shx_synchronizer_kind *kind, const shx_address *address,
-            uint32_t parameter, Py_ssize_t *offset)
+open_named(const shx_synchronizer_kind *kind, const shx_address *address,
+           uint32_t parameter)
 {
     size_t size = kind->size(parameter);
-    if (address->where == Py_None) {
-        PyObject *cells = PyImport_ImportModule("shmemext._cells");
-        PyObject *place = cells == NULL
-                              ? NULL
-                              : PyObject_CallMethod(cells, "take", "n", size);
-        PyObject *memory = NULL;
-        if (place != NULL && !PyArg_ParseTuple(place, "On", &memory, offset)) {
-            memory = NULL; /* the tuple's, not ours */
-        }
-        Py_XINCREF(memory);
-        Py_XDECREF(cells);
-        Py_XDECREF(place);
-        return memory;
-    }
     PyObject *named = PyImport_ImportModule("shmemext._named");
     PyObject *memory =
         named == NULL
@@ -144,8 +129,9 @@ raise_in_use(PyObject *op, size_t size)
     }
 }
 
+/* `fd`: the memory's, if it is known. */
 static int
-settle(PyObject *op, uint32_t parameter)
+settle(PyObject *op, uint32_t parameter, int fd)
 {
     shx_synchronizer *self = SYNCHRONIZER(op);
     size_t size = self->kind->size(parameter);
@@ -156,7 +142,7 @@ settle(PyObject *op, uint32_t parameter)
         (PyObject *)self->mapping, self->offset);
     self->site.parameter = parameter;
     shx_err err = shx_memory_join(
-        self->memory, &self->mapping->segment.identity, &self->site.party);
+        self->memory, &self->mapping->segment.identity, fd, &self->site.party);
     if (err == 0) {
         err = make_cell(op, size, parameter);
     }
@@ -175,22 +161,81 @@ settle(PyObject *op, uint32_t parameter)
     return err == 0 ? 0 : -1;
 }
 
+/* Steals the mapping, also where it is NULL and there is an exception. */
 static PyObject *
 new_at(PyTypeObject *type, const shx_synchronizer_kind *kind, PyObject *memory,
-       PyObject *name, Py_ssize_t offset)
+       shx_mapping *mapping, Py_ssize_t offset)
 {
-    shx_mapping *mapping = shx_memory_mapping(memory);
     PyObject *op = mapping == NULL ? NULL : type->tp_alloc(type, 0);
     if (op == NULL) {
-        Py_XDECREF(mapping);
+        Py_XDECREF((PyObject *)mapping);
         return NULL;
     }
     shx_synchronizer *self = SYNCHRONIZER(op);
     self->kind = kind;
     self->mapping = mapping;
     self->memory = Py_NewRef(memory);
-    self->name = Py_XNewRef(name);
     self->offset = offset;
+    return op;
+}
+
+static PyObject *
+make_own(PyTypeObject *type, const shx_synchronizer_kind *kind,
+         const shx_state *state, uint32_t parameter)
+{
+    shx_own_place place;
+    if (shx_synchronizer_take(state, kind->size(parameter), &place) < 0) {
+        return NULL;
+    }
+    PyObject *op =
+        new_at(type, kind, place.memory, place.mapping, place.offset);
+    Py_DECREF(place.memory);
+    if (op != NULL && settle(op, parameter, place.fd) < 0) {
+        Py_CLEAR(op);
+    }
+    return op;
+}
+
+/* `name` is NULL, or what the memory was opened by. */
+static PyObject *
+make_in(PyTypeObject *type, const shx_synchronizer_kind *kind,
+        PyObject *memory, PyObject *name, Py_ssize_t offset,
+        uint32_t parameter)
+{
+    PyObject *op =
+        new_at(type, kind, memory, shx_memory_mapping(memory), offset);
+    if (op != NULL) {
+        SYNCHRONIZER(op)->name = Py_XNewRef(name);
+        if (settle(op, parameter, SHX_FD_NONE) < 0) {
+            Py_CLEAR(op);
+        }
+    }
+    return op;
+}
+
+/* As segments' names: with one or without it is the same. New reference. */
+static PyObject *
+without_slash(PyObject *name)
+{
+    Py_ssize_t length = PyUnicode_GET_LENGTH(name), first = 0;
+    while (first < length && PyUnicode_READ_CHAR(name, first) == '/') {
+        first++;
+    }
+    return PyUnicode_Substring(name, first, length);
+}
+
+static PyObject *
+make_named(PyTypeObject *type, const shx_synchronizer_kind *kind,
+           const shx_address *address, uint32_t parameter)
+{
+    PyObject *op = NULL, *name = without_slash(address->where);
+    PyObject *memory =
+        name == NULL ? NULL : open_named(kind, address, parameter);
+    if (memory != NULL) {
+        op = make_in(type, kind, memory, name, 0, parameter);
+    }
+    Py_XDECREF(memory);
+    Py_XDECREF(name);
     return op;
 }
 
@@ -213,59 +258,34 @@ refuse_place(PyObject *where)
     return NULL;
 }
 
-/* As segments' names: with one or without it is the same. New reference. */
-static PyObject *
-without_slash(PyObject *name)
-{
-    Py_ssize_t length = PyUnicode_GET_LENGTH(name), first = 0;
-    while (first < length && PyUnicode_READ_CHAR(name, first) == '/') {
-        first++;
-    }
-    return PyUnicode_Substring(name, first, length);
-}
-
 PyObject *
 shx_synchronizer_make(PyTypeObject *type, const shx_synchronizer_kind *kind,
                       const shx_address *address, uint32_t parameter)
 {
     shx_state *state = shx_state_of(type);
-    PyObject *where = address->where, *memory = NULL, *name = NULL;
-    Py_ssize_t offset = address->offset;
+    PyObject *where = address->where;
     if (state == NULL) {
         return NULL;
     }
     bool is_name = PyUnicode_Check(where);
-    if (PyObject_TypeCheck(where, state->memory_type)) {
-        memory = Py_NewRef(where);
-    }
-    else if (!is_name && where != Py_None) {
+    bool is_memory = PyObject_TypeCheck(where, state->memory_type);
+    if (!is_memory && !is_name && where != Py_None) {
         return refuse_place(where);
     }
-    else if (offset != 0) {
+    if (!is_memory && address->offset != 0) {
         PyErr_SetString(PyExc_ValueError,
                         "an 'offset' is of a memory: pass that as 'where'");
         return NULL;
     }
     if (!is_name && address->mode != NULL && address->mode != Py_None) {
-        Py_XDECREF(memory);
         PyErr_SetString(PyExc_ValueError,
                         "a 'mode' is of a name: memory has its own");
         return NULL;
     }
-    if (is_name) {
-        name = without_slash(where);
-    }
-    if (memory == NULL && (!is_name || name != NULL)) {
-        memory = find_memory(kind, address, parameter, &offset);
-    }
-    PyObject *op =
-        memory == NULL ? NULL : new_at(type, kind, memory, name, offset);
-    Py_XDECREF(memory);
-    Py_XDECREF(name);
-    if (op != NULL && settle(op, parameter) < 0) {
-        Py_CLEAR(op);
-    }
-    return op;
+    return is_memory
+               ? make_in(type, kind, where, NULL, address->offset, parameter)
+           : is_name ? make_named(type, kind, address, parameter)
+                     : make_own(type, kind, state, parameter);
 }
 
 PyObject *
@@ -283,7 +303,7 @@ shx_synchronizer_make_part(PyTypeObject *type,
     self->mapping = (shx_mapping *)Py_NewRef((PyObject *)of->mapping);
     self->memory = Py_NewRef(of->memory);
     self->offset = of->offset + skip;
-    if (settle(op, parameter) < 0) {
+    if (settle(op, parameter, SHX_FD_NONE) < 0) {
         Py_CLEAR(op);
     }
     return op;
@@ -337,9 +357,10 @@ shx_synchronizer_rebuild(PyTypeObject *type, const shx_synchronizer_kind *kind,
     if (!PyObject_TypeCheck(where, state->memory_type)) {
         return PyErr_Format(PyExc_TypeError, "not a Memory");
     }
-    PyObject *op = new_at(type, kind, where, NULL, (Py_ssize_t)number);
-    if (op != NULL &&
-        (read_parameter(op, &parameter) < 0 || settle(op, parameter) < 0)) {
+    PyObject *op = new_at(type, kind, where, shx_memory_mapping(where),
+                          (Py_ssize_t)number);
+    if (op != NULL && (read_parameter(op, &parameter) < 0 ||
+                       settle(op, parameter, SHX_FD_NONE) < 0)) {
         Py_CLEAR(op);
     }
     return op;
