@@ -22,7 +22,7 @@ def begin() -> None:
     shmemext_family.connect(_shmemext._share, _shmemext._enter)
     if shmemext_family.serves():
         _shmemext._serve()
-    os.register_at_fork(after_in_child=_watch)
+    os.register_at_fork(before=_watch)
     _watch()
 
 
@@ -39,10 +39,12 @@ def prepare() -> str:
 
 
 def _watch() -> None:
-    """As soon as there is multiprocessing.util: have it call us in each child
-    when that has become a process of its own, and at that one's end."""
+    """At import, and before each fork. As soon as there is
+    multiprocessing.util: have it call us in each child when that has become a
+    process of its own, and at that one's end. The child does not look: a fork
+    may leave it the dict of modules locked for ever."""
     global _watches
-    if _watches:  # without a look: a fork may leave the dict of modules locked
+    if _watches:
         return
     util: Any = sys.modules.get("multiprocessing.util")
     process: Any = sys.modules.get("multiprocessing.process")

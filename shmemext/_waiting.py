@@ -32,10 +32,11 @@ _threads: ThreadPoolExecutor | None = None
 
 
 def _forget() -> None:
-    """In a forked child: it has none of the threads."""
-    global _threads
+    """In a forked child: it has none of the threads. Without a GIL one of them
+    may have had the dict locked: so it is another one."""
+    global _threads, _lines
     _threads = None
-    _lines.clear()
+    _lines = WeakValueDictionary()
 
 
 os.register_at_fork(after_in_child=_forget)

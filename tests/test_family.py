@@ -806,17 +806,27 @@ def test_chroot(kind, name, tmp_path):
     assert said[-1] == f"['{name}']"
 
 
-def test_forked_child_looks_for_nothing_that_is_known():
+@pytest.mark.parametrize("first", ["multiprocessing.util", "shmemext"])
+def test_forked_child_looks_for_no_modules(first):
     """In a dict that another thread had locked, without a GIL, it would wait
     for ever: the modules of the interpreter."""
-    code = """
+    code = f"""
+    import {first}
     import multiprocessing.process, multiprocessing.util, os, sys
     import shmemext._family as family
-    family.sys = None
+
+    class Looked:
+        @property
+        def modules(self):
+            assert os.getpid() == parent
+            return sys.modules
+
+    parent = os.getpid()
+    family.sys = Looked()
     child = os.fork()
     if child == 0:
-        os._exit(0)
-    os.waitpid(child, 0)
+        os._exit(not family._watches)
+    assert os.waitpid(child, 0)[1] == 0
     family.sys = sys
     """
     done = subprocess.run(

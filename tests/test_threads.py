@@ -447,16 +447,18 @@ def test_one_thread_of_many_creates(name):
 )
 def test_fork_while_threads_work():
     """The child of a fork uses what it has and opens what it wants, whatever
-    other threads were at."""
+    other threads were at. An object that they use too it might find locked,
+    without a GIL, and for ever: so they have their own."""
     stop = threading.Event()
     shm = SharedMemory(create=True, size=5000, track=False)
 
     def work():
-        while not stop.is_set():
-            one = SharedMemory(create=True, size=100, track=False)
-            one.buf[0] = shm.fileno() > 0
-            one.unlink()
-            one.close()
+        with SharedMemory(shm.name, track=False) as same:
+            while not stop.is_set():
+                one = SharedMemory(create=True, size=100, track=False)
+                one.buf[0] = same.fileno() > 0
+                one.unlink()
+                one.close()
 
     def fork():
         try:
