@@ -30,18 +30,24 @@ def open(
     if size <= 0:
         raise ValueError("'size' must be a positive number of bytes")
     head, whole = _shmemext._channel_layout(size)
-    memory = _shmemext._publish(
-        head.to_bytes(_heads.SIZE, sys.byteorder),
-        False,
-        name=name,
-        create=create,
-        size=whole if create or exist_ok else 0,
-        exist_ok=exist_ok,
-        timeout=timeout,
-        mode=mode,
-        track=track,
-        lifetime=lifetime,
-    )
+    try:
+        memory = _shmemext._publish(
+            head.to_bytes(_heads.SIZE, sys.byteorder),
+            False,
+            name=name,
+            create=create,
+            size=whole if create or exist_ok else 0,
+            exist_ok=exist_ok,
+            timeout=timeout,
+            mode=mode,
+            track=track,
+            lifetime=lifetime,
+        )
+    except ValueError:
+        reason = _what_is_smaller(name, size) if exist_ok else None
+        if reason is None:
+            raise
+        raise ValueError(f"Channel({name!r}): {reason}") from None
     try:
         reason = _refusal(memory)
         if reason is not None:
@@ -63,6 +69,27 @@ def _refusal(memory: SharedMemory) -> str | None:
     if found.version != _heads.VERSION:
         return "it was made by another version of shmemext, and is unlike ours"
     return None
+
+
+def _what_is_smaller(name: str | None, size: int) -> str | None:
+    """Why what is there is not of that size. It cannot grow: who has it open
+    goes by the size that it had. None: it is not that."""
+    try:
+        memory = SharedMemory(name, readonly=True)
+    except (OSError, TypeError, ValueError):
+        return None
+    with memory:
+        reason = _refusal(memory)
+        head = _heads.read(_heads.number(bytes(memory.buf[: _heads.SIZE])))
+    if reason is not None or head is None:
+        return reason
+    there = 1 << min(head.parameter, 62)
+    if there >= size:
+        return None
+    return (
+        f"it is there with size={there}, and {size} is asked for. Ask for "
+        f"{there} or less, or unlink() it: who has it open keeps the old one"
+    )
 
 
 def undo(memory: SharedMemory) -> None:

@@ -119,13 +119,12 @@ async def get(channel: Any) -> bytes:
 
 
 async def put(channel: Any, data: Any) -> None:
-    length = memoryview(data).nbytes
     async with line(channel, "put"):
         while True:
             with suppress(Full):
                 channel.put_nowait(data)
                 return
-            await in_thread(channel._watch, _SLICE, length)
+            await in_thread(channel._watch, _SLICE, data)
 
 
 async def following(channel: Any) -> bytes:

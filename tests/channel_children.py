@@ -2,12 +2,14 @@
 """What the tests of channels run in other processes: importable there by
 name."""
 
+import multiprocessing
 import os
 import signal
 import time
 
 from shmemext.channels import ShutDown
 
+PATIENCE = 60
 kept = []  # until the process ends
 
 
@@ -86,3 +88,31 @@ def wait_to_put(channel, data, connection):
 def wait_for_ever(channel, connection):
     connection.send("here")
     channel.get()
+
+
+# By whom they are started
+
+
+def started(function, *arguments, method="fork"):
+    context = multiprocessing.get_context(method)
+    child = context.Process(target=function, args=arguments, daemon=True)
+    child.start()
+    return child
+
+
+def told(function, *arguments, method="fork"):
+    """A child that says something by the end of a pipe that it gets."""
+    ours, theirs = multiprocessing.get_context(method).Pipe()
+    child = started(function, *arguments, theirs, method=method)
+    theirs.close()
+    return child, ours
+
+
+def ended(child):
+    child.join(PATIENCE)
+    assert child.exitcode == 0
+
+
+def kill(child):
+    child.kill()
+    child.join()

@@ -37,8 +37,8 @@ is_long(shx_link *link, size_t length)
 
 /* `total`: bytes of all of them. */
 static shx_err
-put_all(shx_link *link, const shx_member *me, const shx_piece *pieces,
-        size_t count, size_t total, int64_t timeout, size_t *done)
+put_all(shx_link *link, shx_member *me, const shx_piece *pieces, size_t count,
+        size_t total, int64_t timeout, size_t *done)
 {
     shx_ring *ring = &link->ring;
     shx_err err = EBUSY;
@@ -49,10 +49,10 @@ put_all(shx_link *link, const shx_member *me, const shx_piece *pieces,
     if (err == EBUSY || (err == EAGAIN && timeout != 0)) {
         shx_link_wait wait;
         size_t more;
-        shx_link_begin(&wait, link, timeout);
+        shx_link_begin(&wait, link, me, timeout);
         err = shx_ring_put(ring, me, pieces + *done, count - *done, &more,
                            &wait.wait);
-        shx_link_end(&wait);
+        err = shx_link_end(&wait, err);
         *done += more;
     }
     return shx_link_check(link, err);
@@ -64,8 +64,7 @@ put_one(shx_link *link, PyObject *data, int64_t timeout)
     Py_buffer view;
     shx_member me;
     size_t done;
-    if (shx_link_me(link, &me) < 0 ||
-        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
+    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
         return NULL;
     }
     const shx_piece piece = {view.buf, (size_t)view.len};
@@ -73,7 +72,7 @@ put_one(shx_link *link, PyObject *data, int64_t timeout)
     if (is_long(link, piece.length)) {
         (void)refuse_long(link, piece.length);
     }
-    else {
+    else if (shx_link_me(link, &me) == 0) {
         shx_err err =
             put_all(link, &me, &piece, 1, piece.length, timeout, &done);
         result = err == 0 ? Py_NewRef(Py_None)
@@ -183,7 +182,7 @@ put_many(shx_link *link, PyObject *items, int64_t timeout)
     shx_member me;
     batch all = {.count = 0};
     PyObject *result = NULL;
-    if (shx_link_me(link, &me) == 0 && gather(link, items, &all) == 0) {
+    if (gather(link, items, &all) == 0 && shx_link_me(link, &me) == 0) {
         size_t done;
         shx_err err = put_all(link, &me, all.pieces, (size_t)all.count,
                               all.total, timeout, &done);
@@ -243,10 +242,10 @@ reserve(shx_state *state, shx_link *link, Py_ssize_t length, int64_t timeout)
         shx_ring_reserve(&link->ring, &me, (size_t)length, &record, NULL);
     if (err == EBUSY || (err == EAGAIN && timeout != 0)) {
         shx_link_wait wait;
-        shx_link_begin(&wait, link, timeout);
+        shx_link_begin(&wait, link, &me, timeout);
         err = shx_ring_reserve(&link->ring, &me, (size_t)length, &record,
                                &wait.wait);
-        shx_link_end(&wait);
+        err = shx_link_end(&wait, err);
     }
     err = shx_link_check(link, err);
     return err == 0 ? shx_reservation_new(state, link, &record)

@@ -11,16 +11,16 @@ enum { LONG = 1 << 16, MANY = 256 };
 
 /* Takes as many as there are, `most` at most. */
 static shx_err
-take(shx_link *link, const shx_member *me, shx_ring_record *records,
-     size_t most, int64_t timeout, size_t *count)
+take(shx_link *link, shx_member *me, shx_ring_record *records, size_t most,
+     int64_t timeout, size_t *count)
 {
     shx_ring *ring = &link->ring;
     shx_err err = shx_ring_take(ring, me, records, most, count, NULL);
     if (err == EBUSY || (err == EAGAIN && timeout != 0)) {
         shx_link_wait wait;
-        shx_link_begin(&wait, link, timeout);
+        shx_link_begin(&wait, link, me, timeout);
         err = shx_ring_take(ring, me, records, most, count, &wait.wait);
-        shx_link_end(&wait);
+        err = shx_link_end(&wait, err);
     }
     return err;
 }
@@ -152,7 +152,7 @@ hand_over(shx_link *link, const shx_member *me, const shx_ring_record *records,
 
 /* The first ones are waited for, and no more. */
 static int
-fill(shx_link *link, const shx_member *me, size_t most, int64_t timeout,
+fill(shx_link *link, shx_member *me, size_t most, int64_t timeout,
      PyObject *list)
 {
     shx_ring_record records[MANY];
@@ -292,38 +292,38 @@ shx_channel_next_async(PyObject *op)
     return shx_call_waiting("following", op);
 }
 
-/* For who watches in a thread: until there may be a message, or, if a length
- * is given, room for one. */
+/* For who watches in a thread: until there may be a message, or, if data are
+ * given, room for these. */
 static PyObject *
 channel_watch(PyObject *op, PyObject *args)
 {
-    PyObject *seconds, *length;
+    PyObject *seconds, *data;
     int64_t timeout;
     shx_member me;
-    Py_ssize_t bytes = 0;
-    if (!PyArg_ParseTuple(args, "OO:_watch", &seconds, &length) ||
+    Py_buffer view = {.len = 0};
+    if (!PyArg_ParseTuple(args, "OO:_watch", &seconds, &data) ||
         shx_parse_timeout(seconds, &timeout) < 0) {
         return NULL;
     }
-    if (length != Py_None) {
-        bytes = PyNumber_AsSsize_t(length, PyExc_OverflowError);
+    if (data != Py_None) {
+        if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
+            return NULL;
+        }
+        PyBuffer_Release(&view);
     }
-    if (bytes < 0) {
-        return NULL;
-    }
-    shx_link *link = PyErr_Occurred() ? NULL : shx_channel_link(op);
+    shx_link *link = shx_channel_link(op);
     if (link == NULL || shx_link_me(link, &me) < 0) {
         Py_XDECREF((PyObject *)link);
         return NULL;
     }
     shx_link_wait wait;
-    shx_link_begin(&wait, link, timeout);
-    shx_err err =
-        length == Py_None
-            ? shx_ring_await_message(&link->ring, &me, &wait.wait)
-            : shx_ring_await_room(&link->ring, &me, (size_t)bytes, &wait.wait);
-    shx_link_end(&wait);
-    (void)err; /* what else there is to say, the next call says */
+    shx_link_begin(&wait, link, &me, timeout);
+    shx_err err = data == Py_None
+                      ? shx_ring_await_message(&link->ring, &me, &wait.wait)
+                      : shx_ring_await_room(&link->ring, &me, (size_t)view.len,
+                                            &wait.wait);
+    /* What else there is to say, the next call says. */
+    (void)shx_link_end(&wait, err);
     PyObject *result = PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
     Py_DECREF((PyObject *)link);
     return result;

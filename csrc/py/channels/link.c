@@ -125,26 +125,33 @@ static int
 poll(void *context)
 {
     shx_link_wait *wait = context;
-    return shx_mapping_tears(wait->mapping) != 0
-               ? -1
-               : shx_poll_signals(&wait->saved);
+    if (shx_mapping_tears(wait->link->mapping) != 0 ||
+        shx_poll_signals(&wait->saved) != 0) {
+        return -1;
+    }
+    wait->failed = shx_party_me(wait->link->party, wait->me);
+    return wait->failed == 0 ? 0 : -1;
 }
 
 void
-shx_link_begin(shx_link_wait *wait, shx_link *self, int64_t timeout)
+shx_link_begin(shx_link_wait *wait, shx_link *self, shx_member *me,
+               int64_t timeout)
 {
     const int64_t for_locks = INT64_C(1000000000);
     wait->wait.patience =
         shx_patience_for(timeout == 0 ? for_locks : timeout, poll, wait);
     wait->wait.blocks = timeout != 0;
-    wait->mapping = self->mapping;
+    wait->link = self;
+    wait->me = me;
+    wait->failed = 0;
     wait->saved = PyEval_SaveThread();
 }
 
-void
-shx_link_end(shx_link_wait *wait)
+shx_err
+shx_link_end(shx_link_wait *wait, shx_err err)
 {
     PyEval_RestoreThread(wait->saved);
+    return wait->failed != 0 ? wait->failed : err;
 }
 
 static PyType_Slot link_slots[] = {

@@ -49,17 +49,24 @@ shx_link_check(shx_link *self, shx_err err)
     return shx_mapping_tears(self->mapping) != 0 ? EFAULT : err;
 }
 
-/* Calls of the core without the GIL. */
+/* Calls of the core without the GIL, which ask for signals now and then. A
+ * handler may fork, and return in the child: then it is that one who waits,
+ * and `me` says so from there on. */
 typedef struct {
     shx_ring_wait wait;
-    shx_mapping *mapping;
+    shx_link *link;
+    shx_member *me;
+    shx_err failed; /* to say who we are */
     PyThreadState *saved;
 } shx_link_wait;
 
 /* For so long: 0 waits for locks alone, that are held for moments. It ends,
  * too, where the memory was cut short: nobody would wake who sleeps there. */
-void shx_link_begin(shx_link_wait *wait, shx_link *self, int64_t timeout);
-void shx_link_end(shx_link_wait *wait);
+void shx_link_begin(shx_link_wait *wait, shx_link *self, shx_member *me,
+                    int64_t timeout);
+
+/* `err`: what the core said. Returns what is to be said. */
+shx_err shx_link_end(shx_link_wait *wait, shx_err err);
 
 int shx_link_add(PyObject *module);
 

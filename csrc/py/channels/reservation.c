@@ -5,7 +5,8 @@ typedef struct {
     PyObject_HEAD
     shx_link *link;
     shx_ring_record record;
-    PyObject *view; /* inside its `with` */
+    PyObject *view; /* inside its `with`: a weak reference, since it has one
+                     * to us */
     bool over;      /* sent, or dropped */
 } reservation;
 
@@ -87,13 +88,15 @@ reservation_getbuffer(PyObject *op, Py_buffer *view, int flags)
 static PyObject *
 reservation_enter(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    PyObject *view = PyMemoryView_FromObject(op), *old;
-    if (view == NULL) {
+    PyObject *view = PyMemoryView_FromObject(op);
+    PyObject *weak = view == NULL ? NULL : PyWeakref_NewRef(view, NULL), *old;
+    if (weak == NULL) {
+        Py_XDECREF(view);
         return NULL;
     }
     Py_BEGIN_CRITICAL_SECTION(op);
     old = RESERVATION(op)->view;
-    RESERVATION(op)->view = Py_NewRef(view);
+    RESERVATION(op)->view = weak;
     Py_END_CRITICAL_SECTION();
     Py_XDECREF(old);
     return view;
@@ -102,14 +105,18 @@ reservation_enter(PyObject *op, PyObject *Py_UNUSED(ignored))
 /* Arrays over it may live on: they are of the memory, and whoever writes by
  * one now writes into what others read. */
 static void
-release(PyObject *view)
+release(PyObject *weak)
 {
-    PyObject *done = PyObject_CallMethod(view, "release", NULL);
+    PyObject *view = PyObject_CallNoArgs(weak);
+    PyObject *done = view == NULL || view == Py_None
+                         ? Py_XNewRef(view)
+                         : PyObject_CallMethod(view, "release", NULL);
     if (done == NULL) {
         PyErr_Clear();
     }
     Py_XDECREF(done);
-    Py_DECREF(view);
+    Py_XDECREF(view);
+    Py_DECREF(weak);
 }
 
 static PyObject *
