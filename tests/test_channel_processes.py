@@ -11,7 +11,7 @@ import pytest
 from channel_children import PATIENCE, ended, kill, started, told
 from conftest import python
 
-from shmemext.channels import ShutDown
+from shmemext.channels import Channel, ShutDown
 
 # They fork beside threads, as their users do.
 pytestmark = pytest.mark.filterwarnings(
@@ -39,6 +39,51 @@ def test_message_of_a_reader_that_ends_is_done(channel):
     assert ours.recv() == b"1"
     child.join()
     assert channel.get() in (b"1", b"2")
+
+
+@methods
+@pytest.mark.parametrize("how", ["return", "exit", "_exit"])
+def test_daemon_that_ends_normally_is_in_nobodys_way(channel, method, how):
+    """Others live, and get all: what it had in hand too, but if its Python
+    has let go of that at its end."""
+    channel.put_many([b"1", b"2"])
+    child, ours = told(children.take_and_go, channel, how, method=method)
+    assert ours.recv() == b"1"
+    channel.put(b"3")
+    bystander, said = told(children.report, channel)
+    assert said.recv()[2] == 2
+    ours.send("go")
+    ended(child)
+    got = [channel.get(timeout=PATIENCE) for _ in range(2)]
+    channel.put(b"end")
+    while got[-1] != b"end":
+        got.append(channel.get(timeout=PATIENCE))
+    tidy = method == "spawn" and how != "_exit"
+    assert sorted(got) == [b"1"] * (not tidy) + [b"2", b"3", b"end"]
+    assert channel.empty() and channel._look()[2] == 0 and channel.peers == 1
+    kill(bystander)
+
+
+def test_cancelled_tasks_in_several_processes_lose_nothing():
+    with Channel(create=True, size=4096) as channel:
+        readers = [
+            told(children.read_in_tasks, channel, i, method=method)
+            for i, method in enumerate(["fork", "spawn"])
+        ]
+        writers = [
+            told(children.write_in_tasks, channel, first, 150, first)
+            for first in (0, 150)
+        ]
+        for child, ours in writers:
+            assert ours.recv() == "done"
+            ended(child)
+        channel.shutdown()
+        got = []
+        for child, ours in readers:
+            got += ours.recv()
+            ended(child)
+        assert sorted(got) == sorted(b"%d" % i * 50 for i in range(300))
+        channel.unlink()
 
 
 def test_reservation_of_a_killed_writer_is_dropped(channel):
