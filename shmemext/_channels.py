@@ -13,6 +13,7 @@ from ._shmemext import Channel, Message, SharedMemory
 ShutDown: type[Exception] = getattr(queue, "ShutDown", EOFError)
 
 _CHANNEL = 9
+_LEAST, _MOST = 12, 61  # exponents of sizes: csrc/core/channels/ring.c
 
 
 def open(
@@ -49,17 +50,23 @@ def open(
             raise
         raise ValueError(f"Channel({name!r}): {reason}") from None
     try:
-        reason = _refusal(memory)
-        if reason is not None:
-            raise ValueError(f"Channel({name!r}): {reason}")
+        check(memory)
     except BaseException:
         undo(memory)
         raise
     return memory
 
 
+def check(memory: SharedMemory) -> None:
+    """ValueError: what is there will not do."""
+    reason = _refusal(memory)
+    if reason is not None:
+        raise ValueError(f"Channel({memory.name!r}): {reason}")
+
+
 def _refusal(memory: SharedMemory) -> str | None:
-    """Why what is there will not do."""
+    if memory.buf is None:
+        return "it is closed"
     content = bytes(memory.buf[: _heads.SIZE])
     found = _heads.read(_heads.number(content))
     if len(content) < _heads.SIZE or found is None:
@@ -68,6 +75,10 @@ def _refusal(memory: SharedMemory) -> str | None:
         return f"there is a {found.type} of that name"
     if found.version != _heads.VERSION:
         return "it was made by another version of shmemext, and is unlike ours"
+    if not _LEAST <= found.parameter <= _MOST:
+        return "it is damaged"
+    if memory.size < _shmemext._channel_layout(1 << found.parameter)[1]:
+        return "it was cut short"
     return None
 
 
@@ -83,7 +94,7 @@ def _what_is_smaller(name: str | None, size: int) -> str | None:
         head = _heads.read(_heads.number(bytes(memory.buf[: _heads.SIZE])))
     if reason is not None or head is None:
         return reason
-    there = 1 << min(head.parameter, 62)
+    there = 1 << head.parameter
     if there >= size:
         return None
     return (

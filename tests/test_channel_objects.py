@@ -2,7 +2,9 @@
 """A Channel as an object: subclasses, circles, and what it is before
 __init__()."""
 
+import copy
 import gc
+import pickle
 import weakref
 
 import pytest
@@ -78,3 +80,23 @@ def test_names_at_top_level():
     for cls in channels.Message, channels.Reservation:
         with pytest.raises(TypeError):
             cls()
+
+
+def test_copies_are_the_same_channel(channel):
+    for copied in copy.copy(channel), copy.deepcopy(channel):
+        assert copied is not channel and copied.name == channel.name
+        copied.put(b"x")
+        assert channel.get_nowait() == b"x"
+        copied.close()
+        channel.put(b"y")
+        assert channel.get_nowait() == b"y"
+
+
+def test_copy_of_a_closed_one_is_refused(channel):
+    with Channel(channel.name) as other:
+        pass
+    with pytest.raises(ValueError, match="closed"):
+        copy.copy(other)
+    with pickle.loads(pickle.dumps(other)) as again:
+        channel.put(b"x")
+        assert again.get_nowait() == b"x"

@@ -3,9 +3,11 @@
 
 import errno
 import os
+import pickle
 import queue
 import re
 import struct
+import sys
 
 import pytest
 from conftest import DEV_SHM
@@ -47,6 +49,38 @@ def test_segment_that_is_too_short_for_what_it_says(channel):
     os.truncate(DEV_SHM / channel.name, 4096)
     with pytest.raises((ValueError, OSError)):
         Channel(channel.name)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "no channel in it"),
+        (b"SX\x01\x01\0\0\0\0", "a Lock of that name"),
+        (b"SX\x09\x07\x0c\0\0\0", "another version"),
+        (b"SX\x09\x01\x0b\0\0\0", "damaged"),
+        (b"SX\x09\x01\xff\xff\xff\xff", "damaged"),
+        (b"SX\x09\x01\x0e\0\0\0", "cut short"),
+    ],
+)
+def test_unpickled_where_there_is_something_else_by_now(name, content, words):
+    """By the words of who opens it by its name; a name may come again."""
+    if sys.byteorder == "big":
+        content = content[::-1]
+    with Channel(name, create=True, size=4096) as channel:
+        pickled = pickle.dumps(channel)
+        channel.unlink()
+    with pytest.raises(FileNotFoundError):
+        pickle.loads(pickled)
+    with SharedMemory(name, create=True, size=8192) as shm:
+        shm.write(content)
+        for call in (
+            lambda: pickle.loads(pickled),
+            lambda: Channel(name),
+            lambda: Channel(name, create=True, exist_ok=True, size=4096),
+        ):
+            with pytest.raises(ValueError, match=f"{name}.*{words}"):
+                call()
+        shm.unlink()
 
 
 def test_memory_that_was_cut_short(channel):

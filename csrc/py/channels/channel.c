@@ -144,6 +144,11 @@ channel_rebuild(PyObject *type, PyObject *memory)
     if (!PyObject_TypeCheck(memory, state->shared_memory_type)) {
         return PyErr_Format(PyExc_TypeError, "not a SharedMemory");
     }
+    PyObject *checked = call_with("check", memory);
+    if (checked == NULL) {
+        return NULL;
+    }
+    Py_DECREF(checked);
     PyObject *op = made_of->tp_alloc(made_of, 0);
     if (op != NULL && open_in(op, memory) < 0) {
         Py_CLEAR(op);
