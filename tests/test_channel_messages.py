@@ -44,6 +44,28 @@ def test_received_message_is_a_readonly_buffer(channel):
     assert repr(message) == "<Message: 5 bytes, given back>"
 
 
+def test_message_is_compared_by_its_bytes(channel):
+    """A worker that looks for b"stop" is to find it."""
+    channel.put_many([b"stop", b"stop", b"go"])
+    first, second, third = [channel.receive() for _ in range(3)]
+    assert first == b"stop" and b"stop" == first  # noqa: SIM300
+    assert first == bytearray(b"stop") and first == memoryview(b"stop")
+    assert first == first and first == second and first != third
+    assert (first != second, first == third) == (False, False)
+    assert first != b"go" and first != "stop" and first is not None
+    assert first in [b"go", b"stop"]
+    with pytest.raises(TypeError):
+        first < second  # noqa: B015
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(first)
+    with first:
+        pass
+    assert first == first and first != second and first != b"stop"
+    assert first in [first]
+    del second, third
+    assert taken(channel) == 0 and channel.empty()  # who compares has seen it
+
+
 def test_message_that_was_given_back(channel):
     channel.put(b"hello")
     with channel.receive() as message:
@@ -60,21 +82,21 @@ def test_message_that_was_given_back(channel):
     message.__exit__(None, None, None)
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda message: memoryview(message),
-        lambda message: memoryview(message).cast("Q"),
-        lambda message: message[8:16],
-        lambda message: memoryview(message)[::2],
-        lambda message: np.frombuffer(message, "f8"),
-        lambda message: np.asarray(message),
-        lambda message: np.ndarray(100, "f8", memoryview(message)),
-        lambda message: np.ndarray(100, "f8", message),
-        lambda message: np.frombuffer(message, "f8")[::3].reshape(2, 17),
-    ],
-    ids=range(9),
-)
+# What outlives its `with`.
+VIEWS = [
+    lambda held: memoryview(held),
+    lambda held: memoryview(held).cast("Q"),
+    lambda held: held[8:16],
+    lambda held: memoryview(held)[::2],
+    lambda held: np.frombuffer(held, "f8"),
+    lambda held: np.asarray(held),
+    lambda held: np.ndarray(100, "f8", memoryview(held)),
+    lambda held: np.ndarray(100, "f8", held),
+    lambda held: np.frombuffer(held, "f8")[::3].reshape(2, 17),
+]
+
+
+@pytest.mark.parametrize("make", VIEWS, ids=range(9))
 def test_view_outlives_with_and_is_given_back_at_its_end(channel, make):
     if not np:
         pytest.skip("there is no numpy")

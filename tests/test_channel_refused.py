@@ -51,19 +51,22 @@ def test_segment_that_is_too_short_for_what_it_says(channel):
         Channel(channel.name)
 
 
+NOT_WHOLE = "none, or not all of one"
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
         (b"", "no channel in it"),
         (b"SX\x01\x01\0\0\0\0", "a Lock of that name"),
         (b"SX\x09\x07\x0c\0\0\0", "another version"),
-        (b"SX\x09\x01\x0b\0\0\0", "damaged"),
-        (b"SX\x09\x01\xff\xff\xff\xff", "damaged"),
-        (b"SX\x09\x01\x0e\0\0\0", "cut short"),
+        (b"SX\x09\x01\x0b\0\0\0", NOT_WHOLE),
+        (b"SX\x09\x01\xff\xff\xff\xff", NOT_WHOLE),
+        (b"SX\x09\x01\x0e\0\0\0", NOT_WHOLE),
     ],
 )
 def test_unpickled_where_there_is_something_else_by_now(name, content, words):
-    """By the words of who opens it by its name; a name may come again."""
+    """A name may come again."""
     if sys.byteorder == "big":
         content = content[::-1]
     with Channel(name, create=True, size=4096) as channel:
@@ -73,13 +76,11 @@ def test_unpickled_where_there_is_something_else_by_now(name, content, words):
         pickle.loads(pickled)
     with SharedMemory(name, create=True, size=8192) as shm:
         shm.write(content)
-        for call in (
-            lambda: pickle.loads(pickled),
-            lambda: Channel(name),
-            lambda: Channel(name, create=True, exist_ok=True, size=4096),
-        ):
+        with pytest.raises(ValueError, match=f"Channel.*{name}.*{NOT_WHOLE}"):
+            pickle.loads(pickled)
+        for names in {}, {"create": True, "exist_ok": True, "size": 4096}:
             with pytest.raises(ValueError, match=f"{name}.*{words}"):
-                call()
+                Channel(name, **names)
         shm.unlink()
 
 
