@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Kills random users of channels.
+"""Kills random users of channels, and of broadcasts.
 
     python tests/storm_channels.py --seconds 100 [MODE...]
 
@@ -35,8 +35,10 @@ import time
 import traceback
 from pathlib import Path
 
-import storm_channel_modes as modes
-from storm_channel_notes import Notes
+import storm_broadcast_modes
+import storm_channel_modes
+from storm_channel_notes import POINTS, WORKERS, Notes
+from storm_channel_users import User
 
 from shmemext import SharedMemory, _shmemext
 
@@ -50,6 +52,23 @@ SLOW = ("still", "longest", "drain")
 BAD = ("wrong", "twice", "lost", "failed", "left")
 
 
+MODES = storm_channel_modes.MODES + storm_broadcast_modes.MODES
+
+
+def work(name, place, seed, memory, thing, told):
+    """Of a process that is told nothing any more."""
+    try:
+        user = User(place, seed, memory, told)
+        (mode,) = (mode for mode in MODES if mode.name == name)
+        user.dies_in_a_handler()
+        user.notes.set(place, "pid", os.getpid())
+        mode.use(user, thing)
+    except BaseException:
+        user.tell("failed", traceback.format_exc())
+    finally:
+        os._exit(0)
+
+
 class Worker:
     def __init__(self, arguments, method):
         self.began = time.monotonic()
@@ -57,10 +76,10 @@ class Worker:
             self.process = None
             self.pid = os.fork()
             if self.pid == 0:
-                modes.work(*arguments)
+                work(*arguments)
         else:
             context = multiprocessing.get_context(method)
-            self.process = context.Process(target=modes.work, args=arguments)
+            self.process = context.Process(target=work, args=arguments)
             self.process.start()
             self.pid = self.process.pid
 
@@ -114,7 +133,7 @@ class Round:
         """One of those who have begun: it takes a while to be spawned."""
         begun = [
             place
-            for place in range(modes.WORKERS)
+            for place in range(WORKERS)
             if self.notes.get(place, "pid") == self.workers[place].pid
         ]
         if not begun:
@@ -137,7 +156,7 @@ class Round:
                 self.replace(place)
 
     def rage(self, seconds):
-        self.workers = [self.start(place) for place in range(modes.WORKERS)]
+        self.workers = [self.start(place) for place in range(WORKERS)]
         begin = since = time.monotonic()
         seen = 0
         while time.monotonic() < begin + seconds or seen == 0:
@@ -156,7 +175,7 @@ class Round:
 
     def end(self, counts):
         begin = time.monotonic()
-        user = modes.User(modes.WORKERS - 1, 0, self.memory, str(self.told))
+        user = User(WORKERS - 1, 0, self.memory, str(self.told))
         results = self.mode.finish(self.thing, user)
         user.notes.release()
         drain = (time.monotonic() - begin) * SECOND
@@ -165,7 +184,7 @@ class Round:
         text = self.told.read_text()
         results["wrong"] = text.count("\nwrong ")
         results["failed"] = text.count("\nfailed ")
-        if any(results[what] for what in BAD[:4]):
+        if any(results.get(what) for what in BAD):
             print(self.mode.name, results, text, flush=True)
         for what, count in results.items():
             counts[what] += count
@@ -174,10 +193,10 @@ class Round:
         counts["drain"] = max(counts["drain"], drain)
         counts["still"] = max(counts["still"], self.still)
         longest = max(
-            self.notes.get(place, "longest") for place in range(modes.WORKERS)
+            self.notes.get(place, "longest") for place in range(WORKERS)
         )
         counts["longest"] = max(counts["longest"], longest)
-        for what in modes.POINTS:
+        for what in POINTS:
             counts["at points"] += self.notes.total(what)
         self.notes.release()
         self.memory.close()
@@ -207,7 +226,7 @@ def look_for_names(counts):
 def storm(options, counts):
     wanted = [
         mode
-        for mode in modes.MODES
+        for mode in MODES
         if not options.modes or mode.name in options.modes
     ]
     each = min(options.round, max(options.seconds / len(wanted), 0.5))

@@ -11,7 +11,7 @@ from contextlib import suppress
 import pytest
 from channel_children import PATIENCE
 
-from shmemext.channels import Channel
+from shmemext.channels import Broadcast, Channel
 
 
 def taken(channel):
@@ -121,3 +121,34 @@ def go_on(channel, filled):
             channel.get()
         else:
             channel.put(b"x")
+
+
+def test_handler_that_forks_while_one_waits_for_a_frame():
+    """The child holds what it receives as itself, and gives it back."""
+    parent, children = os.getpid(), []
+    old = signal.signal(
+        signal.SIGALRM, lambda *args: children.append(os.fork())
+    )
+    with Broadcast(create=True, size=100, readers=2) as cast:
+        timer = threading.Timer(0.3, cast.put, (b"frame",))
+        timer.start()
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        status = 1
+        try:
+            with cast.receive() as frame:
+                status = 0 if frame == b"frame" else 2
+            if os.getpid() != parent:
+                # What is not its own it cannot give back: nor may it end.
+                cast.receive(PATIENCE).__exit__()
+        finally:
+            if os.getpid() != parent:
+                os._exit(status)
+            signal.signal(signal.SIGALRM, old)
+        timer.join()
+        time.sleep(0.1)
+        held = cast._look()[1]
+        cast.put(b"last")
+        (child,) = children
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert (status, held) == (0, 0)
+        cast.unlink()
