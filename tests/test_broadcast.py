@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Broadcast: arguments, exceptions, and frames among objects of one process.
-"""
+"""Broadcast: arguments, exceptions, and frames among objects of a process."""
 
 import array
 import asyncio
@@ -243,7 +242,7 @@ def test_reserved_frame_is_there_at_the_end(cast, reader):
     with pytest.raises(ValueError, match="released"):
         view[0]
     for call in reservation.__enter__, lambda: memoryview(reservation):
-        with pytest.raises(ValueError, match="frame was sent.*another"):
+        with pytest.raises(ValueError, match=r"frame was sent.*another"):
             call()
     reservation.__exit__(None, None, None)
     assert cast.seq == 2
@@ -304,9 +303,7 @@ def test_writer_never_waits_whoever_holds_what():
 @pytest.mark.parametrize("depth", [1, 2, 255])
 @pytest.mark.parametrize("readers", [1, 1023])
 def test_depths_and_readers(depth, readers):
-    with Broadcast(
-        create=True, size=1, readers=readers, depth=depth
-    ) as cast:
+    with Broadcast(create=True, size=1, readers=readers, depth=depth) as cast:
         assert (cast.depth, cast.readers) == (depth, readers)
         for i in range(600):
             cast.put(bytes([i % 256]))
@@ -536,6 +533,16 @@ def test_unlink_removes_both_names(name):
             b"%d" % i for i in range(8)
         ]
         del frames
+
+
+def test_unlink_of_a_name_that_is_gone_removes_the_other(name):
+    before = controls()
+    with Broadcast(name, create=True, size=10) as cast:
+        (DEV_SHM / name).unlink()
+        assert controls() != before
+        with pytest.raises(FileNotFoundError, match=name):
+            cast.unlink()
+        assert controls() == before
 
 
 def test_never_opened():

@@ -127,7 +127,7 @@ def test_exist_ok_is_one_for_all(name):
             Broadcast(name, create=True, size=100)
         for more in {"size": 101}, {"size": 1 << 20}, {"readers": 9}:
             with pytest.raises(
-                ValueError, match="size=100, readers=8, depth=2.*unlink"
+                ValueError, match=r"size=100, readers=8, depth=2.*unlink"
             ):
                 Broadcast(name, **{**options, **more})
         with pytest.raises(ValueError, match="depth=2"):
@@ -343,7 +343,7 @@ def test_dead_readers_are_forgotten():
         for times in range(1, 4):
             cast.put(b"%d" % times)
             pair = [told(children.hold_and_stay, cast) for _ in range(2)]
-            for child, ours in pair:
+            for _, ours in pair:
                 assert ours.recv() == (times, b"%d" % times)
             with pytest.raises(OSError, match="readers=2"):
                 cast.receive(0)
@@ -432,20 +432,17 @@ def test_child_is_not_the_writer(cast):
 
 
 def test_child_publishes_nothing_of_its_parents(cast):
-    with cast.reserve(5) as view:
+    reservation = cast.reserve(5)
+
+    def end():
+        reservation.__exit__(None, None, None)
+        assert cast.seq == 0
+        with pytest.raises(OSError, match="has a writer"):
+            cast.put(b"no")
+
+    with reservation as view:
         view[:] = b"hello"
-        reservation = cast.reserve
-
-        def end():
-            nonlocal view
-            held.__exit__(None, None, None)
-            assert cast.seq == 0
-            with pytest.raises(OSError, match="has a writer"):
-                cast.put(b"no")
-
-        held = view.obj
         in_a_fork(end)
-        del held, reservation
         with pytest.raises(queue.Empty):
             cast.receive(0.05)
         view[:] = b"HELLO"
@@ -500,7 +497,7 @@ def test_lock_or_channel_of_that_name(name):
     with Channel(name, create=True, size=4096) as channel:
         with pytest.raises(ValueError, match=f"{name}.*a Channel"):
             Broadcast(name)
-        with pytest.raises(ValueError, match="size=4096.*unlink"):
+        with pytest.raises(ValueError, match=r"size=4096.*unlink"):
             Channel(name, create=True, exist_ok=True)
         channel.unlink()
     with Broadcast(name, create=True, size=10) as cast:
@@ -607,42 +604,47 @@ HOSTILE = [1, 8, 1 << 20, 1 << 40, (1 << 64) - 16, (1 << 64) - 1, 1 << 63]
 WHERE = [192, 256, 264, 320, 328, 512, 520, 72, 136]
 
 
+def use(cast, reader):
+    """What is said of one in which somebody has written, as errnos."""
+    said = set()
+    for call in (
+        lambda: reader.receive(0),
+        lambda: reader.receive(0.01),
+        lambda: cast.put(b"y" * 100),
+        lambda: reader.receive(0),
+        cast.close,
+        lambda: reader.put(b"z"),
+        lambda: (reader.seq, reader.missed, reader.writer),
+        lambda: reader.receive(0),
+    ):
+        try:
+            got = call()
+            assert not got or len(got) <= 100
+        except queue.Empty:
+            pass
+        except OSError as error:
+            said.add(error.errno)
+            if error.errno == errno.EBADMSG:
+                assert re.search("damaged", str(error))
+                assert error.filename == reader.name
+    return said
+
+
 @pytest.mark.parametrize("where", WHERE)
-def test_hostile_words_are_damage(where):
-    for value in HOSTILE:
-        with Broadcast(create=True, size=100) as cast:
-            for i in range(3):
-                cast.put(b"x" * i)
-            reader = Broadcast(cast.name)
-            with SharedMemory(control_of(cast.name)) as shm:
-                struct.pack_into("=Q", shm.buf, where, value)
-            said = set()
-            for call in (
-                lambda: reader.receive(0),
-                lambda: reader.receive(0.01),
-                lambda: cast.put(b"y" * 100),
-                lambda: reader.receive(0),
-                lambda: cast.close(),
-                lambda: reader.put(b"z"),
-                lambda: (reader.seq, reader.missed, reader.writer),
-                lambda: reader.receive(0),
-            ):
-                try:
-                    got = call()
-                    assert not got or len(got) <= 100
-                except queue.Empty:
-                    pass
-                except OSError as error:
-                    said.add(error.errno)
-                    if error.errno == errno.EBADMSG:
-                        assert re.search("damaged", str(error))
-                        assert error.filename == cast.name
-            # A slot may be said to be somebody's, and the lock.
-            assert said <= {errno.EBADMSG, errno.EBUSY, errno.ENOBUFS}
-            reader.close()
-            reader = Broadcast(cast.name)
-            reader.unlink()
-            reader.close()
+@pytest.mark.parametrize("value", HOSTILE)
+def test_hostile_words_are_damage(where, value):
+    with (
+        Broadcast(create=True, size=100) as cast,
+        Broadcast(cast.name) as reader,
+    ):
+        for i in range(3):
+            cast.put(b"x" * i)
+        with SharedMemory(control_of(cast.name)) as shm:
+            struct.pack_into("=Q", shm.buf, where, value)
+        said = use(cast, reader)
+        # A slot may be said to be somebody's, and the lock.
+        assert said <= {errno.EBADMSG, errno.EBUSY, errno.ENOBUFS}
+        reader.unlink()
 
 
 def test_damage_is_told(cast):
