@@ -10,6 +10,7 @@ from contextlib import suppress
 
 import pytest
 from channel_children import PATIENCE
+from machine import wait_until
 
 from shmemext.channels import Broadcast, Channel
 
@@ -89,7 +90,7 @@ def test_handler_that_forks_while_one_waits(wait):
     with Channel(create=True, size=4096) as channel:
         if filled:
             channel.put_many([bytes(2000)] * 2)
-        both = threading.Thread(target=go_on, args=(channel, filled))
+        both = threading.Thread(target=go_on, args=(channel, filled, children))
         both.start()
         signal.setitimer(signal.ITIMER_REAL, 0.05)
         status = 1
@@ -113,8 +114,9 @@ def test_handler_that_forks_while_one_waits(wait):
         channel.unlink()
 
 
-def go_on(channel, filled):
+def go_on(channel, filled, children):
     """Both of those who wait may go on, one after the other."""
+    wait_until(lambda: children)
     for _ in range(2):
         time.sleep(0.2)
         if filled:
@@ -130,7 +132,7 @@ def test_handler_that_forks_while_one_waits_for_a_frame():
         signal.SIGALRM, lambda *args: children.append(os.fork())
     )
     with Broadcast(create=True, size=100, readers=2) as cast:
-        timer = threading.Timer(0.3, cast.put, (b"frame",))
+        timer = threading.Thread(target=put_later, args=(cast, children))
         timer.start()
         signal.setitimer(signal.ITIMER_REAL, 0.05)
         status = 1
@@ -152,3 +154,9 @@ def test_handler_that_forks_while_one_waits_for_a_frame():
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         assert (status, held) == (0, 0)
         cast.unlink()
+
+
+def put_later(cast, children):
+    wait_until(lambda: children)
+    time.sleep(0.2)
+    cast.put(b"frame")
