@@ -144,9 +144,10 @@ crash-sync: build/crash_sync build/crash_groups_sync  ## kill them after every s
 	build/crash_sync $(ARGS)
 	build/crash_groups_sync $(ARGS)
 
-storm-channels: build/storm_ring build/storm_broadcast  ## kill random users of messages and of frames, for SECONDS seconds each
+storm-channels: build/storm_ring build/storm_broadcast build  ## kill random users of messages and of frames, in C and in Python, for SECONDS seconds each
 	build/storm_ring $(SECONDS) $(ARGS)
 	build/storm_broadcast $(SECONDS)
+	$(BIN)/python -W ignore tests/storm_channels.py --seconds $(SECONDS)
 
 crash-channels: build/crash_ring build/crash_broadcast  ## kill them after every single instruction, for half an hour
 	build/crash_ring $(ARGS)

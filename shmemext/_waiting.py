@@ -120,13 +120,21 @@ async def get(channel: Any) -> bytes:
 
 
 async def put(channel: Any, data: Any) -> None:
-    length = memoryview(data).nbytes
     async with line(channel, "put"):
         while True:
             with suppress(Full):
                 channel.put_nowait(data)
                 return
-            await in_thread(channel._watch, _SLICE, length)
+            await in_thread(channel._watch, _SLICE, data)
+
+
+async def receive(broadcast: Any) -> Any:
+    """The next frame that was not received."""
+    async with line(broadcast, "receive"):
+        while True:
+            with suppress(Empty):
+                return broadcast.receive(0)
+            await in_thread(broadcast._watch, _SLICE)
 
 
 async def following(channel: Any) -> bytes:

@@ -2,12 +2,18 @@
 """What the tests of channels run in other processes: importable there by
 name."""
 
+import asyncio
+import contextlib
+import multiprocessing
 import os
+import random
 import signal
+import sys
 import time
 
 from shmemext.channels import ShutDown
 
+PATIENCE = 60
 kept = []  # until the process ends
 
 
@@ -53,6 +59,61 @@ def take_and_end(channel, connection):
     connection.send(bytes(message))
 
 
+def take_and_go(channel, how, connection):
+    """Ends as it was told to, with one in hand and one that it writes."""
+    message = channel.receive()
+    reservation = channel.reserve(100)
+    kept.extend([message, reservation, reservation.__enter__()])
+    connection.send(bytes(message))
+    connection.recv()
+    if how == "exit":
+        sys.exit(0)
+    elif how == "_exit":
+        os._exit(0)
+
+
+def read_in_tasks(channel, seed, connection):
+    """Three tasks, each of which is cancelled all the time."""
+    chance, got = random.Random(seed), []
+
+    async def read():
+        with contextlib.suppress(ShutDown):
+            while True:
+                with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
+                    patience = chance.random() / 100
+                    got.append(
+                        await asyncio.wait_for(channel.get_async(), patience)
+                    )
+
+    async def main():
+        await asyncio.gather(read(), read(), read())
+
+    asyncio.run(main())
+    connection.send(got)
+
+
+def write_in_tasks(channel, first, count, seed, connection):
+    """Three tasks as well: a number is sent again if the task that was to send
+    it was cancelled."""
+    chance, numbers = random.Random(seed), list(range(first, first + count))
+
+    async def write():
+        while numbers:
+            number = numbers.pop()
+            try:
+                patience = chance.random() / 100
+                data = b"%d" % number * 50
+                await asyncio.wait_for(channel.put_async(data), patience)
+            except TimeoutError:
+                numbers.append(number)
+
+    async def main():
+        await asyncio.gather(write(), write(), write())
+
+    asyncio.run(main())
+    connection.send("done")
+
+
 def reserve_and_stay(channel, length, connection):
     reservation = channel.reserve(length)
     view = reservation.__enter__()
@@ -86,3 +147,31 @@ def wait_to_put(channel, data, connection):
 def wait_for_ever(channel, connection):
     connection.send("here")
     channel.get()
+
+
+# By whom they are started
+
+
+def started(function, *arguments, method="fork"):
+    context = multiprocessing.get_context(method)
+    child = context.Process(target=function, args=arguments, daemon=True)
+    child.start()
+    return child
+
+
+def told(function, *arguments, method="fork"):
+    """A child that says something by the end of a pipe that it gets."""
+    ours, theirs = multiprocessing.get_context(method).Pipe()
+    child = started(function, *arguments, theirs, method=method)
+    theirs.close()
+    return child, ours
+
+
+def ended(child):
+    child.join(PATIENCE)
+    assert child.exitcode == 0
+
+
+def kill(child):
+    child.kill()
+    child.join()

@@ -3,6 +3,7 @@
 
 import gc
 import os
+import queue
 import re
 import resource
 import signal
@@ -19,7 +20,7 @@ import machine as machines
 import pytest
 from arrays import needed_by, np
 
-from shmemext import _shmemext  # joins before /dev/shm is looked at
+from shmemext import Channel, _shmemext  # joins before /dev/shm is looked at
 
 DEV_SHM = Path("/dev/shm")
 # In a line of /proc/PID/maps. A family's files are none, but for one that was
@@ -141,6 +142,27 @@ def name():
     unique = f"shmemext-test-{uuid.uuid4().hex[:12]}"
     yield unique
     (DEV_SHM / unique).unlink(missing_ok=True)
+
+
+@pytest.fixture
+def channel():
+    with Channel(create=True, size=1 << 16) as made:
+        yield made
+        made.unlink()
+
+
+@pytest.fixture
+def full():
+    """A channel that has no room for one byte more."""
+    with Channel(create=True, size=4096) as made:
+        with suppress(queue.Full):
+            while True:
+                made.put_nowait(bytes(100))
+        with suppress(queue.Full):
+            while True:
+                made.put_nowait(b"")
+        yield made
+        made.unlink()
 
 
 @pytest.fixture(scope="module")

@@ -50,5 +50,9 @@ def check_caught(mutant, name, tmp_path):
         source, tmp_path / "program", *mutant.flags, objects=objects
     )
     (tmp_path / "family").mkdir(mode=0o700)
-    failed = run_program(program, mutant, name, tmp_path / "family")
+    # Chance has a part in storms, and in what is hostile.
+    failed = any(
+        run_program(program, mutant, name, tmp_path / "family")
+        for _ in range(3)
+    )
     assert failed, f"{mutant.program} does not notice"

@@ -119,7 +119,7 @@ sys.exit("--with-thread-sanitizer" not in flags)' || {
     trap 'rm -rf "$reports"' EXIT
     export SHMEMEXT_SANITIZER=thread PYTHON_GIL=0
     TSAN_OPTIONS="$TSAN_OPTIONS log_path=$reports/race" \
-        "$python" -m pytest tests/test_threads.py "$@"
+        "$python" -m pytest tests/test_threads.py tests/test_channel_threads.py "$@"
     if find "$reports" -type f -exec awk "$ours" {} + | grep .; then
         echo "$0: reports name the extension, see above" >&2
         exit 1

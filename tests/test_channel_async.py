@@ -6,6 +6,7 @@ import random
 import threading
 
 import pytest
+from arrays import np
 
 from shmemext.channels import Channel, ShutDown
 
@@ -81,6 +82,31 @@ def test_errors_are_those_of_put_and_get(channel):
         for call in channel.get_async(), channel.put_async(b"x"):
             with pytest.raises(ValueError, match="closed"):
                 await call
+
+    asyncio.run(main())
+
+
+def test_put_takes_what_put_takes(channel):
+    """memoryview() has no format for these."""
+    times = np.array(["2026-11-26"], "M8[D]")
+    channel.put(times)
+    asyncio.run(channel.put_async(times))
+    assert channel.get_many() == [times.tobytes()] * 2
+
+
+def test_put_waits_for_room_for_what_the_data_are_by_then(channel):
+    async def main():
+        data = bytearray(10)
+        channel.put_many([bytes(1000)] * 3)
+        channel.put(bytes(900))
+        waiting = asyncio.create_task(channel.put_async(bytearray(500)))
+        other = asyncio.create_task(channel.put_async(data))
+        await asyncio.sleep(0.02)
+        data.extend(bytes(1000))
+        for _ in range(4):
+            channel.get()
+        await asyncio.wait_for(asyncio.gather(waiting, other), PATIENCE)
+        assert [len(each) for each in channel.get_many()] == [500, 1010]
 
     asyncio.run(main())
 

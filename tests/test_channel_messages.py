@@ -1,205 +1,21 @@
 # SPDX-License-Identifier: MIT
-"""Messages that are written and read in place: reserve(), receive(),
-messages()."""
+"""Messages that are read in place: receive(), messages()."""
 
 import gc
-import os
 import queue
-import sys
 import threading
-import time
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 
 import pytest
 from arrays import np
+from channel_children import PATIENCE
 
-from shmemext.channels import Channel, Message, Reservation, ShutDown
-
-PATIENCE = 60
-
-
-@pytest.fixture
-def channel():
-    with Channel(create=True, size=1 << 16) as made:
-        yield made
-        made.unlink()
+from shmemext.channels import Channel, Message, ShutDown
 
 
 def taken(channel):
     """How many messages are in somebody's hand."""
     return channel._look()[2]
-
-
-# Written in place
-
-
-def test_reserved_message_is_sent_at_the_end(channel):
-    with channel.reserve(5) as view:
-        assert type(view) is memoryview and not view.readonly
-        assert (view.nbytes, view.format, view.itemsize) == (5, "B", 1)
-        view[:] = b"hello"
-        with pytest.raises(queue.Empty):
-            channel.get_nowait()
-        assert channel.empty()
-    assert channel.get() == b"hello"
-    with pytest.raises(ValueError, match="released"):
-        view[0]
-
-
-def test_reserved_message_keeps_its_place(channel):
-    with channel.reserve(1) as view:
-        channel.put(b"2")
-        with pytest.raises(queue.Empty):
-            channel.get_nowait()
-        view[:] = b"1"
-    assert channel.get_many() == [b"1", b"2"]
-
-
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
-def test_exception_drops_it(channel, error):
-    with pytest.raises(error), channel.reserve(5) as view:
-        channel.put(b"next")
-        view[:] = b"hello"
-        raise error
-    assert channel.get_nowait() == b"next"
-    assert channel.empty() and channel.qsize() == 0
-
-
-def test_dropped_one_is_room_again():
-    with Channel(create=True, size=4096) as channel:
-        for _ in range(50):
-            with pytest.raises(ZeroDivisionError), channel.reserve(2000):
-                1 / 0  # noqa: B018
-            channel.reserve(2000)
-            with channel.reserve(2000, timeout=0):
-                pass
-            assert len(channel.get_nowait()) == 2000
-        channel.unlink()
-
-
-def test_never_entered_is_dropped(channel):
-    reservation = channel.reserve(5)
-    assert type(reservation) is Reservation
-    channel.put(b"next")
-    with pytest.raises(queue.Empty):
-        channel.get_nowait()
-    del reservation
-    assert channel.get_nowait() == b"next"
-
-
-def test_entered_and_forgotten_is_dropped(channel):
-    reservation = channel.reserve(5)
-    view = reservation.__enter__()
-    del reservation
-    view[:] = b"hello"
-    gc.collect()
-    channel.put(b"next")
-    with pytest.raises(queue.Empty):
-        channel.get_nowait()
-    view.release()
-    del view
-    gc.collect()
-    assert channel.get_nowait() == b"next"
-
-
-def test_reserve_of_nothing(channel):
-    with channel.reserve(0) as view:
-        assert len(view) == 0
-    assert channel.get_nowait() == b""
-
-
-def test_reserve_again_after_the_end(channel):
-    reservation = channel.reserve(3)
-    with reservation as view:
-        view[:] = b"abc"
-    with pytest.raises(ValueError, match="another"):
-        reservation.__enter__()
-    with pytest.raises(ValueError, match="another"):
-        memoryview(reservation)
-    reservation.__exit__(None, None, None)
-    assert channel.get_many() == [b"abc"]
-
-
-def test_array_that_outlives_its_reservation(channel):
-    with channel.reserve(800) as view:
-        array = np.frombuffer(view, "f8")
-        array[:] = 1.5
-    message = channel.receive()
-    assert np.frombuffer(message, "f8").sum() == 150
-    assert array.sum() == 150  # as it says: its reader's
-    del message, array
-
-
-def test_child_view_that_outlives_its_reservation(channel):
-    with channel.reserve(8) as view:
-        inner = view.cast("Q")
-        inner[0] = 7
-    assert channel.get() == (7).to_bytes(8, sys.byteorder)
-    inner.release()
-
-
-@pytest.mark.parametrize("wrong", ["1", None, 1.5, b"1"], ids=repr)
-def test_reserve_of_no_number(channel, wrong):
-    with pytest.raises(TypeError):
-        channel.reserve(wrong)
-
-
-def test_reserve_of_a_wrong_number(channel):
-    with pytest.raises(ValueError, match="negative"):
-        channel.reserve(-1)
-    with pytest.raises(OverflowError):
-        channel.reserve(1 << 80)
-    for call in (
-        lambda: channel.reserve(),
-        lambda: channel.reserve(1, True, None, 1),
-        lambda: channel.reserve(1, nonsense=1),
-    ):
-        with pytest.raises(TypeError):
-            call()
-
-
-def test_reserve_where_there_is_no_room():
-    with Channel(create=True, size=4096) as channel:
-        channel.put(bytes(2000))
-        channel.put(bytes(2000))
-        for arguments in (False,), (True, 0), (True, 0.001):
-            with pytest.raises(queue.Full):
-                channel.reserve(2000, *arguments)
-        channel.get()
-        with channel.reserve(2000, timeout=PATIENCE):
-            pass
-        channel.unlink()
-
-
-def test_reserved_before_the_end_is_sent_after_it(channel):
-    with channel.reserve(1) as view:
-        view[:] = b"x"
-        channel.shutdown()
-        with pytest.raises(queue.Empty):
-            channel.get_nowait()
-    assert list(channel) == [b"x"]
-
-
-def test_reservation_outlives_close(channel):
-    with Channel(channel.name) as other:
-        with channel.reserve(3) as view:
-            channel.close()
-            view[:] = b"abc"
-        assert other.get() == b"abc"
-
-
-def test_reservations_end_in_any_order(channel):
-    first, second = channel.reserve(1), channel.reserve(1)
-    with ExitStack() as stack:
-        stack.enter_context(first)[:] = b"1"
-        with second as view:
-            view[:] = b"2"
-        with pytest.raises(queue.Empty):
-            channel.get_nowait()
-    assert channel.get_many() == [b"1", b"2"]
-
-
-# Read in place
 
 
 def test_received_message_is_a_readonly_buffer(channel):
@@ -228,6 +44,28 @@ def test_received_message_is_a_readonly_buffer(channel):
     assert repr(message) == "<Message: 5 bytes, given back>"
 
 
+def test_message_is_compared_by_its_bytes(channel):
+    """A worker that looks for b"stop" is to find it."""
+    channel.put_many([b"stop", b"stop", b"go"])
+    first, second, third = [channel.receive() for _ in range(3)]
+    assert first == b"stop" and b"stop" == first  # noqa: SIM300
+    assert first == bytearray(b"stop") and first == memoryview(b"stop")
+    assert first == first and first == second and first != third
+    assert (first != second, first == third) == (False, False)
+    assert first != b"go" and first != "stop" and first is not None
+    assert first in [b"go", b"stop"]
+    with pytest.raises(TypeError):
+        first < second  # noqa: B015
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(first)
+    with first:
+        pass
+    assert first == first and first != second and first != b"stop"
+    assert first in [first]
+    del second, third
+    assert taken(channel) == 0 and channel.empty()  # who compares has seen it
+
+
 def test_message_that_was_given_back(channel):
     channel.put(b"hello")
     with channel.receive() as message:
@@ -244,21 +82,21 @@ def test_message_that_was_given_back(channel):
     message.__exit__(None, None, None)
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda message: memoryview(message),
-        lambda message: memoryview(message).cast("Q"),
-        lambda message: message[8:16],
-        lambda message: memoryview(message)[::2],
-        lambda message: np.frombuffer(message, "f8"),
-        lambda message: np.asarray(message),
-        lambda message: np.ndarray(100, "f8", memoryview(message)),
-        lambda message: np.ndarray(100, "f8", message),
-        lambda message: np.frombuffer(message, "f8")[::3].reshape(2, 17),
-    ],
-    ids=range(9),
-)
+# What outlives its `with`.
+VIEWS = [
+    lambda held: memoryview(held),
+    lambda held: memoryview(held).cast("Q"),
+    lambda held: held[8:16],
+    lambda held: memoryview(held)[::2],
+    lambda held: np.frombuffer(held, "f8"),
+    lambda held: np.asarray(held),
+    lambda held: np.ndarray(100, "f8", memoryview(held)),
+    lambda held: np.ndarray(100, "f8", held),
+    lambda held: np.frombuffer(held, "f8")[::3].reshape(2, 17),
+]
+
+
+@pytest.mark.parametrize("make", VIEWS, ids=range(9))
 def test_view_outlives_with_and_is_given_back_at_its_end(channel, make):
     if not np:
         pytest.skip("there is no numpy")
@@ -450,55 +288,3 @@ def test_views_may_die_in_other_threads():
     assert errors == [] and taken(channel) == 0
     channel.unlink()
     channel.close()
-
-
-# A child has nothing of its parent's in hand.
-
-
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:.*multi-threaded, use of fork:DeprecationWarning"
-)
-
-
-def in_a_fork(function):
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            function()
-            status = 0
-        finally:
-            os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-
-
-def test_child_gives_nothing_of_its_parents_back(channel):
-    channel.put(b"hello")
-    with channel.receive() as message:
-
-        def end():
-            message.__exit__(None, None, None)
-
-        in_a_fork(end)
-        assert taken(channel) == 1
-        time.sleep(0.1)  # nor does its death
-        with pytest.raises(queue.Empty):
-            channel.get(timeout=0.1)
-        assert bytes(message) == b"hello"
-    assert taken(channel) == 0
-
-
-def test_child_sends_nothing_of_its_parents(channel):
-    reservation = channel.reserve(5)
-    with reservation as view:
-        view[:] = b"hello"
-
-        def end():
-            reservation.__exit__(None, None, None)
-            channel.put(b"child")
-
-        in_a_fork(end)
-        with pytest.raises(queue.Empty):
-            channel.get(timeout=0.1)
-        view[:] = b"HELLO"
-    assert channel.get_many() == [b"HELLO", b"child"]

@@ -153,6 +153,58 @@ assert failed
     )
 
 
+PUTS = {
+    "put(data)": 1,
+    "put_nowait(data)": 1,
+    "put(long)": 1,
+    "put_many([data, long] * 3)": 6,
+    "put_many(iter([data] * 3))": 3,
+    "reserve(100)": 0,
+    "reserve(100).__enter__()": 0,
+    "reserve(100).__exit__(None, None, None)": 1,
+}
+
+
+@pytest.mark.skipif(
+    find_spec("_testcapi") is None, reason="this Python has no _testcapi"
+)
+@pytest.mark.parametrize("call", PUTS)
+def test_failed_allocation_sends_nothing_and_is_in_nobodys_way(call):
+    python(
+        f"""
+from _testcapi import remove_mem_hooks, set_nomemory
+from shmemext import Channel
+
+channel = Channel(create=True, size=1 << 16)
+data, long = bytearray(100), bytes(2000)
+channel.{call}
+while not channel.empty():
+    channel.get()
+failed = successes = k = 0
+while successes < 10:
+    channel.put(b"before")
+    done = False
+    set_nomemory(k, k + 1)
+    try:
+        channel.{call}
+    except MemoryError:
+        remove_mem_hooks()
+        failed += 1
+    else:
+        remove_mem_hooks()
+        done = True
+        successes += 1
+    data.append(0)  # nobody has its buffer
+    channel.put(b"after")
+    got = channel.get_many()
+    assert len(got) == 2 + ({PUTS[call]} if done else 0), (k, done)
+    assert channel.empty() and channel._look()[2] == 0
+    k += 1
+""",
+        env={"PYTHONMALLOC": "default"},
+    )
+
+
 def test_shut_down_model():
     """What was in by then is in, and nothing after it."""
     with Channel(create=True, size=4096) as channel:

@@ -641,6 +641,34 @@ test_directed_wake_up_of_who_takes_nothing(void)
     check_passed_on(ring.room, await_room);
 }
 
+/* Whoever is woken may be killed then, and tells nobody: so all of them are.
+ */
+static void
+check_all_told(void prepare(void), void wake(void))
+{
+    pid_t pids[3];
+    begin_anew();
+    prepare();
+    overlooked_on = ring.messages;
+    for (int i = 0; i < 3; i++) {
+        pids[i] = spawn(be_overlooked, i);
+        wait_until_it_is(pids[i], 'S');
+    }
+    wake();
+    for (int i = 0; i < 3; i++) {
+        check_ended(pids[i]);
+        CHECK(atomic_load(&notes->got[i]) != ETIMEDOUT);
+    }
+}
+
+static void
+test_directed_end_that_all_are_told_of(void)
+{
+    check_all_told(nothing, shut_it_down);
+    check_all_told(take_the_last, give_the_first);
+    check_all_told(reserve_and_shut_down, drop_it);
+}
+
 static void
 test_directed_wake_ups(void)
 {
@@ -777,6 +805,7 @@ main(void)
     test_directed_two_who_hold_wait_for_the_end();
     test_directed_death_of_who_waited_for_the_end();
     test_directed_wake_up_of_who_takes_nothing();
+    test_directed_end_that_all_are_told_of();
     test_directed_wake_ups();
     return 0;
 }

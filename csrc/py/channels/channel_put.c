@@ -5,9 +5,6 @@
 #include "py/channels/channel.h"
 #include "py/channels/reservation.h"
 
-/* Copied without the GIL: more takes longer than it is let go of in. */
-enum { LONG = 1 << 16 };
-
 static PyObject *
 refuse_long(shx_link *link, size_t length)
 {
@@ -37,22 +34,22 @@ is_long(shx_link *link, size_t length)
 
 /* `total`: bytes of all of them. */
 static shx_err
-put_all(shx_link *link, const shx_member *me, const shx_piece *pieces,
-        size_t count, size_t total, int64_t timeout, size_t *done)
+put_all(shx_link *link, shx_member *me, const shx_piece *pieces, size_t count,
+        size_t total, int64_t timeout, size_t *done)
 {
     shx_ring *ring = &link->ring;
     shx_err err = EBUSY;
     *done = 0;
-    if (total <= LONG) {
+    if (total <= SHX_LONG) {
         err = shx_ring_put(ring, me, pieces, count, done, NULL);
     }
     if (err == EBUSY || (err == EAGAIN && timeout != 0)) {
         shx_link_wait wait;
         size_t more;
-        shx_link_begin(&wait, link, timeout);
+        shx_link_begin(&wait, link, me, timeout);
         err = shx_ring_put(ring, me, pieces + *done, count - *done, &more,
                            &wait.wait);
-        shx_link_end(&wait);
+        err = shx_link_end(&wait, err);
         *done += more;
     }
     return shx_link_check(link, err);
@@ -64,8 +61,7 @@ put_one(shx_link *link, PyObject *data, int64_t timeout)
     Py_buffer view;
     shx_member me;
     size_t done;
-    if (shx_link_me(link, &me) < 0 ||
-        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
+    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
         return NULL;
     }
     const shx_piece piece = {view.buf, (size_t)view.len};
@@ -73,7 +69,7 @@ put_one(shx_link *link, PyObject *data, int64_t timeout)
     if (is_long(link, piece.length)) {
         (void)refuse_long(link, piece.length);
     }
-    else {
+    else if (shx_link_me(link, &me) == 0) {
         shx_err err =
             put_all(link, &me, &piece, 1, piece.length, timeout, &done);
         result = err == 0 ? Py_NewRef(Py_None)
@@ -114,7 +110,7 @@ channel_put(PyObject *op, PyObject *const *args, Py_ssize_t count,
         shx_parse_waiting("put", args + 1, count - 1, names, &timeout) < 0) {
         return NULL;
     }
-    shx_link *link = shx_channel_link(op);
+    shx_link *link = shx_handle_link(op);
     PyObject *result = link == NULL ? NULL : put_one(link, args[0], timeout);
     Py_XDECREF((PyObject *)link);
     return result;
@@ -126,7 +122,7 @@ PyDoc_STRVAR(put_nowait_doc, "put_nowait($self, data, /)\n--\n\n"
 static PyObject *
 channel_put_nowait(PyObject *op, PyObject *data)
 {
-    shx_link *link = shx_channel_link(op);
+    shx_link *link = shx_handle_link(op);
     PyObject *result = link == NULL ? NULL : put_one(link, data, 0);
     Py_XDECREF((PyObject *)link);
     return result;
@@ -183,7 +179,7 @@ put_many(shx_link *link, PyObject *items, int64_t timeout)
     shx_member me;
     batch all = {.count = 0};
     PyObject *result = NULL;
-    if (shx_link_me(link, &me) == 0 && gather(link, items, &all) == 0) {
+    if (gather(link, items, &all) == 0 && shx_link_me(link, &me) == 0) {
         size_t done;
         shx_err err = put_all(link, &me, all.pieces, (size_t)all.count,
                               all.total, timeout, &done);
@@ -215,7 +211,7 @@ channel_put_many(PyObject *op, PyObject *const *args, Py_ssize_t count,
             0) {
         return NULL;
     }
-    shx_link *link = shx_channel_link(op);
+    shx_link *link = shx_handle_link(op);
     /* A list may change while its buffers are had: so it is a tuple. */
     PyObject *items = link == NULL ? NULL : PySequence_Tuple(args[0]);
     PyObject *result = items == NULL ? NULL : put_many(link, items, timeout);
@@ -228,7 +224,7 @@ static PyObject *
 reserve(shx_state *state, shx_link *link, Py_ssize_t length, int64_t timeout)
 {
     shx_member me;
-    shx_ring_record record;
+    shx_item item;
     if (shx_link_me(link, &me) < 0) {
         return NULL;
     }
@@ -240,17 +236,21 @@ reserve(shx_state *state, shx_link *link, Py_ssize_t length, int64_t timeout)
         return refuse_long(link, (size_t)length);
     }
     shx_err err =
-        shx_ring_reserve(&link->ring, &me, (size_t)length, &record, NULL);
+        shx_ring_reserve(&link->ring, &me, (size_t)length, &item.record, NULL);
     if (err == EBUSY || (err == EAGAIN && timeout != 0)) {
         shx_link_wait wait;
-        shx_link_begin(&wait, link, timeout);
-        err = shx_ring_reserve(&link->ring, &me, (size_t)length, &record,
+        shx_link_begin(&wait, link, &me, timeout);
+        err = shx_ring_reserve(&link->ring, &me, (size_t)length, &item.record,
                                &wait.wait);
-        shx_link_end(&wait);
+        err = shx_link_end(&wait, err);
     }
     err = shx_link_check(link, err);
-    return err == 0 ? shx_reservation_new(state, link, &record)
-                    : shx_link_raise_or(link, err, "Full");
+    if (err != 0) {
+        return shx_link_raise_or(link, err, "Full");
+    }
+    item.bytes = shx_ring_bytes(&link->ring, &item.record);
+    item.length = (size_t)item.record.length;
+    return shx_reservation_new(state, link, &item);
 }
 
 PyDoc_STRVAR(
@@ -280,7 +280,7 @@ channel_reserve(PyObject *op, PyObject *const *args, Py_ssize_t count,
         return NULL;
     }
     shx_state *state = shx_state_of(Py_TYPE(op));
-    shx_link *link = state == NULL ? NULL : shx_channel_link(op);
+    shx_link *link = state == NULL ? NULL : shx_handle_link(op);
     PyObject *result =
         link == NULL ? NULL : reserve(state, link, length, timeout);
     Py_XDECREF((PyObject *)link);

@@ -16,14 +16,13 @@ channel_shutdown(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     shx_member me;
     PyObject *result = NULL;
-    shx_link *link = shx_channel_link(op);
+    shx_link *link = shx_handle_link(op);
     if (link != NULL && shx_link_me(link, &me) == 0) {
         shx_link_wait wait;
-        shx_link_begin(&wait, link, -1);
+        shx_link_begin(&wait, link, &me, -1);
         shx_err err =
             shx_ring_shut_down(&link->ring, &me, &wait.wait.patience);
-        shx_link_end(&wait);
-        err = shx_link_check(link, err);
+        err = shx_link_check(link, shx_link_end(&wait, err));
         result = err == 0 ? Py_NewRef(Py_None) : shx_link_raise(link, err);
     }
     Py_XDECREF((PyObject *)link);
@@ -35,13 +34,12 @@ look(PyObject *op, shx_ring_state *state)
 {
     shx_member me;
     int status = -1;
-    shx_link *link = shx_channel_link(op);
+    shx_link *link = shx_handle_link(op);
     if (link != NULL && shx_link_me(link, &me) == 0) {
         shx_link_wait wait;
-        shx_link_begin(&wait, link, 0);
+        shx_link_begin(&wait, link, &me, 0);
         shx_err err = shx_ring_look(&link->ring, &me, &wait.wait, state);
-        shx_link_end(&wait);
-        err = shx_link_check(link, err);
+        err = shx_link_check(link, shx_link_end(&wait, err));
         if (err != 0) {
             (void)shx_link_raise(link, err);
         }

@@ -1,26 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /* What readers call. */
 #include <errno.h>
-#include <string.h> /* memcpy */
 
 #include "py/channels/channel.h"
 #include "py/channels/message.h"
 
-/* Copied without the GIL: more takes longer than it is let go of in. */
-enum { LONG = 1 << 16, MANY = 256 };
+enum { MANY = 256 };
 
 /* Takes as many as there are, `most` at most. */
 static shx_err
-take(shx_link *link, const shx_member *me, shx_ring_record *records,
-     size_t most, int64_t timeout, size_t *count)
+take(shx_link *link, shx_member *me, shx_ring_record *records, size_t most,
+     int64_t timeout, size_t *count)
 {
     shx_ring *ring = &link->ring;
     shx_err err = shx_ring_take(ring, me, records, most, count, NULL);
     if (err == EBUSY || (err == EAGAIN && timeout != 0)) {
         shx_link_wait wait;
-        shx_link_begin(&wait, link, timeout);
+        shx_link_begin(&wait, link, me, timeout);
         err = shx_ring_take(ring, me, records, most, count, &wait.wait);
-        shx_link_end(&wait);
+        err = shx_link_end(&wait, err);
     }
     return err;
 }
@@ -34,15 +32,7 @@ copy(shx_link *link, const shx_ring_record *record)
     if (made == NULL) {
         return NULL;
     }
-    char *into = PyBytes_AS_STRING(made);
-    if (length > LONG) {
-        Py_BEGIN_ALLOW_THREADS
-        memcpy(into, from, length);
-        Py_END_ALLOW_THREADS
-    }
-    else if (length != 0) {
-        memcpy(into, from, length);
-    }
+    shx_link_copy(PyBytes_AS_STRING(made), from, length);
     return made;
 }
 
@@ -103,7 +93,7 @@ channel_get(PyObject *op, PyObject *const *args, Py_ssize_t count,
     if (shx_parse_waiting("get", args, count, names, &timeout) < 0) {
         return NULL;
     }
-    shx_link *link = shx_channel_link(op);
+    shx_link *link = shx_handle_link(op);
     PyObject *result = link == NULL ? NULL : get_one(link, timeout, false);
     Py_XDECREF((PyObject *)link);
     return result;
@@ -115,7 +105,7 @@ PyDoc_STRVAR(get_nowait_doc, "get_nowait($self, /)\n--\n\n"
 static PyObject *
 channel_get_nowait(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    shx_link *link = shx_channel_link(op);
+    shx_link *link = shx_handle_link(op);
     PyObject *result = link == NULL ? NULL : get_one(link, 0, false);
     Py_XDECREF((PyObject *)link);
     return result;
@@ -152,7 +142,7 @@ hand_over(shx_link *link, const shx_member *me, const shx_ring_record *records,
 
 /* The first ones are waited for, and no more. */
 static int
-fill(shx_link *link, const shx_member *me, size_t most, int64_t timeout,
+fill(shx_link *link, shx_member *me, size_t most, int64_t timeout,
      PyObject *list)
 {
     shx_ring_record records[MANY];
@@ -217,25 +207,34 @@ channel_get_many(PyObject *op, PyObject *const *args, Py_ssize_t count,
                           &timeout) < 0) {
         return NULL;
     }
-    shx_link *link = shx_channel_link(op);
+    shx_link *link = shx_handle_link(op);
     PyObject *result = link == NULL ? NULL : get_many(link, most, timeout);
     Py_XDECREF((PyObject *)link);
     return result;
 }
 
 static PyObject *
+in_hand(shx_state *state, shx_link *link, shx_item *item)
+{
+    item->bytes = shx_ring_bytes(&link->ring, &item->record);
+    item->length = (size_t)item->record.length;
+    return shx_message_new(state, state->message_type, link, item,
+                           shx_ring_deliveries(&item->record) + 1);
+}
+
+static PyObject *
 receive(PyObject *op, int64_t timeout)
 {
     shx_member me;
-    shx_ring_record record;
+    shx_item item;
     size_t count;
     PyObject *result = NULL;
     shx_state *state = shx_state_of(Py_TYPE(op));
-    shx_link *link = state == NULL ? NULL : shx_channel_link(op);
+    shx_link *link = state == NULL ? NULL : shx_handle_link(op);
     if (link != NULL && shx_link_me(link, &me) == 0) {
-        shx_err err = take(link, &me, &record, 1, timeout, &count);
+        shx_err err = take(link, &me, &item.record, 1, timeout, &count);
         err = shx_link_check(link, err);
-        result = err == 0 ? shx_message_new(state, link, &record)
+        result = err == 0 ? in_hand(state, link, &item)
                           : shx_link_raise_or(link, err, "Empty");
     }
     Py_XDECREF((PyObject *)link);
@@ -267,7 +266,7 @@ channel_receive(PyObject *op, PyObject *const *args, Py_ssize_t count,
 PyObject *
 shx_channel_next(PyObject *op)
 {
-    shx_link *link = shx_channel_link(op);
+    shx_link *link = shx_handle_link(op);
     PyObject *result = link == NULL ? NULL : get_one(link, -1, true);
     Py_XDECREF((PyObject *)link);
     return result;
@@ -292,38 +291,38 @@ shx_channel_next_async(PyObject *op)
     return shx_call_waiting("following", op);
 }
 
-/* For who watches in a thread: until there may be a message, or, if a length
- * is given, room for one. */
+/* For who watches in a thread: until there may be a message, or, if data are
+ * given, room for these. */
 static PyObject *
 channel_watch(PyObject *op, PyObject *args)
 {
-    PyObject *seconds, *length;
+    PyObject *seconds, *data;
     int64_t timeout;
     shx_member me;
-    Py_ssize_t bytes = 0;
-    if (!PyArg_ParseTuple(args, "OO:_watch", &seconds, &length) ||
+    Py_buffer view = {.len = 0};
+    if (!PyArg_ParseTuple(args, "OO:_watch", &seconds, &data) ||
         shx_parse_timeout(seconds, &timeout) < 0) {
         return NULL;
     }
-    if (length != Py_None) {
-        bytes = PyNumber_AsSsize_t(length, PyExc_OverflowError);
+    if (data != Py_None) {
+        if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
+            return NULL;
+        }
+        PyBuffer_Release(&view);
     }
-    if (bytes < 0) {
-        return NULL;
-    }
-    shx_link *link = PyErr_Occurred() ? NULL : shx_channel_link(op);
+    shx_link *link = shx_handle_link(op);
     if (link == NULL || shx_link_me(link, &me) < 0) {
         Py_XDECREF((PyObject *)link);
         return NULL;
     }
     shx_link_wait wait;
-    shx_link_begin(&wait, link, timeout);
-    shx_err err =
-        length == Py_None
-            ? shx_ring_await_message(&link->ring, &me, &wait.wait)
-            : shx_ring_await_room(&link->ring, &me, (size_t)bytes, &wait.wait);
-    shx_link_end(&wait);
-    (void)err; /* what else there is to say, the next call says */
+    shx_link_begin(&wait, link, &me, timeout);
+    shx_err err = data == Py_None
+                      ? shx_ring_await_message(&link->ring, &me, &wait.wait)
+                      : shx_ring_await_room(&link->ring, &me, (size_t)view.len,
+                                            &wait.wait);
+    /* What else there is to say, the next call says. */
+    (void)shx_link_end(&wait, err);
     PyObject *result = PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
     Py_DECREF((PyObject *)link);
     return result;

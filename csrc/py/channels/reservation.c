@@ -4,35 +4,26 @@
 typedef struct {
     PyObject_HEAD
     shx_link *link;
-    shx_ring_record record;
-    PyObject *view; /* inside its `with` */
+    shx_item item;
+    PyObject *view; /* inside its `with`: a weak reference, since it has one
+                     * to us */
     bool over;      /* sent, or dropped */
 } reservation;
 
 #define RESERVATION(op) ((reservation *)(op))
 
-/* A child that a fork made has none of its parent's. */
-static void
-finish(shx_link *link, const shx_ring_record *record, bool keep)
-{
-    shx_member me;
-    if (shx_party_me(link->party, &me) == 0) {
-        shx_ring_commit(&link->ring, &me, record, keep);
-    }
-}
-
 PyObject *
-shx_reservation_new(shx_state *state, shx_link *link,
-                    const shx_ring_record *record)
+shx_reservation_new(shx_state *state, shx_link *link, const shx_item *item)
 {
     PyTypeObject *type = state->reservation_type;
     PyObject *op = type->tp_alloc(type, 0);
     if (op == NULL) {
-        finish(link, record, false);
+        shx_item dropped = *item;
+        shx_link_finish(link, &dropped, false);
         return NULL;
     }
     RESERVATION(op)->link = (shx_link *)Py_NewRef((PyObject *)link);
-    RESERVATION(op)->record = *record;
+    RESERVATION(op)->item = *item;
     return op;
 }
 
@@ -57,7 +48,7 @@ reservation_dealloc(PyObject *op)
     PyTypeObject *type = Py_TYPE(op);
     reservation *self = RESERVATION(op);
     if (!self->over) {
-        finish(self->link, &self->record, false);
+        shx_link_finish(self->link, &self->item, false);
     }
     Py_XDECREF(self->view);
     Py_DECREF((PyObject *)self->link);
@@ -75,25 +66,27 @@ reservation_getbuffer(PyObject *op, Py_buffer *view, int flags)
     Py_END_CRITICAL_SECTION();
     if (over) {
         view->obj = NULL;
-        PyErr_SetString(PyExc_ValueError,
-                        "the message was sent: reserve() another one");
+        PyErr_Format(PyExc_ValueError,
+                     "the %s was sent: reserve() another one",
+                     self->link->kind->item);
         return -1;
     }
-    return PyBuffer_FillInfo(view, op,
-                             shx_ring_bytes(&self->link->ring, &self->record),
-                             (Py_ssize_t)self->record.length, 0, flags);
+    return PyBuffer_FillInfo(view, op, self->item.bytes,
+                             (Py_ssize_t)self->item.length, 0, flags);
 }
 
 static PyObject *
 reservation_enter(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    PyObject *view = PyMemoryView_FromObject(op), *old;
-    if (view == NULL) {
+    PyObject *view = PyMemoryView_FromObject(op);
+    PyObject *weak = view == NULL ? NULL : PyWeakref_NewRef(view, NULL), *old;
+    if (weak == NULL) {
+        Py_XDECREF(view);
         return NULL;
     }
     Py_BEGIN_CRITICAL_SECTION(op);
     old = RESERVATION(op)->view;
-    RESERVATION(op)->view = Py_NewRef(view);
+    RESERVATION(op)->view = weak;
     Py_END_CRITICAL_SECTION();
     Py_XDECREF(old);
     return view;
@@ -102,14 +95,18 @@ reservation_enter(PyObject *op, PyObject *Py_UNUSED(ignored))
 /* Arrays over it may live on: they are of the memory, and whoever writes by
  * one now writes into what others read. */
 static void
-release(PyObject *view)
+release(PyObject *weak)
 {
-    PyObject *done = PyObject_CallMethod(view, "release", NULL);
+    PyObject *view = PyObject_CallNoArgs(weak);
+    PyObject *done = view == NULL || view == Py_None
+                         ? Py_XNewRef(view)
+                         : PyObject_CallMethod(view, "release", NULL);
     if (done == NULL) {
         PyErr_Clear();
     }
     Py_XDECREF(done);
-    Py_DECREF(view);
+    Py_XDECREF(view);
+    Py_DECREF(weak);
 }
 
 static PyObject *
@@ -124,8 +121,8 @@ reservation_exit(PyObject *op, PyObject *args)
         release(view);
     }
     if (first) {
-        finish(RESERVATION(op)->link, &RESERVATION(op)->record,
-               kind == Py_None);
+        shx_link_finish(RESERVATION(op)->link, &RESERVATION(op)->item,
+                        kind == Py_None);
     }
     Py_RETURN_NONE;
 }
@@ -138,12 +135,13 @@ static PyMethodDef reservation_methods[] = {
 
 PyDoc_STRVAR(
     reservation_doc,
-    "Room for a message: what Channel.reserve() returns.\n\n"
+    "Room for a message: what Channel.reserve() returns; for a frame, where\n"
+    "it is Broadcast.reserve().\n\n"
     "    with channel.reserve(nbytes) as view:\n"
     "        camera.readinto(view)\n\n"
     "It is sent at the end of the 'with', and dropped if that ends with an\n"
     "exception. Do not write by an array over it after that: its bytes are\n"
-    "its reader's.");
+    "its readers'.");
 
 static PyType_Slot reservation_slots[] = {
     {Py_tp_doc, (void *)reservation_doc},
