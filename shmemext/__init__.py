@@ -53,6 +53,7 @@ _LATER = {
     "RWLock": "synchronize",
     "Semaphore": "synchronize",
     "Channel": "channels",
+    "wait": "channels",
 }
 
 TYPE_CHECKING = False  # as typing has it, which takes time to import
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from ._install import install as install
     from ._install import uninstall as uninstall
     from .channels import Channel as Channel
+    from .channels import wait as wait
     from .lifetime import Collected as Collected
     from .lifetime import Family as Family
     from .lifetime import Process as Process

@@ -10,6 +10,7 @@ are killed.
 Methods and exceptions are those of queue.Queue and multiprocessing.Queue; what
 is sent is bytes."""
 
+from ._awaited import wait
 from ._channels import ShutDown
 from ._shmemext import Channel, Message, Reservation
 
@@ -18,4 +19,5 @@ __all__ = [
     "Message",
     "Reservation",
     "ShutDown",
+    "wait",
 ]
