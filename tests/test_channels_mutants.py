@@ -109,8 +109,8 @@ MUTANTS = [
     Mutant(
         "who takes some of the room wakes no other",
         WAIT,
-        "(side == SHX_FOR_ROOM && leaves_room(ring))",
-        "false",
+        "    return tail - head < ring->capacity;\n",
+        "    return (void)(tail - head), false;\n",
         "directed_ring",
     ),
     Mutant(
@@ -232,7 +232,7 @@ MUTANTS = [
     ),
     Mutant(
         "who only looks keeps what it was woken for",
-        TAKE,
+        "channels/ring_look.c",
         "        shx_ring_notify(ring->messages, 1);\n    }\n    return err;",
         "    }\n    return err;",
         "directed_ring",
