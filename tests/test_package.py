@@ -19,6 +19,7 @@ TYPES = {"AnonymousMemory", "MappedFile", "Memory"}
 FUNCTIONS = {"collect", "install", "segments", "uninstall"}
 RECORDS = {"Collected", "Family", "Process", "Segment"}
 STDLIB = {"ShareableList", "SharedMemory"}
+CHANNELS = {"Channel", "wait"}
 LOCKS = {*shmemext.synchronize.__all__} - {"ReadLock", "WriteLock"}
 CHANNELS = {"Broadcast", "Channel"}
 
@@ -55,7 +56,13 @@ def test_dir_shows_what_there_is_and_nothing_else():
         assert names == sorted(set(names))
         modules = {"shareable_list", "shared_memory"}
         assert set(names) - {"channels", "lifetime", "synchronize"} == (
-            STDLIB | TYPES | FUNCTIONS | RECORDS | LOCKS | CHANNELS | modules
+            STDLIB
+            | TYPES
+            | FUNCTIONS
+            | RECORDS
+            | LOCKS
+            | CHANNELS
+            | modules
         )
     assert set(dir(shmemext)) > {"__all__", "__doc__", "__version__"}
     assert "_family" not in dir(shmemext)

@@ -106,8 +106,9 @@ MUTANTS = [
     Mutant(
         "a signal begins another slice",
         "sync/patience.c",
-        "if (patience->ends == 0 && watches(patience, watch, at)) {",
-        "if (watches(patience, watch, at)) {",
+        "if (patience->ends == 0 && "
+        "looks_after(patience, watches, watched, at)) {",
+        "if (looks_after(patience, watches, watched, at)) {",
         "patience_sync",
     ),
     Mutant(

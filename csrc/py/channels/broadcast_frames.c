@@ -2,6 +2,7 @@
 /* Frames in and out: what a Broadcast's writer and its readers call. */
 #include <errno.h>
 
+#include "py/awaited.h"
 #include "py/channels/broadcast.h"
 #include "py/channels/message.h"
 #include "py/channels/reservation.h"
@@ -344,6 +345,24 @@ broadcast_watch(PyObject *op, PyObject *seconds)
     return result;
 }
 
+/* For shmemext.wait(). */
+static PyObject *
+broadcast_awaited(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    shx_py_awaited *made = NULL;
+    shx_state *state = shx_state_of(Py_TYPE(op));
+    shx_link *link = state == NULL ? NULL : shx_handle_link(op);
+    if (link != NULL) {
+        made = shx_awaited_new(state, (PyObject *)link, link->mapping);
+    }
+    if (made != NULL) {
+        shx_broadcast_await_beside(&link->cast.broadcast, &link->cast.reader,
+                                   &made->core);
+    }
+    Py_XDECREF((PyObject *)link);
+    return (PyObject *)made;
+}
+
 /* What the command shows. */
 static PyObject *
 broadcast_look(PyObject *op, PyObject *Py_UNUSED(ignored))
@@ -369,6 +388,7 @@ PyMethodDef shx_broadcast_frame_methods[] = {
      METH_VARARGS | METH_KEYWORDS, receive_doc},
     {"receive_async", broadcast_receive_async, METH_NOARGS, receive_async_doc},
     {"_watch", broadcast_watch, METH_O, NULL},
+    {"_awaited", broadcast_awaited, METH_NOARGS, NULL},
     {"_look", broadcast_look, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
