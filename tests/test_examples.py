@@ -4,6 +4,7 @@
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -147,3 +148,48 @@ def test_audit_sees_whole_transfers_only(tmp_path):
         done = run("audit.py", arguments=[path])
         left = 1000 - 200 * number
         assert done.stdout == f"{left} {1000 - left} sum: 1000\n"
+
+
+def test_work_queue_loses_nothing_of_a_killed_worker():
+    assert outputs(run("work_queue.py", "-Werror")) == (
+        0,
+        "sum of squares: 328350\nexit codes: [-9, 0, 0]\n",
+        "",
+    )
+
+
+WRITER_DIES = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[1])
+from multiprocessing import Process
+from shmemext import Channel
+import work_queue
+
+if __name__ == "__main__":
+    jobs, results = Channel(create=True), Channel(create=True)
+    for _ in range(2):
+        Process(target=work_queue.work, args=(jobs, results)).start()
+    for number in range(10):
+        jobs.put(b"%d" % number)
+    for _ in range(10):
+        results.get(timeout=60)
+    print(jobs.name, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_workers_see_that_their_writer_is_gone(tmp_path):
+    """Who reads what they print reads to the end of the last one."""
+    program = tmp_path / "program.py"
+    program.write_text(WRITER_DIES)
+    status, name, errors = outputs(run(program, arguments=[EXAMPLES]))
+    assert (status, errors) == (-signal.SIGKILL, "")
+    assert no_longer_there(DEV_SHM / name.strip())
+
+
+def no_longer_there(path):
+    """Its family's reaper needs a moment."""
+    deadline = time.monotonic() + 60
+    while path.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return not path.exists()
