@@ -52,6 +52,7 @@ _LATER = {
     "RLock": "synchronize",
     "RWLock": "synchronize",
     "Semaphore": "synchronize",
+    "Broadcast": "channels",
     "Channel": "channels",
 }
 
@@ -59,6 +60,7 @@ TYPE_CHECKING = False  # as typing has it, which takes time to import
 if TYPE_CHECKING:
     from ._install import install as install
     from ._install import uninstall as uninstall
+    from .channels import Broadcast as Broadcast
     from .channels import Channel as Channel
     from .lifetime import Collected as Collected
     from .lifetime import Family as Family

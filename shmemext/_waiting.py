@@ -128,6 +128,15 @@ async def put(channel: Any, data: Any) -> None:
             await in_thread(channel._watch, _SLICE, length)
 
 
+async def receive(broadcast: Any) -> Any:
+    """The next frame that was not received."""
+    async with line(broadcast, "receive"):
+        while True:
+            with suppress(Empty):
+                return broadcast.receive(0)
+            await in_thread(broadcast._watch, _SLICE)
+
+
 async def following(channel: Any) -> bytes:
     """The next one of `async for`."""
     from ._channels import ShutDown

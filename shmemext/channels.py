@@ -8,13 +8,18 @@ are killed.
         tiles.put(b"...")
 
 Methods and exceptions are those of queue.Queue and multiprocessing.Queue; what
-is sent is bytes."""
+is sent is bytes.
+
+A Channel gives each message to one of its readers, a Broadcast the newest
+frame to all of them."""
 
 from ._channels import ShutDown
-from ._shmemext import Channel, Message, Reservation
+from ._shmemext import Broadcast, Channel, Frame, Message, Reservation
 
 __all__ = [
+    "Broadcast",
     "Channel",
+    "Frame",
     "Message",
     "Reservation",
     "ShutDown",

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The roof: makes the module shmemext._shmemext, room by room. */
+#include "py/channels/broadcast.h"
 #include "py/channels/channel.h"
 #include "py/channels/message.h"
 #include "py/channels/reservation.h"
@@ -54,6 +55,7 @@ static int (*const rooms[])(PyObject *module) = {
     shx_message_add,
     shx_reservation_add,
     shx_channel_add,
+    shx_broadcast_add,
 };
 /* clang-format on */
 

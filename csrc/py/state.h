@@ -60,8 +60,10 @@
     X(link)                                                                   \
     X(delivery)                                                               \
     X(message)                                                                \
+    X(frame)                                                                  \
     X(reservation)                                                            \
-    X(channel)
+    X(channel)                                                                \
+    X(broadcast)
 
 typedef struct {
 #define X(n) PyTypeObject *n##_type;

@@ -94,6 +94,14 @@ typedef struct {
 } shx_broadcast_front;
 
 enum {
+    SHX_READERS_BITS = 10,
+    SHX_HEIRS_BITS = 10,
+    SHX_DEPTH_BITS = 8,
+    SHX_MOST_BLOCKS = (1 << SHX_READERS_BITS) + (1 << SHX_HEIRS_BITS) +
+                      (1 << SHX_DEPTH_BITS), /* and no more */
+};
+
+enum {
     SHX_BROADCAST_ABOUT = 0,
     SHX_BROADCAST_WRITER = 64,    /* a lock */
     SHX_BROADCAST_WATCHERS = 128, /* a cell: readers sleep on its word */
@@ -134,6 +142,7 @@ typedef struct {
     _Atomic uint32_t writing;   /* the token as which it is the writer */
     _Atomic uint32_t reserving; /* the same, while a frame is written */
     uint64_t next;              /* seq of the next frame, of the writer */
+    uint64_t furnished[SHX_MOST_BLOCKS / 64]; /* by it: see below */
 } shx_broadcast;
 
 /* Readers may have the data mapped for reading only. SHX_FOREIGN: it is none,
@@ -168,6 +177,17 @@ shx_broadcast_bytes(const shx_broadcast *cast, const shx_frame *frame)
  * longest. SHX_SECOND_WRITER, SHX_DAMAGED. */
 shx_err shx_broadcast_reserve(shx_broadcast *cast, const shx_member *me,
                               uint64_t length, shx_frame *out);
+
+/* Has this handle made the pages of its block present? Blocks are used that
+ * were used before, if they are free: so data that were not reserved take as
+ * much as is written and held at a time. */
+bool shx_broadcast_is_furnished(const shx_broadcast *cast,
+                                const shx_frame *frame);
+
+/* Does that, which takes a while. ENOSPC: there is no room for them, and
+ * nothing is to be written there. EINTR: a signal came. Where the system
+ * lacks the call it is 0, and a touch will tell. */
+shx_err shx_broadcast_furnish(shx_broadcast *cast, const shx_frame *frame);
 
 /* It is the newest one from now on, and its seq is set; its length may have
  * become less. SHX_NOT_OWNER: it is that of a process that has forked. */

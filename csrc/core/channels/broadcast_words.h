@@ -5,14 +5,7 @@
 
 #include "core/channels/broadcast.h"
 
-enum {
-    SHX_READERS_BITS = 10,
-    SHX_HEIRS_BITS = 10,
-    SHX_DEPTH_BITS = 8,
-    SHX_BLOCK_BITS = 16,
-    SHX_MOST_BLOCKS = (1 << SHX_READERS_BITS) + (1 << SHX_HEIRS_BITS) +
-                      (1 << SHX_DEPTH_BITS), /* and no more */
-};
+enum { SHX_BLOCK_BITS = 16 };
 
 #define SHX_PINNED (UINT32_C(1) << 31)
 #define SHX_HEIR (UINT32_C(1) << 30)

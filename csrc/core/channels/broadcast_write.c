@@ -102,6 +102,27 @@ shx_broadcast_reserve(shx_broadcast *cast, const shx_member *me,
     return 0;
 }
 
+bool
+shx_broadcast_is_furnished(const shx_broadcast *cast, const shx_frame *frame)
+{
+    return (cast->furnished[frame->block / 64] >> frame->block % 64 & 1) != 0;
+}
+
+shx_err
+shx_broadcast_furnish(shx_broadcast *cast, const shx_frame *frame)
+{
+    shx_err err = shx_os_populate(shx_broadcast_bytes(cast, frame),
+                                  (size_t)cast->stride, true);
+    if (err == EFAULT || err == ENOMEM) {
+        return ENOSPC;
+    }
+    if (err == 0 || err == SHX_NO_POPULATE) {
+        cast->furnished[frame->block / 64] |= UINT64_C(1) << frame->block % 64;
+        return 0;
+    }
+    return err;
+}
+
 static bool
 is_being_written(const shx_broadcast *cast, const shx_member *me,
                  const shx_frame *frame)

@@ -1,194 +1,56 @@
 /* SPDX-License-Identifier: MIT */
 #include "py/channels/channel.h"
 
-#include <errno.h>
-#include <stddef.h> /* offsetof */
-
 #include "py/memory/memory.h"
 
-static int
-channel_traverse(PyObject *op, visitproc visit, void *arg)
+static shx_err
+open_ring(shx_link *link)
 {
-    Py_VISIT(Py_TYPE(op));
-    Py_VISIT(CHANNEL(op)->memory);
-    return 0;
-}
-
-/* What it takes over: NULL for nothing. What it had goes. */
-static void
-adopt(PyObject *op, shx_link *link, PyObject *memory)
-{
-    PyObject *old_link, *old_memory;
-    Py_BEGIN_CRITICAL_SECTION(op);
-    old_link = (PyObject *)CHANNEL(op)->link;
-    old_memory = CHANNEL(op)->memory;
-    CHANNEL(op)->link = link;
-    CHANNEL(op)->memory = memory;
-    Py_END_CRITICAL_SECTION();
-    Py_XDECREF(old_link);
-    Py_XDECREF(old_memory);
-}
-
-static int
-channel_clear(PyObject *op)
-{
-    adopt(op, NULL, NULL);
-    return 0;
+    const shx_segment *segment = &link->mapping->segment;
+    return shx_ring_open(segment->address, segment->size, link->party,
+                         &link->ring);
 }
 
 static void
-channel_dealloc(PyObject *op)
+give(shx_link *link, const shx_member *me, const shx_item *item, bool seen)
 {
-    PyTypeObject *type = Py_TYPE(op);
-    PyObject_GC_UnTrack(op);
-    if (CHANNEL(op)->weakrefs != NULL) {
-        PyObject_ClearWeakRefs(op);
+    if (seen) {
+        shx_ring_give(&link->ring, me, &item->record, 1);
     }
-    (void)channel_clear(op);
-    type->tp_free(op);
-    Py_DECREF(type);
+    else {
+        shx_ring_return(&link->ring, me, &item->record);
+    }
 }
 
-shx_link *
-shx_channel_link(PyObject *op)
+static void
+finish(shx_link *link, const shx_member *me, shx_item *item, bool keep)
 {
-    PyObject *link;
-    Py_BEGIN_CRITICAL_SECTION(op);
-    link = Py_XNewRef((PyObject *)CHANNEL(op)->link);
-    Py_END_CRITICAL_SECTION();
-    if (link == NULL) {
-        PyErr_SetString(PyExc_ValueError, "the channel is closed");
-    }
-    return (shx_link *)link;
+    shx_ring_commit(&link->ring, me, &item->record, keep);
 }
 
-/* A new reference. NULL and ValueError if __init__ has not made it. */
+static const shx_link_kind channel_kind = {
+    .type = "Channel",
+    .noun = "channel",
+    .item = "message",
+    .held = "Message",
+    .module = "shmemext._channels",
+    .memories = 1,
+    .open = open_ring,
+    .give = give,
+    .finish = finish,
+};
+
 static PyObject *
-memory_of(PyObject *op)
+channel_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
+            PyObject *Py_UNUSED(kwargs))
 {
-    PyObject *memory;
-    Py_BEGIN_CRITICAL_SECTION(op);
-    memory = Py_XNewRef(CHANNEL(op)->memory);
-    Py_END_CRITICAL_SECTION();
-    if (memory == NULL) {
-        PyErr_SetString(PyExc_ValueError, "the channel was never opened");
-    }
-    return memory;
-}
-
-/* What goes wrong from here on leaves nothing behind. */
-static int
-open_in(PyObject *op, PyObject *memory)
-{
-    shx_state *state = shx_state_of(Py_TYPE(op));
-    shx_link *link = state == NULL ? NULL : shx_link_new(state, memory);
-    if (link == NULL) {
-        return -1;
-    }
-    adopt(op, link, Py_NewRef(memory));
-    return 0;
-}
-
-/* The memory, made or attached by shmemext._channels. */
-static PyObject *
-call(const char *function, PyObject *args, PyObject *kwargs)
-{
-    PyObject *module = PyImport_ImportModule("shmemext._channels");
-    PyObject *callable =
-        module == NULL ? NULL : PyObject_GetAttrString(module, function);
-    PyObject *result =
-        callable == NULL ? NULL : PyObject_Call(callable, args, kwargs);
-    Py_XDECREF(callable);
-    Py_XDECREF(module);
-    return result;
+    return shx_handle_new(type, &channel_kind);
 }
 
 static PyObject *
-call_with(const char *function, PyObject *op)
+channel_rebuild(PyObject *type, PyObject *memories)
 {
-    PyObject *args = PyTuple_Pack(1, op);
-    PyObject *result = args == NULL ? NULL : call(function, args, NULL);
-    Py_XDECREF(args);
-    return result;
-}
-
-static int
-channel_init(PyObject *op, PyObject *args, PyObject *kwargs)
-{
-    PyObject *memory = call("open", args, kwargs);
-    if (memory == NULL) {
-        return -1;
-    }
-    int status = open_in(op, memory);
-    if (status < 0) {
-        PyObject *error = PyErr_GetRaisedException();
-        PyObject *done = call_with("undo", memory);
-        if (done == NULL) {
-            PyErr_Clear();
-        }
-        Py_XDECREF(done);
-        PyErr_SetRaisedException(error);
-    }
-    Py_DECREF(memory);
-    return status;
-}
-
-static PyObject *
-channel_rebuild(PyObject *type, PyObject *memory)
-{
-    PyTypeObject *made_of = (PyTypeObject *)type;
-    shx_state *state = shx_state_of(made_of);
-    if (state == NULL) {
-        return NULL;
-    }
-    if (!PyObject_TypeCheck(memory, state->shared_memory_type)) {
-        return PyErr_Format(PyExc_TypeError, "not a SharedMemory");
-    }
-    PyObject *op = made_of->tp_alloc(made_of, 0);
-    if (op != NULL && open_in(op, memory) < 0) {
-        Py_CLEAR(op);
-    }
-    return op;
-}
-
-/* Methods */
-
-PyDoc_STRVAR(close_doc,
-             "close($self, /)\n--\n\n"
-             "Let go of it here. The channel stays, with its messages, and\n"
-             "whoever waits in another thread goes on. See unlink().");
-
-static PyObject *
-channel_close(PyObject *op, PyObject *Py_UNUSED(ignored))
-{
-    PyObject *link, *memory;
-    Py_BEGIN_CRITICAL_SECTION(op);
-    link = (PyObject *)CHANNEL(op)->link;
-    CHANNEL(op)->link = NULL;
-    memory = Py_XNewRef(CHANNEL(op)->memory);
-    Py_END_CRITICAL_SECTION();
-    Py_XDECREF(link);
-    if (memory == NULL) {
-        Py_RETURN_NONE;
-    }
-    PyObject *result = PyObject_CallMethod(memory, "close", NULL);
-    Py_DECREF(memory);
-    return result;
-}
-
-PyDoc_STRVAR(unlink_doc,
-             "unlink($self, /)\n--\n\n"
-             "Remove the name. Who has it open goes on with it.\n\n"
-             "FileNotFoundError: somebody has removed it.");
-
-static PyObject *
-channel_unlink(PyObject *op, PyObject *Py_UNUSED(ignored))
-{
-    PyObject *memory = memory_of(op);
-    PyObject *result =
-        memory == NULL ? NULL : PyObject_CallMethod(memory, "unlink", NULL);
-    Py_XDECREF(memory);
-    return result;
+    return shx_handle_rebuild(type, memories, &channel_kind);
 }
 
 PyDoc_STRVAR(messages_doc,
@@ -203,124 +65,36 @@ PyDoc_STRVAR(messages_doc,
 static PyObject *
 channel_messages(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    return call_with("messages", op);
-}
-
-static PyObject *
-channel_enter(PyObject *op, PyObject *Py_UNUSED(ignored))
-{
-    shx_link *link = shx_channel_link(op);
-    if (link == NULL) {
-        return NULL;
-    }
-    Py_DECREF((PyObject *)link);
-    return Py_NewRef(op);
-}
-
-static PyObject *
-channel_exit(PyObject *op, PyObject *Py_UNUSED(args))
-{
-    return PyObject_CallMethod(op, "close", NULL);
-}
-
-PyDoc_STRVAR(reduce_doc, "__reduce__($self, /)\n--\n\n"
-                         "Pickle by the name.");
-
-static PyObject *
-channel_reduce(PyObject *op, PyObject *Py_UNUSED(ignored))
-{
-    PyObject *memory = memory_of(op);
-    PyObject *rebuild =
-        memory == NULL
-            ? NULL
-            : PyObject_GetAttrString((PyObject *)Py_TYPE(op), "_rebuild");
-    PyObject *result =
-        rebuild == NULL ? NULL : Py_BuildValue("O(O)", rebuild, memory);
-    Py_XDECREF(rebuild);
-    Py_XDECREF(memory);
-    return result;
+    return shx_handle_call(&channel_kind, "messages", op);
 }
 
 static PyMethodDef channel_methods[] = {
-    {"close", channel_close, METH_NOARGS, close_doc},
-    {"unlink", channel_unlink, METH_NOARGS, unlink_doc},
     {"messages", channel_messages, METH_NOARGS, messages_doc},
-    {"__enter__", channel_enter, METH_NOARGS, NULL},
-    {"__exit__", channel_exit, METH_VARARGS, NULL},
-    {"__reduce__", channel_reduce, METH_NOARGS, reduce_doc},
-    {"_rebuild", channel_rebuild, METH_O | METH_CLASS, NULL},
+    {"_rebuild", channel_rebuild, METH_VARARGS | METH_CLASS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
 static PyObject *
-get_name(PyObject *op, void *Py_UNUSED(closure))
-{
-    PyObject *memory = memory_of(op);
-    PyObject *name =
-        memory == NULL ? NULL : PyObject_GetAttrString(memory, "name");
-    Py_XDECREF(memory);
-    return name;
-}
-
-static PyObject *
 get_size(PyObject *op, void *Py_UNUSED(closure))
 {
-    shx_link *link = shx_channel_link(op);
+    shx_link *link = shx_handle_link(op);
     PyObject *size =
         link == NULL ? NULL : PyLong_FromUnsignedLongLong(link->ring.capacity);
     Py_XDECREF((PyObject *)link);
     return size;
 }
 
-static PyObject *
-get_peers(PyObject *op, void *Py_UNUSED(closure))
-{
-    unsigned count;
-    PyObject *result = NULL;
-    shx_link *link = shx_channel_link(op);
-    if (link != NULL) {
-        shx_err err = shx_party_count(link->party, &count);
-        result = err == 0 ? PyLong_FromUnsignedLong(count == 0 ? 0 : count - 1)
-                          : shx_link_raise(link, err);
-    }
-    Py_XDECREF((PyObject *)link);
-    return result;
-}
-
 static PyGetSetDef channel_getset[] = {
-    {"name", get_name, shx_memory_refuse, PyDoc_STR("Its name."), "name"},
+    {"name", shx_handle_get_name, shx_memory_refuse, PyDoc_STR("Its name."),
+     "name"},
     {"size", get_size, shx_memory_refuse,
      PyDoc_STR("Bytes for messages, each with 16 to 31 more: a power of two.\n"
                "A message has the half of it at most."),
      "size"},
-    {"peers", get_peers, shx_memory_refuse,
+    {"peers", shx_handle_get_peers, shx_memory_refuse,
      PyDoc_STR("How many other living processes have it open."), "peers"},
     {NULL, NULL, NULL, NULL, NULL},
 };
-
-static PyMemberDef channel_members[] = {
-    {"__weaklistoffset__", Py_T_PYSSIZET, offsetof(shx_channel, weakrefs),
-     Py_READONLY, NULL},
-    {NULL, 0, 0, 0, NULL},
-};
-
-static PyObject *
-channel_repr(PyObject *op)
-{
-    PyObject *name = get_name(op, NULL);
-    if (name == NULL) {
-        PyErr_Clear();
-        return PyUnicode_FromString("Channel()");
-    }
-    bool closed;
-    Py_BEGIN_CRITICAL_SECTION(op);
-    closed = CHANNEL(op)->link == NULL;
-    Py_END_CRITICAL_SECTION();
-    PyObject *text = PyUnicode_FromFormat(
-        closed ? "<Channel(%R), closed>" : "Channel(%R)", name);
-    Py_DECREF(name);
-    return text;
-}
 
 static PyObject *
 channel_iter(PyObject *op)
@@ -347,25 +121,25 @@ PyDoc_STRVAR(
 
 static PyType_Slot channel_slots[] = {
     {Py_tp_doc, (void *)channel_doc},
-    {Py_tp_new, PyType_GenericNew},
-    {Py_tp_init, channel_init},
-    {Py_tp_traverse, channel_traverse},
-    {Py_tp_clear, channel_clear},
-    {Py_tp_dealloc, channel_dealloc},
-    {Py_tp_repr, channel_repr},
+    {Py_tp_new, channel_new},
+    {Py_tp_init, shx_handle_init},
+    {Py_tp_traverse, shx_handle_traverse},
+    {Py_tp_clear, shx_handle_clear},
+    {Py_tp_dealloc, shx_handle_dealloc},
+    {Py_tp_repr, shx_handle_repr},
     {Py_tp_iter, channel_iter},
     {Py_tp_iternext, shx_channel_next},
     {Py_am_aiter, channel_iter},
     {Py_am_anext, shx_channel_next_async},
     {Py_tp_methods, channel_methods},
     {Py_tp_getset, channel_getset},
-    {Py_tp_members, channel_members},
+    {Py_tp_members, shx_handle_members},
     {0, NULL},
 };
 
 static PyType_Spec channel_spec = {
     .name = "shmemext.channels.Channel",
-    .basicsize = sizeof(shx_channel),
+    .basicsize = sizeof(shx_handle),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
     .slots = channel_slots,
 };
@@ -400,6 +174,7 @@ shx_channel_add(PyObject *module)
     PyTypeObject *type = shx_add_type(module, &channel_spec, NULL, "Channel");
     state->channel_type = type;
     return type == NULL || PyModule_AddFunctions(module, layout_methods) < 0 ||
+                   shx_add_methods(type, shx_handle_methods) < 0 ||
                    shx_add_methods(type, shx_channel_state_methods) < 0 ||
                    shx_add_methods(type, shx_channel_put_methods) < 0 ||
                    shx_add_methods(type, shx_channel_take_methods) < 0

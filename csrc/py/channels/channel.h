@@ -1,25 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* The type Channel: messages between processes that know a name.
  *
- * An object has a SharedMemory, and while it is open a link to the ring in it.
- * Its members are guarded by its critical section.
+ * An object has a SharedMemory, and while it is open a link to the ring in it:
+ * see handle.h.
  */
 #ifndef SHX_CHANNEL_H
 #define SHX_CHANNEL_H
 
-#include "py/channels/link.h"
-
-typedef struct {
-    PyObject_HEAD
-    shx_link *link;   /* NULL: closed */
-    PyObject *memory; /* NULL until it is made */
-    PyObject *weakrefs;
-} shx_channel;
-
-#define CHANNEL(op) ((shx_channel *)(op))
-
-/* A new reference. NULL and ValueError if it is closed. */
-shx_link *shx_channel_link(PyObject *op);
+#include "py/channels/handle.h"
 
 /* channel_state.c, channel_put.c and channel_take.c. */
 extern PyMethodDef shx_channel_state_methods[];

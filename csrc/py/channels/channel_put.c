@@ -114,7 +114,7 @@ channel_put(PyObject *op, PyObject *const *args, Py_ssize_t count,
         shx_parse_waiting("put", args + 1, count - 1, names, &timeout) < 0) {
         return NULL;
     }
-    shx_link *link = shx_channel_link(op);
+    shx_link *link = shx_handle_link(op);
     PyObject *result = link == NULL ? NULL : put_one(link, args[0], timeout);
     Py_XDECREF((PyObject *)link);
     return result;
@@ -126,7 +126,7 @@ PyDoc_STRVAR(put_nowait_doc, "put_nowait($self, data, /)\n--\n\n"
 static PyObject *
 channel_put_nowait(PyObject *op, PyObject *data)
 {
-    shx_link *link = shx_channel_link(op);
+    shx_link *link = shx_handle_link(op);
     PyObject *result = link == NULL ? NULL : put_one(link, data, 0);
     Py_XDECREF((PyObject *)link);
     return result;
@@ -215,7 +215,7 @@ channel_put_many(PyObject *op, PyObject *const *args, Py_ssize_t count,
             0) {
         return NULL;
     }
-    shx_link *link = shx_channel_link(op);
+    shx_link *link = shx_handle_link(op);
     /* A list may change while its buffers are had: so it is a tuple. */
     PyObject *items = link == NULL ? NULL : PySequence_Tuple(args[0]);
     PyObject *result = items == NULL ? NULL : put_many(link, items, timeout);
@@ -228,7 +228,7 @@ static PyObject *
 reserve(shx_state *state, shx_link *link, Py_ssize_t length, int64_t timeout)
 {
     shx_member me;
-    shx_ring_record record;
+    shx_item item;
     if (shx_link_me(link, &me) < 0) {
         return NULL;
     }
@@ -240,17 +240,21 @@ reserve(shx_state *state, shx_link *link, Py_ssize_t length, int64_t timeout)
         return refuse_long(link, (size_t)length);
     }
     shx_err err =
-        shx_ring_reserve(&link->ring, &me, (size_t)length, &record, NULL);
+        shx_ring_reserve(&link->ring, &me, (size_t)length, &item.record, NULL);
     if (err == EBUSY || (err == EAGAIN && timeout != 0)) {
         shx_link_wait wait;
         shx_link_begin(&wait, link, timeout);
-        err = shx_ring_reserve(&link->ring, &me, (size_t)length, &record,
+        err = shx_ring_reserve(&link->ring, &me, (size_t)length, &item.record,
                                &wait.wait);
         shx_link_end(&wait);
     }
     err = shx_link_check(link, err);
-    return err == 0 ? shx_reservation_new(state, link, &record)
-                    : shx_link_raise_or(link, err, "Full");
+    if (err != 0) {
+        return shx_link_raise_or(link, err, "Full");
+    }
+    item.bytes = shx_ring_bytes(&link->ring, &item.record);
+    item.length = (size_t)item.record.length;
+    return shx_reservation_new(state, link, &item);
 }
 
 PyDoc_STRVAR(
@@ -280,7 +284,7 @@ channel_reserve(PyObject *op, PyObject *const *args, Py_ssize_t count,
         return NULL;
     }
     shx_state *state = shx_state_of(Py_TYPE(op));
-    shx_link *link = state == NULL ? NULL : shx_channel_link(op);
+    shx_link *link = state == NULL ? NULL : shx_handle_link(op);
     PyObject *result =
         link == NULL ? NULL : reserve(state, link, length, timeout);
     Py_XDECREF((PyObject *)link);

@@ -16,7 +16,7 @@ channel_shutdown(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     shx_member me;
     PyObject *result = NULL;
-    shx_link *link = shx_channel_link(op);
+    shx_link *link = shx_handle_link(op);
     if (link != NULL && shx_link_me(link, &me) == 0) {
         shx_link_wait wait;
         shx_link_begin(&wait, link, -1);
@@ -35,7 +35,7 @@ look(PyObject *op, shx_ring_state *state)
 {
     shx_member me;
     int status = -1;
-    shx_link *link = shx_channel_link(op);
+    shx_link *link = shx_handle_link(op);
     if (link != NULL && shx_link_me(link, &me) == 0) {
         shx_link_wait wait;
         shx_link_begin(&wait, link, 0);

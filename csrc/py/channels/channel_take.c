@@ -103,7 +103,7 @@ channel_get(PyObject *op, PyObject *const *args, Py_ssize_t count,
     if (shx_parse_waiting("get", args, count, names, &timeout) < 0) {
         return NULL;
     }
-    shx_link *link = shx_channel_link(op);
+    shx_link *link = shx_handle_link(op);
     PyObject *result = link == NULL ? NULL : get_one(link, timeout, false);
     Py_XDECREF((PyObject *)link);
     return result;
@@ -115,7 +115,7 @@ PyDoc_STRVAR(get_nowait_doc, "get_nowait($self, /)\n--\n\n"
 static PyObject *
 channel_get_nowait(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    shx_link *link = shx_channel_link(op);
+    shx_link *link = shx_handle_link(op);
     PyObject *result = link == NULL ? NULL : get_one(link, 0, false);
     Py_XDECREF((PyObject *)link);
     return result;
@@ -217,25 +217,34 @@ channel_get_many(PyObject *op, PyObject *const *args, Py_ssize_t count,
                           &timeout) < 0) {
         return NULL;
     }
-    shx_link *link = shx_channel_link(op);
+    shx_link *link = shx_handle_link(op);
     PyObject *result = link == NULL ? NULL : get_many(link, most, timeout);
     Py_XDECREF((PyObject *)link);
     return result;
 }
 
 static PyObject *
+in_hand(shx_state *state, shx_link *link, shx_item *item)
+{
+    item->bytes = shx_ring_bytes(&link->ring, &item->record);
+    item->length = (size_t)item->record.length;
+    return shx_message_new(state, state->message_type, link, item,
+                           shx_ring_deliveries(&item->record) + 1);
+}
+
+static PyObject *
 receive(PyObject *op, int64_t timeout)
 {
     shx_member me;
-    shx_ring_record record;
+    shx_item item;
     size_t count;
     PyObject *result = NULL;
     shx_state *state = shx_state_of(Py_TYPE(op));
-    shx_link *link = state == NULL ? NULL : shx_channel_link(op);
+    shx_link *link = state == NULL ? NULL : shx_handle_link(op);
     if (link != NULL && shx_link_me(link, &me) == 0) {
-        shx_err err = take(link, &me, &record, 1, timeout, &count);
+        shx_err err = take(link, &me, &item.record, 1, timeout, &count);
         err = shx_link_check(link, err);
-        result = err == 0 ? shx_message_new(state, link, &record)
+        result = err == 0 ? in_hand(state, link, &item)
                           : shx_link_raise_or(link, err, "Empty");
     }
     Py_XDECREF((PyObject *)link);
@@ -267,7 +276,7 @@ channel_receive(PyObject *op, PyObject *const *args, Py_ssize_t count,
 PyObject *
 shx_channel_next(PyObject *op)
 {
-    shx_link *link = shx_channel_link(op);
+    shx_link *link = shx_handle_link(op);
     PyObject *result = link == NULL ? NULL : get_one(link, -1, true);
     Py_XDECREF((PyObject *)link);
     return result;
@@ -311,7 +320,7 @@ channel_watch(PyObject *op, PyObject *args)
     if (bytes < 0) {
         return NULL;
     }
-    shx_link *link = PyErr_Occurred() ? NULL : shx_channel_link(op);
+    shx_link *link = PyErr_Occurred() ? NULL : shx_handle_link(op);
     if (link == NULL || shx_link_me(link, &me) < 0) {
         Py_XDECREF((PyObject *)link);
         return NULL;

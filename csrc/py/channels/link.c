@@ -9,11 +9,17 @@ static void
 link_dealloc(PyObject *op)
 {
     PyTypeObject *type = Py_TYPE(op);
-    if (LINK(op)->party != NULL) {
-        shx_party_leave(LINK(op)->party);
+    shx_link *self = LINK(op);
+    if (self->opened && self->kind->close != NULL) {
+        self->kind->close(self);
     }
-    Py_XDECREF((PyObject *)LINK(op)->mapping);
-    Py_XDECREF(LINK(op)->name);
+    if (self->party != NULL) {
+        shx_party_leave(self->party);
+    }
+    /* The name first, with which what has none goes: see _broadcasts.py. */
+    Py_XDECREF((PyObject *)self->data);
+    Py_XDECREF((PyObject *)self->mapping);
+    Py_XDECREF(self->name);
     type->tp_free(op);
     Py_DECREF(type);
 }
@@ -25,34 +31,65 @@ settle(shx_link *self, PyObject *memory)
     shx_err err =
         shx_memory_join(memory, &segment->identity, SHX_FD_NONE, &self->party);
     if (err == 0) {
-        err = shx_ring_open(segment->address, segment->size, self->party,
-                            &self->ring);
+        err = self->kind->open(self);
+        self->opened = err == 0;
     }
     return err;
 }
 
 shx_link *
-shx_link_new(shx_state *state, PyObject *memory)
+shx_link_new(shx_state *state, const shx_link_kind *kind, PyObject *memories)
 {
     PyObject *op = state->link_type->tp_alloc(state->link_type, 0);
     if (op == NULL) {
         return NULL;
     }
     shx_link *self = LINK(op);
+    PyObject *first = PyTuple_GET_ITEM(memories, 0);
+    PyObject *last =
+        PyTuple_GET_ITEM(memories, PyTuple_GET_SIZE(memories) - 1);
     shx_count_at_once(op);
-    self->name = PyObject_GetAttr(memory, state->str.name);
-    self->mapping = self->name == NULL ? NULL : shx_memory_mapping(memory);
+    self->kind = kind;
+    self->name = PyObject_GetAttr(first, state->str.name);
+    self->data = self->name == NULL ? NULL : shx_memory_mapping(first);
+    self->mapping = self->data == NULL ? NULL : shx_memory_mapping(last);
     if (self->mapping == NULL) {
         Py_DECREF(op);
         return NULL;
     }
-    shx_err err = shx_link_check(self, settle(self, memory));
-    if (err != 0) {
+    shx_err err = shx_link_check(self, settle(self, last));
+    if (err == SHX_FOREIGN || err == SHX_TOO_SMALL) {
+        PyErr_Format(PyExc_ValueError,
+                     "%s(%R): what is there is none, or not all of one: "
+                     "unlink() it, and create another one",
+                     kind->type, self->name);
+    }
+    else if (err != 0) {
         (void)shx_link_raise(self, err);
+    }
+    if (err != 0) {
         Py_DECREF(op);
         return NULL;
     }
     return self;
+}
+
+void
+shx_link_give(shx_link *self, const shx_item *item, bool seen)
+{
+    shx_member me;
+    if (shx_party_me(self->party, &me) == 0) {
+        self->kind->give(self, &me, item, seen);
+    }
+}
+
+void
+shx_link_finish(shx_link *self, shx_item *item, bool keep)
+{
+    shx_member me;
+    if (shx_party_me(self->party, &me) == 0) {
+        self->kind->finish(self, &me, item, keep);
+    }
 }
 
 int
@@ -88,7 +125,8 @@ raise_shut_down(shx_link *self)
     PyObject *type =
         module == NULL ? NULL : PyObject_GetAttrString(module, "ShutDown");
     if (type != NULL) {
-        PyErr_Format(type, "Channel(%R) was shut down", self->name);
+        PyErr_Format(type, "%s(%R) was shut down", self->kind->type,
+                     self->name);
     }
     Py_XDECREF(type);
     Py_XDECREF(module);
@@ -125,9 +163,8 @@ static int
 poll(void *context)
 {
     shx_link_wait *wait = context;
-    return shx_mapping_tears(wait->mapping) != 0
-               ? -1
-               : shx_poll_signals(&wait->saved);
+    return shx_link_check(wait->link, 0) != 0 ? -1
+                                              : shx_poll_signals(&wait->saved);
 }
 
 void
@@ -137,7 +174,7 @@ shx_link_begin(shx_link_wait *wait, shx_link *self, int64_t timeout)
     wait->wait.patience =
         shx_patience_for(timeout == 0 ? for_locks : timeout, poll, wait);
     wait->wait.blocks = timeout != 0;
-    wait->mapping = self->mapping;
+    wait->link = self;
     wait->saved = PyEval_SaveThread();
 }
 

@@ -4,43 +4,28 @@
 typedef struct {
     PyObject_HEAD
     shx_link *link;
-    shx_ring_record record;
+    shx_item item;
     bool seen; /* by whoever has it in hand */
 } delivery;
 
 typedef struct {
     PyObject_HEAD
+    const shx_link_kind *kind;
     delivery *delivery; /* NULL: given back */
     Py_ssize_t length;
-    unsigned deliveries;
-    bool lent; /* to who may keep it, and not its buffer */
+    uint64_t number; /* deliveries, or the seq */
+    bool lent;       /* to who may keep it, and not its buffer */
 } message;
 
 #define DELIVERY(op) ((delivery *)(op))
 #define MESSAGE(op) ((message *)(op))
-
-/* A child that a fork made has none of its parent's in hand. */
-static void
-let_go(shx_link *link, const shx_ring_record *record, bool done)
-{
-    shx_member me;
-    if (shx_party_me(link->party, &me) != 0) {
-        return;
-    }
-    if (done) {
-        shx_ring_give(&link->ring, &me, record, 1);
-    }
-    else {
-        shx_ring_return(&link->ring, &me, record);
-    }
-}
 
 static void
 delivery_dealloc(PyObject *op)
 {
     PyTypeObject *type = Py_TYPE(op);
     delivery *self = DELIVERY(op);
-    let_go(self->link, &self->record, self->seen);
+    shx_link_give(self->link, &self->item, self->seen);
     Py_DECREF((PyObject *)self->link);
     type->tp_free(op);
     Py_DECREF(type);
@@ -51,29 +36,29 @@ delivery_getbuffer(PyObject *op, Py_buffer *view, int flags)
 {
     delivery *self = DELIVERY(op);
     self->seen = true;
-    return PyBuffer_FillInfo(view, op,
-                             shx_ring_bytes(&self->link->ring, &self->record),
-                             (Py_ssize_t)self->record.length, 1, flags);
+    return PyBuffer_FillInfo(view, op, self->item.bytes,
+                             (Py_ssize_t)self->item.length, 1, flags);
 }
 
 PyObject *
-shx_message_new(shx_state *state, shx_link *link,
-                const shx_ring_record *record)
+shx_message_new(shx_state *state, PyTypeObject *type, shx_link *link,
+                const shx_item *item, uint64_t number)
 {
-    PyTypeObject *type = state->message_type, *inner = state->delivery_type;
+    PyTypeObject *inner = state->delivery_type;
     PyObject *op = type->tp_alloc(type, 0);
     PyObject *made = op == NULL ? NULL : inner->tp_alloc(inner, 0);
     if (made == NULL) {
-        let_go(link, record, false);
+        shx_link_give(link, item, false);
         Py_XDECREF(op);
         return NULL;
     }
     shx_count_at_once(made);
     DELIVERY(made)->link = (shx_link *)Py_NewRef((PyObject *)link);
-    DELIVERY(made)->record = *record;
+    DELIVERY(made)->item = *item;
+    MESSAGE(op)->kind = link->kind;
     MESSAGE(op)->delivery = DELIVERY(made);
-    MESSAGE(op)->length = (Py_ssize_t)record->length;
-    MESSAGE(op)->deliveries = shx_ring_deliveries(record) + 1;
+    MESSAGE(op)->length = (Py_ssize_t)item->length;
+    MESSAGE(op)->number = number;
     return op;
 }
 
@@ -86,9 +71,10 @@ delivery_of(PyObject *op)
     found = Py_XNewRef((PyObject *)MESSAGE(op)->delivery);
     Py_END_CRITICAL_SECTION();
     if (found == NULL) {
-        PyErr_SetString(PyExc_ValueError,
-                        "the message was given back: use it inside its "
-                        "'with', or copy it");
+        PyErr_Format(PyExc_ValueError,
+                     "the %s was given back: use it inside its 'with', or "
+                     "copy it",
+                     MESSAGE(op)->kind->item);
     }
     return found;
 }
@@ -181,21 +167,33 @@ message_exit(PyObject *op, PyObject *Py_UNUSED(args))
 static PyObject *
 message_repr(PyObject *op)
 {
-    return PyUnicode_FromFormat(
-        "<%s: %zd bytes%s>", "Message", MESSAGE(op)->length,
-        MESSAGE(op)->delivery == NULL ? ", given back" : "");
+    bool over;
+    Py_BEGIN_CRITICAL_SECTION(op);
+    over = MESSAGE(op)->delivery == NULL;
+    Py_END_CRITICAL_SECTION();
+    return PyUnicode_FromFormat("<%s: %zd bytes%s>", MESSAGE(op)->kind->held,
+                                MESSAGE(op)->length,
+                                over ? ", given back" : "");
 }
 
 static PyObject *
-get_deliveries(PyObject *op, void *Py_UNUSED(closure))
+get_number(PyObject *op, void *Py_UNUSED(closure))
 {
-    return PyLong_FromUnsignedLong(MESSAGE(op)->deliveries);
+    return PyLong_FromUnsignedLongLong(MESSAGE(op)->number);
 }
 
 static PyGetSetDef message_getset[] = {
-    {"deliveries", get_deliveries, NULL,
+    {"deliveries", get_number, NULL,
      PyDoc_STR("How often it was delivered, this time included: more than 1\n"
                "if a reader that had it was killed. 16 is that or more."),
+     NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyGetSetDef frame_getset[] = {
+    {"seq", get_number, NULL,
+     PyDoc_STR("Its number: one more than that of the frame before it,\n"
+               "whoever wrote that. The first one is 1."),
      NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
@@ -216,16 +214,21 @@ PyDoc_STRVAR(
     "when the last view or array over it goes, if that is later. If the\n"
     "process is killed before that, another reader gets it.");
 
+/* clang-format off */
+#define MESSAGE_SLOTS                                                         \
+    {Py_tp_dealloc, message_dealloc},                                         \
+    {Py_tp_repr, message_repr},                                               \
+    {Py_tp_methods, message_methods},                                         \
+    {Py_mp_length, message_length},                                           \
+    {Py_mp_subscript, message_subscript},                                     \
+    {Py_bf_getbuffer, message_getbuffer},                                     \
+    {Py_bf_releasebuffer, message_releasebuffer}
+/* clang-format on */
+
 static PyType_Slot message_slots[] = {
     {Py_tp_doc, (void *)message_doc},
-    {Py_tp_dealloc, message_dealloc},
-    {Py_tp_repr, message_repr},
-    {Py_tp_methods, message_methods},
     {Py_tp_getset, message_getset},
-    {Py_mp_length, message_length},
-    {Py_mp_subscript, message_subscript},
-    {Py_bf_getbuffer, message_getbuffer},
-    {Py_bf_releasebuffer, message_releasebuffer},
+    MESSAGE_SLOTS,
     {0, NULL},
 };
 
@@ -234,6 +237,30 @@ static PyType_Spec message_spec = {
     .basicsize = sizeof(message),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .slots = message_slots,
+};
+
+PyDoc_STRVAR(
+    frame_doc,
+    "A frame that is read where it lies: what Broadcast.receive() returns.\n\n"
+    "    with cast.receive() as frame:\n"
+    "        show(numpy.frombuffer(frame, \"u1\"))\n\n"
+    "It is a readonly buffer of len(frame) bytes, and can be indexed and\n"
+    "sliced as a memoryview. Nobody writes there until it is given back: at\n"
+    "the end of the 'with', or when the last view or array over it goes, if\n"
+    "that is later.");
+
+static PyType_Slot frame_slots[] = {
+    {Py_tp_doc, (void *)frame_doc},
+    {Py_tp_getset, frame_getset},
+    MESSAGE_SLOTS,
+    {0, NULL},
+};
+
+static PyType_Spec frame_spec = {
+    .name = "shmemext.channels.Frame",
+    .basicsize = sizeof(message),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = frame_slots,
 };
 
 static PyType_Slot delivery_slots[] = {
@@ -254,8 +281,11 @@ shx_message_add(PyObject *module)
 {
     shx_state *state = shx_state_of_module(module);
     state->message_type = shx_add_type(module, &message_spec, NULL, "Message");
+    state->frame_type = shx_add_type(module, &frame_spec, NULL, "Frame");
     state->delivery_type =
         (PyTypeObject *)PyType_FromModuleAndSpec(module, &delivery_spec, NULL);
-    return state->message_type == NULL || state->delivery_type == NULL ? -1
-                                                                       : 0;
+    return state->message_type == NULL || state->frame_type == NULL ||
+                   state->delivery_type == NULL
+               ? -1
+               : 0;
 }

@@ -4,35 +4,25 @@
 typedef struct {
     PyObject_HEAD
     shx_link *link;
-    shx_ring_record record;
+    shx_item item;
     PyObject *view; /* inside its `with` */
     bool over;      /* sent, or dropped */
 } reservation;
 
 #define RESERVATION(op) ((reservation *)(op))
 
-/* A child that a fork made has none of its parent's. */
-static void
-finish(shx_link *link, const shx_ring_record *record, bool keep)
-{
-    shx_member me;
-    if (shx_party_me(link->party, &me) == 0) {
-        shx_ring_commit(&link->ring, &me, record, keep);
-    }
-}
-
 PyObject *
-shx_reservation_new(shx_state *state, shx_link *link,
-                    const shx_ring_record *record)
+shx_reservation_new(shx_state *state, shx_link *link, const shx_item *item)
 {
     PyTypeObject *type = state->reservation_type;
     PyObject *op = type->tp_alloc(type, 0);
     if (op == NULL) {
-        finish(link, record, false);
+        shx_item dropped = *item;
+        shx_link_finish(link, &dropped, false);
         return NULL;
     }
     RESERVATION(op)->link = (shx_link *)Py_NewRef((PyObject *)link);
-    RESERVATION(op)->record = *record;
+    RESERVATION(op)->item = *item;
     return op;
 }
 
@@ -57,7 +47,7 @@ reservation_dealloc(PyObject *op)
     PyTypeObject *type = Py_TYPE(op);
     reservation *self = RESERVATION(op);
     if (!self->over) {
-        finish(self->link, &self->record, false);
+        shx_link_finish(self->link, &self->item, false);
     }
     Py_XDECREF(self->view);
     Py_DECREF((PyObject *)self->link);
@@ -75,13 +65,13 @@ reservation_getbuffer(PyObject *op, Py_buffer *view, int flags)
     Py_END_CRITICAL_SECTION();
     if (over) {
         view->obj = NULL;
-        PyErr_SetString(PyExc_ValueError,
-                        "the message was sent: reserve() another one");
+        PyErr_Format(PyExc_ValueError,
+                     "the %s was sent: reserve() another one",
+                     self->link->kind->item);
         return -1;
     }
-    return PyBuffer_FillInfo(view, op,
-                             shx_ring_bytes(&self->link->ring, &self->record),
-                             (Py_ssize_t)self->record.length, 0, flags);
+    return PyBuffer_FillInfo(view, op, self->item.bytes,
+                             (Py_ssize_t)self->item.length, 0, flags);
 }
 
 static PyObject *
@@ -124,8 +114,8 @@ reservation_exit(PyObject *op, PyObject *args)
         release(view);
     }
     if (first) {
-        finish(RESERVATION(op)->link, &RESERVATION(op)->record,
-               kind == Py_None);
+        shx_link_finish(RESERVATION(op)->link, &RESERVATION(op)->item,
+                        kind == Py_None);
     }
     Py_RETURN_NONE;
 }
@@ -138,12 +128,13 @@ static PyMethodDef reservation_methods[] = {
 
 PyDoc_STRVAR(
     reservation_doc,
-    "Room for a message: what Channel.reserve() returns.\n\n"
+    "Room for a message: what Channel.reserve() returns; for a frame, where\n"
+    "it is Broadcast.reserve().\n\n"
     "    with channel.reserve(nbytes) as view:\n"
     "        camera.readinto(view)\n\n"
     "It is sent at the end of the 'with', and dropped if that ends with an\n"
     "exception. Do not write by an array over it after that: its bytes are\n"
-    "its reader's.");
+    "its readers'.");
 
 static PyType_Slot reservation_slots[] = {
     {Py_tp_doc, (void *)reservation_doc},
