@@ -8,7 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
+from arrays import np
 from conftest import DEV_SHM
+
+import shmemext
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 NAME = "MyMemory"  # the one that the README uses
@@ -193,3 +196,59 @@ def no_longer_there(path):
     while path.exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     return not path.exists()
+
+
+@pytest.fixture
+def camera():
+    """Starts programs of it, which end with the test."""
+    if not np:
+        pytest.skip("there is no numpy")
+    assert not (DEV_SHM / "camera").exists(), "somebody else has a camera"
+    started = []
+
+    def start(program, *arguments):
+        process = subprocess.Popen(
+            [sys.executable, "-Werror", EXAMPLES / program, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+    assert no_longer_there(DEV_SHM / "camera")
+
+
+def test_camera_shows_its_last_frame_to_all(camera):
+    consumers = [camera("camera_consumer.py") for _ in range(3)]
+    for consumer in consumers:
+        assert consumer.stdout.readline() == "waiting for the camera\n"
+    producer = camera("camera_producer.py", "500", "0")
+    assert producer.communicate(timeout=300) == (
+        "publishing 500 frames\n",
+        "",
+    )
+    for consumer in consumers:
+        shown, errors = consumer.communicate(timeout=300)
+        assert (consumer.returncode, errors) == (0, "")
+        assert shown.endswith("frame 500: the square is at column 400\n")
+
+
+def test_consumer_sees_that_the_camera_is_gone(camera):
+    consumer = camera("camera_consumer.py")
+    producer = camera("camera_producer.py", "1000000", "200")
+    with shmemext.Broadcast("camera", timeout=60) as cast:
+        for _ in range(5):
+            with cast.receive(timeout=60):
+                pass
+        assert cast.writer == producer.pid
+        producer.kill()
+        producer.communicate()
+        assert cast.writer is None
+    shown, errors = consumer.communicate(timeout=300)
+    assert (consumer.returncode, errors) == (0, "")
+    assert "frames seen" in shown
