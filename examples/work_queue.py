@@ -10,6 +10,7 @@ from shmemext.channels import Channel, ShutDown
 
 
 def work(jobs, results):
+    writer = parent_process()
     while True:
         try:
             with jobs.receive(timeout=1) as job:
@@ -20,8 +21,8 @@ def work(jobs, results):
         except ShutDown:
             break  # all is done
         except Empty:
-            if not parent_process().is_alive():
-                break  # the writer is gone: there will be no more
+            if writer and not writer.is_alive():
+                break  # it is gone: there will be no more
 
 
 if __name__ == "__main__":
@@ -35,4 +36,4 @@ if __name__ == "__main__":
     print("sum of squares:", sum(int(results.get()) for _ in range(100)))
     for worker in workers:
         worker.join()
-    print("exit codes:", sorted(worker.exitcode for worker in workers))
+    print("killed:", sum(worker.exitcode == -9 for worker in workers))
