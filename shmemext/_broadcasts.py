@@ -13,7 +13,6 @@ as any does."""
 import os
 import sys
 import time
-from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 from . import _channels, _heads, _shmemext
@@ -58,10 +57,7 @@ def open(
         "track": track,
         "lifetime": lifetime,
     }
-    if create or exist_ok:
-        shape = Shape(size, readers, depth)
-        return _whole(lambda: _create(shape, arguments), track)
-    return _whole(lambda: (_attach(arguments), None), track)
+    return _whole(Shape(size, readers, depth), arguments)
 
 
 def shape_of(content: bytes) -> Shape:
@@ -77,21 +73,24 @@ def control_name(content: bytes) -> str:
 
 
 def _describe(content: bytes) -> str:
-    return ", ".join(f"{k}={v}" for k, v in shape_of(content)._asdict().items())
+    size, readers, depth = shape_of(content)
+    return f"size={size}, readers={readers}, depth={depth}"
 
 
 def _whole(
-    find: Callable[[], _Found], track: bool | None
+    shape: Shape, arguments: dict[str, Any]
 ) -> tuple[SharedMemory, SharedMemory]:
     """Where there is NAME alone somebody is about to unlink it, or has removed
     what it needs."""
+    creates = arguments["create"] or arguments["exist_ok"]
     for look in range(_LOOKS):
-        data, control = find()
+        find = _create if creates else _attach
+        data, control = find(shape, arguments)
         if control is not None:
             return data, control
         other = control_name(bytes(data.buf[: 3 * _WORD]))
         try:
-            return data, SharedMemory(other, track=track)
+            return data, SharedMemory(other, track=arguments["track"])
         except FileNotFoundError as error:
             data.close()
             missing = error
@@ -106,13 +105,14 @@ def _whole(
     raise missing
 
 
-def _attach(arguments: dict[str, Any]) -> SharedMemory:
+def _attach(_: Shape, arguments: dict[str, Any]) -> _Found:
     """For writing too, if that is allowed here."""
+    kind, content = _BROADCAST, b""
     try:
-        return _channels.place(_BROADCAST, b"", 0, _describe, **arguments)
+        return _channels.place(kind, content, 0, _describe, **arguments), None
     except PermissionError:
         readonly = {**arguments, "readonly": True}
-    return _channels.place(_BROADCAST, b"", 0, _describe, **readonly)
+    return _channels.place(kind, content, 0, _describe, **readonly), None
 
 
 def _create(shape: Shape, arguments: dict[str, Any]) -> _Found:
@@ -140,7 +140,12 @@ def _create(shape: Shape, arguments: dict[str, Any]) -> _Found:
         return data, control
     undo((control,))
     found = bytes(data.buf[: 3 * _WORD])
-    if any(a < b for a, b in zip(shape_of(found), shape, strict=True)):
+    there = shape_of(found)
+    if (
+        there.size < shape.size
+        or there.readers < shape.readers
+        or there.depth < shape.depth
+    ):
         data.close()
         raise ValueError(
             _channels.refuse_smaller(_BROADCAST, data.name, _describe(found))

@@ -91,9 +91,7 @@ def _describe(content: bytes) -> str:
     return f"size={1 << head.parameter % 64}" if head else ""
 
 
-def _explain(
-    kind: int, name: str, describe: Callable[[bytes], str]
-) -> None:
+def _explain(kind: int, name: str, describe: Callable[[bytes], str]) -> None:
     """Says more, where it may be seen, than that what is there is shorter."""
     with suppress(OSError), SharedMemory(name, readonly=True) as memory:
         reason = _refusal(kind, memory)

@@ -7,7 +7,7 @@ import pickle
 import queue
 from contextlib import suppress
 
-from shmemext import Channel
+from shmemext import Broadcast, Channel
 from shmemext.channels import ShutDown
 
 
@@ -110,6 +110,96 @@ def look(channel):
     assert channel.peers == 0 and repr(channel) and channel._look()
 
 
+def broadcast(shm, name=named, **options):
+    return Broadcast(name(shm), create=True, size=100, **options)
+
+
+def shown(operation):
+    """On a Broadcast that has a frame, which is the newest one if that
+    failed."""
+
+    def run(shm):
+        cast = Broadcast(create=True, size=100, readers=1, lifetime="users")
+        cast.put(b"first")
+        operation(cast)
+        return cast
+
+    return run
+
+
+def attach_broadcast(shm):
+    first = broadcast(shm, lifetime="users")
+    Broadcast(first.name).close()
+    first.close()
+
+
+def broadcast_exist_ok(shm):
+    first = broadcast(shm, lifetime="users")
+    return first, broadcast(shm, exist_ok=True, lifetime="users")
+
+
+def wrong_broadcast(shm):
+    with suppress(ValueError):
+        Broadcast(shm.name)
+    with suppress(ValueError):
+        broadcast(shm, readers=0)
+    with suppress(FileNotFoundError):
+        Broadcast(named(shm))
+
+
+def unlink_broadcast(shm):
+    """Again where it failed, half way or before: then nothing is left."""
+    cast = broadcast(shm)
+    try:
+        cast.unlink()
+    finally:
+        with suppress(FileNotFoundError):
+            cast.unlink()
+
+
+def receive_frame(cast):
+    with cast.receive(0) as frame:
+        assert bytes(frame) == b"first" and frame.seq == 1
+        return memoryview(frame)[1:]
+
+
+def receive_nothing(cast):
+    frame = cast.receive(0)
+    for timeout in 0, 0.001:
+        with suppress(queue.Empty):
+            cast.receive(timeout)
+    return frame
+
+
+def receive_too_many(cast):
+    frame = cast.receive(0)
+    cast.put(b"second")
+    with suppress(OSError):
+        cast.receive(0)
+    return frame
+
+
+def reserve_frame(cast):
+    with cast.reserve(10) as view:
+        view[:] = bytes(10)
+    with suppress(ZeroDivisionError), cast.reserve():
+        1 / 0  # noqa: B018
+
+
+def write_second(cast):
+    with Broadcast(cast.name) as other:
+        with suppress(OSError):
+            other.put(b"no")
+        cast.close()
+        other.put(b"second")
+
+
+def look_at_broadcast(cast):
+    assert (cast.seq, cast.missed, cast.peers) == (1, 0, 0)
+    assert (cast.size, cast.readers, cast.depth) == (100, 1, 2)
+    assert cast.writer and repr(cast) and cast._look()
+
+
 OPERATIONS = {
     "Channel": create,
     "attach to a Channel": attach,
@@ -127,5 +217,19 @@ OPERATIONS = {
     "look at a Channel": used(look),
     "pickle a Channel by a name": used(
         lambda channel: pickle.loads(pickle.dumps(channel))
+    ),
+    "attach to a Broadcast": attach_broadcast,
+    "Broadcast, create or attach": broadcast_exist_ok,
+    "Broadcast, wrong": wrong_broadcast,
+    "create and unlink a Broadcast": unlink_broadcast,
+    "put a frame": shown(lambda cast: cast.put(b"x")),
+    "reserve a frame": shown(reserve_frame),
+    "receive a frame": shown(receive_frame),
+    "receive no frame": shown(receive_nothing),
+    "receive more frames than readers": shown(receive_too_many),
+    "second writer of a Broadcast": shown(write_second),
+    "look at a Broadcast": shown(look_at_broadcast),
+    "pickle a Broadcast by a name": shown(
+        lambda cast: pickle.loads(pickle.dumps(cast))
     ),
 }

@@ -26,7 +26,8 @@ EXPECTED = (MemoryError, PicklingError)
 # an exception when it gets no memory for the traceback, anybody's: 3.11 to
 # 3.13.
 IN_PYTHON = (*EXPECTED, SystemError)
-PYTHON = ("list", "by a name", "without a place", "Channel", "messages")
+PYTHON = ("list", "by a name", "without a place", "messages")
+PYTHON += ("Channel", "Broadcast", "frame")
 
 if not getattr(sys, "_is_gil_enabled", lambda: True)():
     # Without a GIL, pickle itself crashes when it gets no memory: CPython

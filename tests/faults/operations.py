@@ -27,6 +27,7 @@ from shmemext import (
     MappedFile,
     ShareableList,
     SharedMemory,
+    _broadcasts,
     shared_memory,
 )
 
@@ -546,6 +547,7 @@ def attempt(
 # These are functions in C: an interpreter that has no memory to enter one in
 # Python may forget to say so.
 shared_memory._make_filename = f"/{NEW}".__str__
+_broadcasts.PREFIX = f"{PREFIX}-cast."
 resource_tracker.register = str.removeprefix
 resource_tracker.unregister = str.removeprefix
 

@@ -6,8 +6,8 @@ import queue
 from contextlib import suppress
 from typing import TYPE_CHECKING, assert_type
 
-from shmemext import Channel, channels
-from shmemext.channels import Message, Reservation, ShutDown
+from shmemext import Broadcast, Channel, channels
+from shmemext.channels import Frame, Message, Reservation, ShutDown
 
 
 class Tiles(Channel):
@@ -43,6 +43,25 @@ def in_place(channel: Channel) -> bytes:
         return bytes(message)
 
 
+class Camera(Broadcast):
+    def __init__(self) -> None:
+        super().__init__(create=True, size=100, readers=2, lifetime="users")
+
+
+def frames(cast: Broadcast) -> int:
+    assert_type(cast.put(b"x"), None)
+    with cast.reserve() as view:
+        assert_type(view, memoryview)
+    with cast.reserve(3) as view:
+        view[:] = b"abc"
+    with cast.receive(timeout=5) as frame:
+        assert_type(frame, Frame)
+        assert_type((frame.seq, len(frame), frame[0]), tuple[int, int, int])
+        assert bytes(frame[1:]) == b"bc"
+    assert_type(cast.writer, int | None)
+    return cast.seq + cast.missed
+
+
 async def tasks(channel: Channel) -> int:
     await channel.put_async(b"x")
     assert_type(await channel.get_async(), bytes)
@@ -55,6 +74,14 @@ async def tasks(channel: Channel) -> int:
 
 
 def main() -> None:
+    with Camera() as cast:
+        assert frames(cast) == 3
+
+        async def newest() -> Frame:
+            cast.put(b"next")
+            return await cast.receive_async()
+
+        assert asyncio.run(newest()).seq == 4
     with Tiles() as channel:
         assert by_copy(channel) == [b"a", b"b"]
         assert in_place(channel) == b"abc"
@@ -76,6 +103,12 @@ if TYPE_CHECKING:
     Channel(size="1")  # E: arg-type
     Channel(lifetime="never")  # E: arg-type
     channel.recieve()  # E: attr-defined
+    cast = channels.Broadcast("camera")
+    cast.put("text")  # E: arg-type
+    cast.reserve("1")  # E: arg-type
+    Broadcast(depth="1")  # E: arg-type
+    cast.seq = 1  # E: misc
+    print(cast.receive().deliveries)  # E: attr-defined
 
 if __name__ == "__main__":
     main()

@@ -113,14 +113,11 @@ shx_broadcast_furnish(shx_broadcast *cast, const shx_frame *frame)
 {
     shx_err err = shx_os_populate(shx_broadcast_bytes(cast, frame),
                                   (size_t)cast->stride, true);
-    if (err == EFAULT || err == ENOMEM) {
-        return ENOSPC;
+    if (err != 0 && err != SHX_NO_POPULATE) {
+        return err == EFAULT ? ENOSPC : err;
     }
-    if (err == 0 || err == SHX_NO_POPULATE) {
-        cast->furnished[frame->block / 64] |= UINT64_C(1) << frame->block % 64;
-        return 0;
-    }
-    return err;
+    cast->furnished[frame->block / 64] |= UINT64_C(1) << frame->block % 64;
+    return 0;
 }
 
 static bool

@@ -184,28 +184,40 @@ shx_handle_rebuild(PyObject *type, PyObject *memories,
     return op;
 }
 
-/* Of each memory, the first one first. `missing_ok`: of the others. */
+static PyObject *
+of_one(PyObject *memory, const char *method, PyObject *options)
+{
+    PyObject *bound = PyObject_GetAttrString(memory, method);
+    PyObject *nothing = bound == NULL ? NULL : PyTuple_New(0);
+    PyObject *done =
+        nothing == NULL ? NULL : PyObject_Call(bound, nothing, options);
+    Py_XDECREF(nothing);
+    Py_XDECREF(bound);
+    return done;
+}
+
+/* Of each memory, the first one first; what goes wrong keeps none of the
+ * others. `missing_ok`: of the others. */
 static PyObject *
 of_each(PyObject *memories, const char *method, bool missing_ok)
 {
     PyObject *options = Py_BuildValue("{s:O}", "missing_ok", Py_True);
-    PyObject *nothing = PyTuple_New(0);
-    bool good = options != NULL && nothing != NULL;
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(memories) && good; i++) {
-        PyObject *bound =
-            PyObject_GetAttrString(PyTuple_GET_ITEM(memories, i), method);
-        PyObject *done =
-            bound == NULL
-                ? NULL
-                : PyObject_Call(bound, nothing,
+    PyObject *error = options == NULL ? PyErr_GetRaisedException() : NULL;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(memories); i++) {
+        PyObject *done = of_one(PyTuple_GET_ITEM(memories, i), method,
                                 missing_ok && i != 0 ? options : NULL);
-        good = done != NULL;
+        if (done == NULL && error == NULL) {
+            error = PyErr_GetRaisedException();
+        }
+        PyErr_Clear();
         Py_XDECREF(done);
-        Py_XDECREF(bound);
     }
     Py_XDECREF(options);
-    Py_XDECREF(nothing);
-    return good ? Py_NewRef(Py_None) : NULL;
+    if (error != NULL) {
+        PyErr_SetRaisedException(error);
+        return NULL;
+    }
+    Py_RETURN_NONE;
 }
 
 /* Methods */
