@@ -54,6 +54,7 @@ _LATER = {
     "Semaphore": "synchronize",
     "Broadcast": "channels",
     "Channel": "channels",
+    "wait": "channels",
 }
 
 TYPE_CHECKING = False  # as typing has it, which takes time to import
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from ._install import uninstall as uninstall
     from .channels import Broadcast as Broadcast
     from .channels import Channel as Channel
+    from .channels import wait as wait
     from .lifetime import Collected as Collected
     from .lifetime import Family as Family
     from .lifetime import Process as Process

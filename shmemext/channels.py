@@ -13,6 +13,7 @@ is sent is bytes.
 A Channel gives each message to one of its readers, a Broadcast the newest
 frame to all of them."""
 
+from ._awaited import wait
 from ._channels import ShutDown
 from ._shmemext import Broadcast, Channel, Frame, Message, Reservation
 
@@ -23,4 +24,5 @@ __all__ = [
     "Message",
     "Reservation",
     "ShutDown",
+    "wait",
 ]

@@ -25,6 +25,7 @@ FLOORS = [
     ["py/errors"],
     ["py/state", "py/waiting"],
     ["py/memory"],
+    ["py/awaited"],
     ["py/shared_memory", "py/list", "py/sync", "py/channels"],
     ["py/module"],
 ]

@@ -16,6 +16,28 @@ TSAN = ("-O1", *THREADS)
 
 MUTANTS = [
     Mutant(
+        "who looks at several keeps what it was woken for",
+        "channels/ring_look.c",
+        "    shx_ring_tell(one->what, 1);\n",
+        "    (void)one;\n",
+        "directed_ring",
+    ),
+    Mutant(
+        "who looks at several does not say that it sleeps",
+        "sync/awaited.c",
+        "        if ((seen & one->kind->mark) != 0) {\n",
+        "        if (err == EAGAIN) {\n",
+        "directed_ring",
+    ),
+    Mutant(
+        "who looks believes that one is back that is not",
+        "channels/ring_look.c",
+        "    shx_err err = peek_returned(ring);\n",
+        "    shx_err err = atomic_load(shx_ring_returned(ring)) != 0 ? 0\n"
+        ": peek_returned(ring);\n",
+        "directed_ring",
+    ),
+    Mutant(
         "moves next before it is taken",
         TAKE,
         "        *next = at + shx_span_of(word);\n",

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The roof: makes the module shmemext._shmemext, room by room. */
+#include "py/awaited.h"
 #include "py/channels/broadcast.h"
 #include "py/channels/channel.h"
 #include "py/channels/message.h"
@@ -39,6 +40,7 @@ static int (*const rooms[])(PyObject *module) = {
     shx_users_add,
     shx_publish_add,
     shx_shareable_list_add,
+    shx_awaited_add,
     shx_store_add,
     shx_parties_add,
     shx_synchronizer_add,

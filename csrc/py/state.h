@@ -45,6 +45,7 @@
     X(anonymous_memory)                                                       \
     X(shareable_list)                                                         \
     X(owner_died)                                                             \
+    X(awaited)                                                                \
     X(synchronizer)                                                           \
     X(lock)                                                                   \
     X(condition)                                                              \

@@ -286,6 +286,13 @@ await_message(void)
     (void)shx_ring_await_message(&ring, &me, &wait);
 }
 
+static void
+await_it_beside(void)
+{
+    shx_member me = me_in(in.party);
+    (void)await_beside(&ring, &me, SECOND);
+}
+
 /* There is none. */
 static void
 await_long(void)
@@ -584,6 +591,9 @@ static const row rows[] = {
     {"await a message", put_some, await_message, check_it, NULL, USUAL},
     {"await a message: in vain", nothing, await_long, check_it, NULL, USUAL},
     {"await a message: one died", have_one_die, await_message, check_it, NULL,
+     USUAL},
+    {"await beside", put_some, await_it_beside, check_it, NULL, USUAL},
+    {"await beside: one died", have_one_die, await_it_beside, check_it, NULL,
      USUAL},
     {"await room", fill_with_free, await_room, check_it, NULL, USUAL},
     {"await room: all was dropped", fill_with_dropped, await_room, check_it,

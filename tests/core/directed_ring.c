@@ -641,6 +641,61 @@ test_directed_wake_up_of_who_takes_nothing(void)
     check_passed_on(ring.room, await_room);
 }
 
+/* It does not look by itself. */
+static void
+look_beside(int number)
+{
+    shx_member me = me_in(in.party);
+    shx_patience patience = shx_patience_for(10 * SECOND, NULL, NULL);
+    patience.slice = 10 * SECOND;
+    uint64_t began = now();
+    shx_err err = await_with(&ring, &me, &patience, true);
+    done(number, now() - began < 5 * SECOND ? err : ETIMEDOUT);
+}
+
+/* So does who looks at several, and was woken as the first one. */
+static void
+test_directed_wake_up_of_who_looks_at_several(void)
+{
+    begin_anew();
+    pid_t looks = spawn(look_beside, 1);
+    wait_until_it_is(looks, 'S');
+    put(1);
+    check_ended(looks);
+    CHECK(atomic_load(&notes->got[1]) == 0);
+    begin_anew();
+    overlooked_on = ring.messages;
+    looks = spawn(look_beside, 1);
+    wait_until_it_is(looks, 'S');
+    pid_t other = spawn(be_overlooked, 0);
+    wait_until_it_is(other, 'S');
+    put(1);
+    check_ended(looks);
+    check_ended(other);
+    CHECK(atomic_load(&notes->got[1]) == 0);
+    CHECK(atomic_load(&notes->got[0]) != ETIMEDOUT);
+}
+
+/* What is not there to be taken is not seen, whatever the words say. */
+static void
+test_directed_looks_that_take_nothing(void)
+{
+    begin_anew();
+    shx_member me = me_in(in.party);
+    CHECK(await_beside(&ring, &me, 0) == EAGAIN);
+    CHECK(await_beside(&ring, &me, MS) == ETIMEDOUT);
+    put(1);
+    CHECK(await_beside(&ring, &me, 0) == 0);
+    shx_ring_record record = take(1, 0);
+    CHECK(await_beside(&ring, &me, 0) == EAGAIN);
+    return_message(&ring, &record);
+    CHECK(await_beside(&ring, &me, SECOND) == 0);
+    get(1, 1);
+    CHECK(await_beside(&ring, &me, 0) == EAGAIN);
+    CHECK(shut_down(&ring, SECOND) == 0);
+    CHECK(await_beside(&ring, &me, 0) == 0);
+}
+
 static void
 test_directed_wake_ups(void)
 {
@@ -777,6 +832,8 @@ main(void)
     test_directed_two_who_hold_wait_for_the_end();
     test_directed_death_of_who_waited_for_the_end();
     test_directed_wake_up_of_who_takes_nothing();
+    test_directed_wake_up_of_who_looks_at_several();
+    test_directed_looks_that_take_nothing();
     test_directed_wake_ups();
     return 0;
 }

@@ -203,7 +203,10 @@ look(uint64_t drawn, const shx_member *me, shx_ring_wait *wait)
 static void
 await(uint64_t drawn, const shx_member *me, shx_ring_wait *wait)
 {
-    if (drawn % 2 == 0) {
+    if (drawn % 4 == 0) {
+        (void)await_beside(&ring, me, 1000000);
+    }
+    else if (drawn % 4 == 2) {
         (void)shx_ring_await_message(&ring, me, wait);
     }
     else {

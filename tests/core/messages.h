@@ -4,6 +4,7 @@
 #ifndef MESSAGES_H
 #define MESSAGES_H
 
+#include "core/sync/event.h"
 #include "core/channels/ring_words.h"
 
 #include "sync.h"
@@ -40,6 +41,28 @@ waits_for_locks(void)
 {
     return (shx_ring_wait){.patience =
                                shx_patience_for(2 * SECOND, NULL, NULL)};
+}
+
+/* For a message or the end, beside what never comes. */
+static inline shx_err
+await_with(shx_ring *ring, const shx_member *me, shx_patience *patience,
+           bool waits)
+{
+    static shx_cell nothing;
+    shx_site at = {.cell = &nothing};
+    shx_awaited one, other;
+    shx_awaited *const things[] = {&other, &one};
+    shx_readable none = {NULL, 0, false};
+    shx_ring_await(ring, me, &one);
+    shx_event_await(&at, &other);
+    return shx_await_any(things, 2, &none, patience, waits);
+}
+
+static inline shx_err
+await_beside(shx_ring *ring, const shx_member *me, int64_t timeout)
+{
+    shx_patience patience = shx_patience_for(timeout, NULL, NULL);
+    return await_with(ring, me, &patience, timeout != 0);
 }
 
 static inline unsigned char

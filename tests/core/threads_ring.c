@@ -78,6 +78,9 @@ read_all(uint32_t self)
         if (i % 32 == 0) {
             (void)shx_ring_await_message(&ring, &me, &wait);
         }
+        else if (i % 32 == 16) {
+            (void)await_beside(&ring, &me, -1);
+        }
         if (shx_ring_take(&ring, &me, records, most, &count, &wait) != 0) {
             CHECK(shx_ring_is_shut_down(&ring));
             return;

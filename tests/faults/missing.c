@@ -94,6 +94,7 @@ refuses_number(long number)
     return (number == SYS_statx && refuses("statx")) ||
            (number == SYS_renameat2 && refuses("renameat2")) ||
            (number == SYS_futex && refuses("futex")) ||
+           (number == 449 && refuses("waitv")) ||
            (number == 436 && refuses("close_range"));
 }
 

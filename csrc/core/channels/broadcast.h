@@ -70,6 +70,7 @@
 #ifndef SHX_BROADCAST_H
 #define SHX_BROADCAST_H
 
+#include "core/sync/awaited.h"
 #include "core/sync/lock.h"
 #include "core/sync/slots.h"
 
@@ -231,6 +232,10 @@ void shx_broadcast_give(shx_broadcast *cast, const shx_member *me,
 /* Waits until there is one that the reader has not had, and takes none. */
 shx_err shx_broadcast_await(shx_broadcast *cast, const shx_reader *reader,
                             shx_patience *patience);
+
+/* The same, beside other things; both stay where they are. */
+void shx_broadcast_await_beside(shx_broadcast *cast, const shx_reader *reader,
+                                shx_awaited *out);
 
 /* How it is, more or less: others go on meanwhile. */
 typedef struct {

@@ -214,6 +214,39 @@ shx_broadcast_await(shx_broadcast *cast, const shx_reader *reader,
     }
 }
 
+static shx_err
+look(shx_awaited *one)
+{
+    const shx_broadcast *cast = one->what;
+    const shx_reader *reader = one->who;
+    return atomic_load(&cast->front->newest) > atomic_load(&reader->seen)
+               ? 0
+               : EAGAIN;
+}
+
+/* The writer wakes all. */
+static void
+pass_on(shx_awaited *one, bool unwoken)
+{
+    if (unwoken) {
+        shx_broadcast_wake(one->what);
+    }
+}
+
+static const shx_awaited_kind kind = {
+    .mark = WAITED,
+    .look = look,
+    .pass_on = pass_on,
+};
+
+void
+shx_broadcast_await_beside(shx_broadcast *cast, const shx_reader *reader,
+                           shx_awaited *out)
+{
+    *out = (shx_awaited){
+        .kind = &kind, .cell = cast->watchers, .what = cast, .who = reader};
+}
+
 /* A child's is one that was claimed for it. If there is none its parent's is
  * pinned, or it was made by raw clone(2). */
 void

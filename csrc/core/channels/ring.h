@@ -61,6 +61,7 @@
 #ifndef SHX_RING_H
 #define SHX_RING_H
 
+#include "core/sync/awaited.h"
 #include "core/sync/cell.h"
 #include "core/sync/patience.h"
 
@@ -208,5 +209,8 @@ shx_err shx_ring_await_message(shx_ring *ring, const shx_member *me,
                                shx_ring_wait *wait);
 shx_err shx_ring_await_room(shx_ring *ring, const shx_member *me,
                             size_t length, shx_ring_wait *wait);
+
+/* The same of a message, beside other things; the ring stays where it is. */
+void shx_ring_await(shx_ring *ring, const shx_member *me, shx_awaited *out);
 
 #endif

@@ -124,10 +124,9 @@ pass_on(const shx_ring *ring, shx_ring_side side, shx_err err, bool unwoken)
     }
 }
 
-/* Has nobody here looked after the dead for a few milliseconds? Who never
- * waits does that now and then. */
-static bool
-is_due(shx_ring *ring)
+/* Who never waits does that now and then. */
+bool
+shx_ring_is_due(const shx_ring *ring)
 {
     return atomic_load_explicit(&ring->looked, memory_order_relaxed) !=
            shx_os_tick();
@@ -152,7 +151,7 @@ static shx_err
 try_again(shx_ring *ring, const shx_member *me, shx_ring_attempt attempt,
           void *what, const shx_ring_wait *wait)
 {
-    if (!is_due(ring)) {
+    if (!shx_ring_is_due(ring)) {
         return EAGAIN;
     }
     if (wait == NULL) {

@@ -185,6 +185,9 @@ shx_ring_tell(const shx_ring *ring, unsigned count)
                     shx_ring_is_shut_down(ring) ? UINT_MAX : count);
 }
 
+/* Has nobody here looked after the dead for a few milliseconds? */
+bool shx_ring_is_due(const shx_ring *ring);
+
 /* Tries again and again until it does not say EAGAIN; sleeps on that side
  * between, and looks after the dead. An attempt says ESTALE if `next` is to be
  * moved first. */

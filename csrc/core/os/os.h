@@ -243,6 +243,18 @@ typedef _Atomic uint32_t shx_word;
 shx_err shx_os_wait(const shx_word *word, uint32_t seen,
                     const struct timespec *until);
 
+/* A word, what it was when it was looked at: a place to sleep at. */
+typedef struct {
+    const shx_word *word;
+    uint32_t seen;
+} shx_berth;
+
+/* The same at several of them, until one of these changes: SHX_BERTHS at most.
+ * ENOTSUP: this system sleeps at one word only. */
+enum { SHX_BERTHS = 128 };
+shx_err shx_os_wait_any(const shx_berth *berths, size_t count,
+                        const struct timespec *until);
+
 /* For who looks at a word again and again: a moment, some 25 ns. */
 void shx_os_relax(void);
 
@@ -337,6 +349,23 @@ shx_err shx_os_at_fork(void (*before)(void), void (*in_parent)(void),
  * number of threads at once. */
 shx_err shx_os_put_off_forks(void);
 void shx_os_let_forks(void);
+
+/* A thread that takes no signals, see os_linux_thread.c. A forked child has
+ * none. It is to end by itself; then it is joined, once. */
+typedef struct {
+    pthread_t system;
+} shx_thread;
+shx_err shx_os_start_thread(void *(*run)(void *context), void *context,
+                            shx_thread *out);
+void shx_os_join_thread(const shx_thread *thread);
+
+/* Can any of the descriptors be read, or would that fail at once? Looks, or
+ * waits for that. EINTR is returned. */
+shx_err shx_os_poll(const int *fds, size_t count, bool waits, bool *any);
+
+/* A descriptor of this process alone that can be read when it was rung. */
+shx_err shx_os_hang_bell(int *fd);
+void shx_os_ring_bell(int fd);
 
 /* Directories, see os_linux_directory.c. What is made is this user's alone,
  * whatever the umask; links are not followed. `file` is a bare name. */

@@ -42,6 +42,53 @@ shx_os_wake(const shx_word *word, unsigned count)
     return result < 0 ? 0 : (unsigned)result;
 }
 
+/* Of Linux 5.16: as <linux/futex.h> has it, which may be older. */
+typedef struct {
+    uint64_t seen;
+    uint64_t word;
+    uint32_t flags;
+    uint32_t reserved;
+} system_berth;
+
+/* It takes 64 bits of seconds, whatever the machine is. */
+typedef struct {
+    int64_t seconds;
+    int64_t nanoseconds;
+} long_time;
+
+#if defined(SYS_futex_waitv)
+enum { WAITV = SYS_futex_waitv };
+#elif defined(__x86_64__) || defined(__aarch64__) || defined(__riscv)
+enum { WAITV = 449 };
+#else
+enum { WAITV = -1 }; /* no system has such a call */
+#endif
+
+/* A sandbox that does not know the call may forbid it by EPERM, which it never
+ * says by itself. */
+shx_err
+shx_os_wait_any(const shx_berth *berths, size_t count,
+                const struct timespec *until)
+{
+    enum { SIZE_32 = 2 };
+    system_berth all[SHX_BERTHS];
+    if (count > SHX_BERTHS) {
+        return ENOTSUP;
+    }
+    for (size_t i = 0; i < count; i++) {
+        all[i] = (system_berth){.seen = berths[i].seen,
+                                .word = (uintptr_t)berths[i].word,
+                                .flags = SIZE_32};
+    }
+    const long_time end = {until->tv_sec, until->tv_nsec};
+    long result =
+        syscall(WAITV, all, (unsigned)count, 0u, &end, CLOCK_MONOTONIC);
+    if (result >= 0) {
+        return 0;
+    }
+    return errno == ENOSYS || errno == EPERM ? ENOTSUP : errno;
+}
+
 shx_err
 shx_os_requeue(const shx_word *from, uint32_t seen, const shx_word *onto,
                bool *moved)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/sync/event.h"
 
+#include <errno.h>
 #include <limits.h> /* UINT_MAX */
 
 enum { SET = 1, WAITED = 2, FLAGS = SET | WAITED, ONCE = 4, SHIFT = 2 };
@@ -66,4 +67,33 @@ shx_event_wait(const shx_site *at, uint32_t times, shx_patience *patience)
         wake_all(word);
     }
     return 0;
+}
+
+static shx_err
+look(shx_awaited *one)
+{
+    uint32_t seen = atomic_load(&one->cell->word);
+    return (seen & SET) != 0 || seen >> SHIFT != one->since ? 0 : EAGAIN;
+}
+
+/* Who sets it wakes all. */
+static void
+pass_on(shx_awaited *one, bool unwoken)
+{
+    if (unwoken) {
+        wake_all(&one->cell->word);
+    }
+}
+
+static const shx_awaited_kind kind = {
+    .mark = WAITED,
+    .look = look,
+    .pass_on = pass_on,
+};
+
+void
+shx_event_await(const shx_site *at, shx_awaited *out)
+{
+    *out = (shx_awaited){
+        .kind = &kind, .cell = at->cell, .since = shx_event_times(at)};
 }

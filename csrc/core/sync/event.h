@@ -14,6 +14,7 @@
 #ifndef SHX_EVENT_H
 #define SHX_EVENT_H
 
+#include "core/sync/awaited.h"
 #include "core/sync/cell.h"
 #include "core/sync/patience.h"
 
@@ -34,5 +35,8 @@ uint32_t shx_event_times(const shx_site *at);
  * ETIMEDOUT, SHX_INTERRUPTED; EFAULT: the page is lost. */
 shx_err shx_event_wait(const shx_site *at, uint32_t times,
                        shx_patience *patience);
+
+/* The same, beside other things: until it is set, or has been since now. */
+void shx_event_await(const shx_site *at, shx_awaited *out);
 
 #endif

@@ -75,12 +75,20 @@ is_in_budget(shx_word *watch, uint64_t at)
            is_left(watch, window << 8, BUDGET);
 }
 
-/* Does this one look whether the owner lives, when its slice is over? */
+/* Of which cells does this one look whether the owner lives, when its slice is
+ * over? Is it any, or is it to look anyway? */
 static bool
-watches(const shx_patience *patience, shx_word *watch, uint64_t at)
+looks_after(const shx_patience *patience, shx_watch *watches, size_t count,
+            uint64_t at)
 {
-    return patience->slice < longest || watch == NULL ||
-           is_in_budget(watch, at);
+    bool any = count == 0 || patience->restless;
+    for (size_t i = 0; i < count; i++) {
+        watches[i].looks = patience->slice < longest ||
+                           watches[i].watch == NULL ||
+                           is_in_budget(watches[i].watch, at);
+        any |= watches[i].looks;
+    }
+    return any;
 }
 
 /* Those who sleep longer are to wake one after another. */
@@ -110,9 +118,27 @@ end_slice(shx_patience *patience)
     return err == 0 ? SHX_SLICE_OVER : err;
 }
 
+/* EAGAIN: it is no longer as it was seen. ETIMEDOUT: that late it is. */
+static shx_err
+sleep_at(shx_patience *patience, const shx_berth *berths, size_t count,
+         uint64_t at, uint64_t until)
+{
+    uint64_t rest =
+        patience->restless && until - at > shortest ? at + shortest : until;
+    const struct timespec end = {(time_t)(rest / (1000 * MS)),
+                                 (long)(rest % (1000 * MS))};
+    shx_err err = count == 1 ? shx_os_wait(berths->word, berths->seen, &end)
+                             : shx_os_wait_any(berths, count, &end);
+    if (err == ENOTSUP && count != 1) {
+        patience->restless = true;
+        return sleep_at(patience, berths, 1, at, until);
+    }
+    return err == ETIMEDOUT && rest != until ? EAGAIN : err;
+}
+
 shx_err
-shx_nap(shx_patience *patience, const shx_word *word, uint32_t seen,
-        shx_word *watch)
+shx_nap_any(shx_patience *patience, const shx_berth *berths, size_t count,
+            shx_watch *watches, size_t watched)
 {
     uint64_t at = now();
     if (at >= patience->deadline) {
@@ -124,7 +150,7 @@ shx_nap(shx_patience *patience, const shx_word *word, uint32_t seen,
     if (patience->ends != 0 && at >= patience->ends) {
         return end_slice(patience);
     }
-    if (patience->ends == 0 && watches(patience, watch, at)) {
+    if (patience->ends == 0 && looks_after(patience, watches, watched, at)) {
         patience->ends = at + patience->slice;
     }
     bool looks = patience->ends != 0;
@@ -133,9 +159,7 @@ shx_nap(shx_patience *patience, const shx_word *word, uint32_t seen,
         until = patience->deadline;
         looks = true; /* the last chance */
     }
-    const struct timespec end = {(time_t)(until / (1000 * MS)),
-                                 (long)(until % (1000 * MS))};
-    shx_err err = shx_os_wait(word, seen, &end);
+    shx_err err = sleep_at(patience, berths, count, at, until);
     patience->naps++;
     switch (err) {
     case ETIMEDOUT:
@@ -148,6 +172,15 @@ shx_nap(shx_patience *patience, const shx_word *word, uint32_t seen,
     default:
         return err;
     }
+}
+
+shx_err
+shx_nap(shx_patience *patience, const shx_word *word, uint32_t seen,
+        shx_word *watch)
+{
+    const shx_berth here = {word, seen};
+    shx_watch one = {watch, false};
+    return shx_nap_any(patience, &here, 1, &one, 1);
 }
 
 void

@@ -35,7 +35,9 @@ typedef struct {
     uint64_t slice;
     uint64_t ends; /* of the slice that runs, at whose end it looks; or 0 */
     unsigned naps;
-    bool holding; /* something that others wait for: see shx_nap() */
+    bool holding;  /* something that others wait for: see shx_nap() */
+    bool restless; /* nobody wakes it for some of what it waits for, so that it
+                    * looks every 2 ms */
     shx_poll poll;
     void *context;
 } shx_patience;
@@ -53,6 +55,18 @@ shx_patience shx_patience_anew(const shx_patience *patience);
  * cell's, or NULL. */
 shx_err shx_nap(shx_patience *patience, const shx_word *word, uint32_t seen,
                 shx_word *watch);
+
+/* Of a cell that one waits for beside others: `looks`, when a slice is over,
+ * whether this one is to look whether its owner lives. */
+typedef struct {
+    shx_word *watch;
+    bool looks;
+} shx_watch;
+
+/* Sleeps while all of these words are as they were seen. Where the system
+ * sleeps at one only it is restless. */
+shx_err shx_nap_any(shx_patience *patience, const shx_berth *berths,
+                    size_t count, shx_watch *watches, size_t watched);
 
 /* For who waits in pieces, a slice each, and looks at the rest by itself: the
  * first slice is as long as any. */

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h> /* memcpy */
 
+#include "py/awaited.h"
 #include "py/channels/channel.h"
 #include "py/channels/message.h"
 
@@ -338,6 +339,24 @@ channel_watch(PyObject *op, PyObject *args)
     return result;
 }
 
+/* For shmemext.wait(). */
+static PyObject *
+channel_awaited(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    shx_member me;
+    shx_py_awaited *made = NULL;
+    shx_state *state = shx_state_of(Py_TYPE(op));
+    shx_link *link = state == NULL ? NULL : shx_handle_link(op);
+    if (link != NULL && shx_link_me(link, &me) == 0) {
+        made = shx_awaited_new(state, (PyObject *)link, link->mapping);
+    }
+    if (made != NULL) {
+        shx_ring_await(&link->ring, &me, &made->core);
+    }
+    Py_XDECREF((PyObject *)link);
+    return (PyObject *)made;
+}
+
 PyMethodDef shx_channel_take_methods[] = {
     {"get", (PyCFunction)(void (*)(void))channel_get,
      METH_FASTCALL | METH_KEYWORDS, get_doc},
@@ -345,6 +364,7 @@ PyMethodDef shx_channel_take_methods[] = {
     {"get_many", (PyCFunction)(void (*)(void))channel_get_many,
      METH_FASTCALL | METH_KEYWORDS, get_many_doc},
     {"get_async", channel_get_async, METH_NOARGS, get_async_doc},
+    {"_awaited", channel_awaited, METH_NOARGS, NULL},
     {"_watch", channel_watch, METH_VARARGS, NULL},
     {"receive", (PyCFunction)(void (*)(void))channel_receive,
      METH_FASTCALL | METH_KEYWORDS, receive_doc},

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "core/sync/event.h"
+#include "py/awaited.h"
 #include "py/memory/memory.h"
 #include "py/sync/waiting.h"
 
@@ -193,6 +194,20 @@ event_wait_async(PyObject *op, PyObject *Py_UNUSED(ignored))
     return shx_call_waiting("wait_event", op);
 }
 
+/* For shmemext.wait(). */
+static PyObject *
+event_awaited(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    shx_state *state = shx_state_of(Py_TYPE(op));
+    shx_py_awaited *made =
+        state == NULL ? NULL
+                      : shx_awaited_new(state, op, SYNCHRONIZER(op)->mapping);
+    if (made != NULL) {
+        shx_event_await(SITE(op), &made->core);
+    }
+    return (PyObject *)made;
+}
+
 PyDoc_STRVAR(event_size_of_doc,
              "size_of()\n--\n\n"
              "Return how many bytes it takes in a memory: 64.");
@@ -211,6 +226,7 @@ static PyMethodDef event_methods[] = {
      METH_FASTCALL | METH_KEYWORDS, event_wait_doc},
     {"wait_async", event_wait_async, METH_NOARGS, event_wait_async_doc},
     {"size_of", event_size_of, METH_NOARGS | METH_STATIC, event_size_of_doc},
+    {"_awaited", event_awaited, METH_NOARGS, NULL},
     {"_times", event_times, METH_NOARGS, NULL},
     {"_wait_since", event_wait_since, METH_VARARGS, NULL},
     {"_rebuild", event_rebuild, METH_VARARGS | METH_CLASS, NULL},

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT
+"""Waiting for several things at a time."""
+
+from collections.abc import Iterable
+from selectors import EVENT_READ, PollSelector
+from typing import Any, TypeVar
+
+from . import _shmemext
+
+_T = TypeVar("_T")
+
+
+def wait(things: Iterable[_T], timeout: float | None = None) -> list[_T]:
+    """Wait until any of these is ready; return those that are, in their order.
+
+    A Channel is ready while get() would find a message, or learn that there
+    are no more; a Broadcast while it has a frame that this object has not
+    received; an Event while it is set, and also if it was since wait() began.
+    Beside them may be whatever multiprocessing.connection.wait() takes: a
+    process's sentinel, a Connection, a socket, a descriptor.
+
+    Nothing is taken: others may be faster. Returns [] after timeout seconds
+    if that is not None, at once if it is 0 or less.
+
+    ValueError: one is closed, or nothing that can be waited for. KeyError: a
+    descriptor is there twice. Otherwise exceptions are those of
+    multiprocessing.connection.wait(), which is called if nothing else is
+    there."""
+    if hasattr(type(things), "_awaited"):  # or a Channel gave its messages
+        raise TypeError(f"a list of things, not one {type(things).__name__!r}")
+    all = [*things]
+    begins = [getattr(type(one), "_awaited", None) for one in all]
+    if not any(begins):
+        from multiprocessing import connection
+
+        return connection.wait(all, timeout)  # type: ignore[arg-type,return-value]
+    ready = _wait(all, begins, timeout)
+    return [one for at, one in enumerate(all) if at in ready]
+
+
+def _wait(
+    all: list[Any], begins: list[Any], timeout: float | None
+) -> set[int]:
+    """Which of them are ready, by their places."""
+    ours, awaited = [], []
+    with PollSelector() as selector:
+        for at, (one, begin) in enumerate(zip(all, begins, strict=True)):
+            if begin is None:
+                selector.register(one, EVENT_READ, at)
+            else:
+                ours.append(at)
+                awaited.append(begin(one))
+        there = _shmemext._await_any(
+            tuple(awaited), tuple(selector.get_map()), timeout
+        )
+        ready = {
+            at for at, is_there in zip(ours, there, strict=True) if is_there
+        }
+        if len(ours) != len(all):
+            ready |= {key.data for key, _ in selector.select(0)}
+    return ready
