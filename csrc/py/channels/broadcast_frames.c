@@ -1,14 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Frames in and out: what a Broadcast's writer and its readers call. */
 #include <errno.h>
-#include <string.h> /* memcpy */
 
 #include "py/channels/broadcast.h"
 #include "py/channels/message.h"
 #include "py/channels/reservation.h"
-
-/* Copied without the GIL: more takes longer than it is let go of in. */
-enum { LONG = 1 << 16 };
 
 /* Each of these says the way out. */
 
@@ -177,15 +173,8 @@ broadcast_put(PyObject *op, PyObject *data)
         return NULL;
     }
     int status = reserve(link, (size_t)view.len, &item);
-    if (status == 0 && item.length > LONG) {
-        Py_BEGIN_ALLOW_THREADS
-        memcpy(item.bytes, view.buf, item.length);
-        Py_END_ALLOW_THREADS
-    }
-    else if (status == 0 && item.length != 0) {
-        memcpy(item.bytes, view.buf, item.length);
-    }
     if (status == 0) {
+        shx_link_copy(item.bytes, view.buf, item.length);
         shx_err err = shx_link_check(link, 0);
         shx_link_finish(link, &item, err == 0);
         if (err != 0) {

@@ -5,9 +5,6 @@
 #include "py/channels/channel.h"
 #include "py/channels/reservation.h"
 
-/* Copied without the GIL: more takes longer than it is let go of in. */
-enum { LONG = 1 << 16 };
-
 static PyObject *
 refuse_long(shx_link *link, size_t length)
 {
@@ -43,7 +40,7 @@ put_all(shx_link *link, const shx_member *me, const shx_piece *pieces,
     shx_ring *ring = &link->ring;
     shx_err err = EBUSY;
     *done = 0;
-    if (total <= LONG) {
+    if (total <= SHX_LONG) {
         err = shx_ring_put(ring, me, pieces, count, done, NULL);
     }
     if (err == EBUSY || (err == EAGAIN && timeout != 0)) {

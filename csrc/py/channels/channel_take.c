@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* What readers call. */
 #include <errno.h>
-#include <string.h> /* memcpy */
 
 #include "py/awaited.h"
 #include "py/channels/channel.h"
 #include "py/channels/message.h"
 
-/* Copied without the GIL: more takes longer than it is let go of in. */
-enum { LONG = 1 << 16, MANY = 256 };
+enum { MANY = 256 };
 
 /* Takes as many as there are, `most` at most. */
 static shx_err
@@ -35,15 +33,7 @@ copy(shx_link *link, const shx_ring_record *record)
     if (made == NULL) {
         return NULL;
     }
-    char *into = PyBytes_AS_STRING(made);
-    if (length > LONG) {
-        Py_BEGIN_ALLOW_THREADS
-        memcpy(into, from, length);
-        Py_END_ALLOW_THREADS
-    }
-    else if (length != 0) {
-        memcpy(into, from, length);
-    }
+    shx_link_copy(PyBytes_AS_STRING(made), from, length);
     return made;
 }
 

@@ -2,6 +2,7 @@
 #include "py/channels/link.h"
 
 #include <errno.h>
+#include <string.h> /* memcpy */
 
 #include "py/memory/memory.h"
 
@@ -157,6 +158,19 @@ shx_link_raise_or(shx_link *self, shx_err err, const char *which)
 {
     return err == EAGAIN || err == ETIMEDOUT ? raise_of_queue(which)
                                              : shx_link_raise(self, err);
+}
+
+void
+shx_link_copy(void *into, const void *from, size_t length)
+{
+    if (length > SHX_LONG) {
+        Py_BEGIN_ALLOW_THREADS
+        memcpy(into, from, length);
+        Py_END_ALLOW_THREADS
+    }
+    else if (length != 0) {
+        memcpy(into, from, length);
+    }
 }
 
 static int

@@ -110,6 +110,11 @@ shx_link_check(shx_link *self, shx_err err)
                : err;
 }
 
+/* What is copied without the GIL: more takes longer than it is let go of in.
+ */
+enum { SHX_LONG = 1 << 16 };
+void shx_link_copy(void *into, const void *from, size_t length);
+
 /* Calls of the core without the GIL. */
 typedef struct {
     shx_ring_wait wait;
