@@ -50,9 +50,8 @@ def _wait(
             else:
                 ours.append(at)
                 awaited.append(begin(one))
-        there = _shmemext._await_any(
-            tuple(awaited), tuple(selector.get_map()), timeout
-        )
+        fds = tuple(key.fd for key in selector.get_map().values())
+        there = _shmemext._await_any(tuple(awaited), fds, timeout)
         ready = {
             at for at, is_there in zip(ours, there, strict=True) if is_there
         }

@@ -3,6 +3,7 @@
 
 import json
 import re
+import struct
 from pathlib import Path
 from typing import get_args
 
@@ -78,7 +79,11 @@ def fits(value, schema):
 
 def told(machine, *arguments, **options):
     document = json.loads(machine.cli(*arguments, "--json", **options).stdout)
-    kinds = {"segments": "listing", "synchronizers": "locks"}
+    kinds = {
+        "segments": "listing",
+        "synchronizers": "locks",
+        "channels": "channels",
+    }
     kind = next((kinds[key] for key in kinds if key in document), "removal")
     check(document, SCHEMA["$defs"][kind])
     assert fits(document, SCHEMA)
@@ -148,6 +153,21 @@ except OSError:
     with private.running(code, name):
         found = told(private, "locks")["synchronizers"]
     assert [one["state"] for one in found] == ["held", "torn", "held", "free"]
+
+
+def test_channels(private, name):
+    code = """
+import sys
+from shmemext import Channel
+made = Channel(sys.argv[1], create=True)
+made.put(b"x")
+print("on")
+"""
+    about = struct.pack("=QQQ", 0x53 | 0x58 << 8 | 10 << 16 | 1 << 24, 5, 9)
+    private.file(f"{name}-cast").write_bytes(about.ljust(4096, b"\0"))
+    with private.running(code, name):
+        found = told(private, "channels")["channels"]
+    assert [one["state"] for one in found] == ["open", "damaged"]
 
 
 def test_room_without_a_limit():

@@ -10,7 +10,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
-from . import completion, gc, info, locks, ls, rm
+from . import channels, completion, gc, info, locks, ls, rm
 from .entries import KINDS, ORDERS
 from .output import Output
 from .status import MEANING, USAGE
@@ -255,6 +255,18 @@ def _add_locks(parser: Parser) -> None:
     _add_null(parser, _NULL)
 
 
+def _add_channels(parser: Parser) -> None:
+    parser.add_argument(
+        "names",
+        metavar="NAME",
+        nargs="*",
+        help="only those of that name; without one, all that this user may "
+        "read",
+    )
+    _add_form(parser, "of those that there are")
+    _add_null(parser, _NULL)
+
+
 def _add_rm(parser: Parser) -> None:
     parser.add_argument(
         "names",
@@ -401,6 +413,26 @@ _COMMANDS: tuple[tuple[str, Run, str, Callable[[Parser], None]], ...] = (
         "  WAITERS\thow many wait; some, where nobody counts: somebody does, "
         "or did",
         _add_locks,
+    ),
+    (
+        "channels",
+        channels.run,
+        "list channels and broadcasts, what waits in them, and for whom\n"
+        "What shmemext.channels makes. Nothing is taken, and nobody waits.\n"
+        "\n"
+        "columns:\n"
+        "  MEMBERS\tliving processes that have it open\n"
+        "  STATE\topen or shut down; of a broadcast, who writes it, as that "
+        "process's own pid namespace has it, and whether it lives; damaged, "
+        "what is there cannot be so; unknown, of another version, or not to "
+        "be read here\n"
+        "  WAITING\tmessages, and their bytes; of a broadcast, the number of "
+        "its newest frame\n"
+        "  IN HAND\tmessages, or frames, that somebody reads in place; those "
+        "of the dead others get\n"
+        "  OF THE DEAD\twhat was begun and dropped, and what was delivered "
+        "again, since it was made",
+        _add_channels,
     ),
     (
         "rm",

@@ -10,6 +10,9 @@ from .status import OK
 
 WHAT = ("bash", "families")
 
+# Commands whose names are those that they list.
+_LISTS = ("locks", "channels")
+
 # bash breaks words at = and : too, and replaces what comes after the last of
 # them, its second argument. What of a name comes before stays where it is;
 # COMP_LINE has all of it. Within quotes that are open it breaks nothing, and
@@ -108,7 +111,7 @@ def _cases() -> Iterator[tuple[str, str]]:
     for name, one in commands.items():
         for action in one._actions:
             if action.metavar == "NAME":
-                lists = "list=locks" if name == "locks" else ":"
+                lists = f"list={name}" if name in _LISTS else ":"
                 yield f'*" {name} "*', lists
             elif not action.option_strings and action.choices:
                 words = " ".join(map(str, action.choices))

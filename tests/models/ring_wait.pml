@@ -9,6 +9,8 @@
  * reserved comes, and takers go on until they are told that it is over. With
  * HOLD it is shut down already, and each has a message in hand while it waits,
  * for which others do not, once they know that its holder waits.
+ * Of those who only look OTHERS sleep at something else, too, which ends their
+ * sleep, woken or not, as csrc/core/sync/awaited.c has it.
  * GIVEUPS who are woken give up before they have looked. KILLS are killed,
  * whom and when a killer likes: then a sleep ends by itself when a look brings
  * something, otherwise by a wake-up alone. One waits for room in the same way:
@@ -20,9 +22,12 @@
 /* quick: -DWRITERS=1 -DTAKERS=2 -DWATCH -DBATCH -DRESERVE */
 /* quick: -DWRITERS=0 -DTAKERS=2 -DHOLD */
 /* quick: -DWRITERS=1 -DTAKERS=2 -DBATCH -DKILLS=1 */
+/* quick: -DWRITERS=1 -DTAKERS=2 -DWATCH -DOTHERS=1 */
 /* run: -DWRITERS=2 -DTAKERS=2 -DRESERVE */
 /* run: -DWRITERS=1 -DTAKERS=2 -DBATCH -DGIVEUPS=1 */
 /* run: -DWRITERS=1 -DTAKERS=2 -DTAKES=2 -DSHUT -DRESERVE -DDROP */
+/* mutant: -DLEAVES_UNSEEN -DWRITERS=1 -DTAKERS=2 -DWATCH -DOTHERS=1 */
+/* mutant: -DLEAVES_SILENTLY -DWRITERS=1 -DTAKERS=2 -DWATCH -DOTHERS=1 */
 /* mutant: -DSLEEPS_AT_ONCE -DWRITERS=1 -DTAKERS=2 -DBATCH -DGIVEUPS=1 */
 /* mutant: -DNOTIFIES_FIRST -DWRITERS=1 -DTAKERS=2 -DBATCH -DGIVEUPS=1 */
 /* mutant: -DNO_TIMES -DWRITERS=2 -DTAKERS=2 -DRESERVE */
@@ -48,6 +53,9 @@
 #ifndef GIVEUPS
 #define GIVEUPS 0
 #endif
+#ifndef OTHERS
+#define OTHERS 0
+#endif
 #define ALL (TAKERS + WRITERS + 1)
 #define MESSAGES (WRITERS * 2 + 1)
 #define EVERYBODY 99
@@ -71,7 +79,7 @@ byte asleep; /* one bit a taker */
 bool dead[ALL];
 
 /* Of the world outside: no process decides by it. */
-byte kills = KILLS, giveups = GIVEUPS;
+byte kills = KILLS, giveups = GIVEUPS, others = OTHERS;
 
 #define bit(id) (1 << (id))
 #define me_bit bit(me)
@@ -250,6 +258,11 @@ end_sleep:
                giveups--;
                rest = 0
            }
+        :: atomic { watches && others > 0 ->
+               others--;
+               asleep = asleep & ~me_bit;
+               goto leave
+           }
         :: atomic { (asleep & me_bit) && slice_ends ->
                asleep = asleep & ~me_bit;
                unwoken = true;
@@ -258,6 +271,28 @@ end_sleep:
         fi;
 #ifndef GIVEUP_IS_SILENT
         wake(1);
+#endif
+        goto give;
+
+/* It sleeps nowhere any more, and looks for what it was woken for. */
+leave:
+#ifdef LEAVES_UNSEEN
+        rest = 0;
+        goto give;
+#endif
+        atomic {
+            rest = 0;
+            do
+            :: next < tail && state[next] == FREE -> next++
+            :: else -> break
+            od;
+            if
+            :: is_there
+            :: else -> goto give
+            fi
+        };
+#ifndef LEAVES_SILENTLY
+        notify(1);
 #endif
         goto give;
 
