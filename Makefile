@@ -37,7 +37,7 @@ SPHINX := $(BIN)/python -m sphinx -q -W -n -d build/doctrees
 .PHONY: help build demo test test-quick core musl portable missing clang lint format docs docs-test bench bench-quick bench-plots storm storm-users storm-sync crash-sync storm-channels crash-channels hostile-channels sanitize tsan fuzz model wheel sdist-test release-test clean
 
 help:  ## print this
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 22
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 26
 
 # The stamp is the last to be made: what failed half way is not taken for done.
 $(VENV)/.made: $(if $(wildcard $(BIN)/python),,FORCE)

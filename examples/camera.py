@@ -1,25 +1,16 @@
-"""What the camera's producer and its consumers agree on: a name, the layout
-of the segment, and what the pictures show."""
+"""What the camera's producer and its consumers agree on: a name, the shape of
+a frame, and what the frames show."""
 
 import numpy as np
 
 NAME = "camera"
 SHAPE = (480, 640, 3)  # rows, columns, colours
-SLOTS = 2  # one to look at, while the other is being filled
-
-LAYOUT = np.dtype(
-    [
-        ("published", np.int64),  # how many frames there have been
-        ("ended", np.int64),  # 1: there will be no more
-        ("sequence", np.int64, SLOTS),  # which frame, and whether whole
-        ("pixels", np.uint8, (SLOTS, *SHAPE)),
-    ]
-)
+SIZE = 480 * 640 * 3
 
 
-def view(shm):
-    """The segment as named arrays. Nothing is copied."""
-    return np.ndarray((), LAYOUT, buffer=shm.buf)
+def pixels_of(buffer):
+    """A frame as an array. Nothing is copied."""
+    return np.frombuffer(buffer, np.uint8).reshape(SHAPE)
 
 
 def draw(pixels, number):

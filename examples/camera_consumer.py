@@ -1,35 +1,23 @@
-"""Looks at the newest frame where it is, until the camera ends."""
+"""Looks at the newest frame where it is, until the camera is gone."""
 
-import time
+from queue import Empty
 
-from camera import NAME, SLOTS, find_square, is_whole, view
+from camera import NAME, find_square, is_whole, pixels_of
 
-from shmemext import SharedMemory
+from shmemext import Broadcast
 
 print("waiting for the camera", flush=True)
-shm = SharedMemory(NAME, readonly=True, timeout=30)
-camera = view(shm)
-newest = -1
-seen = missed = torn = 0
-
+camera = Broadcast(NAME, timeout=30)
+seen = 0
 while True:
-    ended = camera["ended"]  # asked before "published": none is overlooked
-    number = int(camera["published"]) - 1
-    if number == newest:
-        if ended:
-            break
-        time.sleep(0.001)
-        continue
-    slot = number % SLOTS
-    pixels = camera["pixels"][slot]
-    column, whole = find_square(pixels), is_whole(pixels, number)
-    if camera["sequence"][slot] != 2 * number + 2:
-        torn += 1  # overwritten while we looked: forget what we saw
-        continue
-    assert whole, f"frame {number} is torn, and nobody noticed"
-    missed += number - newest - 1
-    newest = number
-    seen += 1
+    try:
+        with camera.receive(timeout=1) as frame:
+            newest, column = frame.seq, find_square(pixels_of(frame))
+            assert is_whole(pixels_of(frame), newest)
+            seen += 1
+    except Empty:
+        if camera.seq and camera.writer is None:
+            break  # it had begun, and is gone: killed, or done
 
-print(f"{seen} frames seen, {missed} missed, {torn} torn and looked at again")
+print(f"{seen} frames seen, {camera.missed} missed")
 print(f"frame {newest}: the square is at column {column}")

@@ -4,10 +4,14 @@
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from arrays import np
 from conftest import DEV_SHM
+
+import shmemext
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 NAME = "MyMemory"  # the one that the README uses
@@ -147,3 +151,104 @@ def test_audit_sees_whole_transfers_only(tmp_path):
         done = run("audit.py", arguments=[path])
         left = 1000 - 200 * number
         assert done.stdout == f"{left} {1000 - left} sum: 1000\n"
+
+
+def test_work_queue_loses_nothing_of_a_killed_worker():
+    assert outputs(run("work_queue.py", "-Werror")) == (
+        0,
+        "sum of squares: 328350\nkilled: 1\n",
+        "",
+    )
+
+
+WRITER_DIES = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[1])
+from multiprocessing import Process
+from shmemext import Channel
+import work_queue
+
+if __name__ == "__main__":
+    jobs, results = Channel(create=True), Channel(create=True)
+    for _ in range(2):
+        Process(target=work_queue.work, args=(jobs, results)).start()
+    for number in range(10):
+        jobs.put(b"%d" % number)
+    for _ in range(10):
+        results.get(timeout=60)
+    print(jobs.name, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_workers_see_that_their_writer_is_gone(tmp_path):
+    """Who reads what they print reads to the end of the last one."""
+    program = tmp_path / "program.py"
+    program.write_text(WRITER_DIES)
+    status, name, errors = outputs(run(program, arguments=[EXAMPLES]))
+    assert (status, errors) == (-signal.SIGKILL, "")
+    assert no_longer_there(DEV_SHM / name.strip())
+
+
+def no_longer_there(path):
+    """Its family's reaper needs a moment."""
+    deadline = time.monotonic() + 60
+    while path.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return not path.exists()
+
+
+@pytest.fixture
+def camera():
+    """Starts programs of it, which end with the test."""
+    if not np:
+        pytest.skip("there is no numpy")
+    assert not (DEV_SHM / "camera").exists(), "somebody else has a camera"
+    started = []
+
+    def start(program, *arguments):
+        process = subprocess.Popen(
+            [sys.executable, "-Werror", EXAMPLES / program, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+    assert no_longer_there(DEV_SHM / "camera")
+
+
+def test_camera_shows_its_last_frame_to_all(camera):
+    consumers = [camera("camera_consumer.py") for _ in range(3)]
+    for consumer in consumers:
+        assert consumer.stdout.readline() == "waiting for the camera\n"
+    producer = camera("camera_producer.py", "500", "0")
+    assert producer.communicate(timeout=300) == (
+        "publishing 500 frames\n",
+        "",
+    )
+    for consumer in consumers:
+        shown, errors = consumer.communicate(timeout=300)
+        assert (consumer.returncode, errors) == (0, "")
+        assert shown.endswith("frame 500: the square is at column 400\n")
+
+
+def test_consumer_sees_that_the_camera_is_gone(camera):
+    consumer = camera("camera_consumer.py")
+    producer = camera("camera_producer.py", "1000000", "200")
+    with shmemext.Broadcast("camera", timeout=60) as cast:
+        for _ in range(5):
+            with cast.receive(timeout=60):
+                pass
+        assert cast.writer == producer.pid
+        producer.kill()
+        producer.communicate()
+        assert cast.writer is None
+    shown, errors = consumer.communicate(timeout=300)
+    assert (consumer.returncode, errors) == (0, "")
+    assert "frames seen" in shown

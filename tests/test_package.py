@@ -19,9 +19,8 @@ TYPES = {"AnonymousMemory", "MappedFile", "Memory"}
 FUNCTIONS = {"collect", "install", "segments", "uninstall"}
 RECORDS = {"Collected", "Family", "Process", "Segment"}
 STDLIB = {"ShareableList", "SharedMemory"}
-CHANNELS = {"Channel", "wait"}
 LOCKS = {*shmemext.synchronize.__all__} - {"ReadLock", "WriteLock"}
-CHANNELS = {"Broadcast", "Channel"}
+CHANNELS = {"Broadcast", "Channel", "wait"}
 
 
 def test_star_import_gives_what_the_stdlibs_gives_and_ours():
@@ -56,13 +55,7 @@ def test_dir_shows_what_there_is_and_nothing_else():
         assert names == sorted(set(names))
         modules = {"shareable_list", "shared_memory"}
         assert set(names) - {"channels", "lifetime", "synchronize"} == (
-            STDLIB
-            | TYPES
-            | FUNCTIONS
-            | RECORDS
-            | LOCKS
-            | CHANNELS
-            | modules
+            STDLIB | TYPES | FUNCTIONS | RECORDS | LOCKS | CHANNELS | modules
         )
     assert set(dir(shmemext)) > {"__all__", "__doc__", "__version__"}
     assert "_family" not in dir(shmemext)

@@ -18,7 +18,7 @@ import preload
 import pytest
 from conftest import DEV_SHM, python
 
-from shmemext import Channel, Event, wait
+from shmemext import Broadcast, Channel, Event, wait
 from shmemext.channels import ShutDown
 
 # They fork beside threads, as their users do.
