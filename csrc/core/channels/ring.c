@@ -64,6 +64,7 @@ place(void *memory, shx_party *party, shx_ring *ring)
     ring->counts = (void *)cell_at(memory, SHX_RING_COUNTS);
     ring->data = (unsigned char *)memory + SHX_RING_PAGE;
     atomic_store(&ring->keenness, 0);
+    atomic_store(&ring->vain, 0);
     atomic_store(&ring->looked, 0);
 }
 

@@ -64,26 +64,6 @@ glance(const shx_ring *ring, shx_ring_side side)
                : atomic_load_explicit(&ring->out->next, memory_order_relaxed);
 }
 
-/* Looks for a while before it sleeps: longer if that helped the last time. */
-static bool
-linger(shx_ring *ring, shx_ring_side side)
-{
-    enum { FEW = 30, MANY = 2000 };
-    unsigned most =
-        atomic_load_explicit(&ring->keenness, memory_order_relaxed);
-    uint64_t seen = glance(ring, side);
-    unsigned i = 0;
-    while (i < most && glance(ring, side) == seen) {
-        shx_os_relax();
-        i++;
-    }
-    bool helped = i < most;
-    unsigned next = helped ? most * 2 : most / 2;
-    next = next < FEW ? FEW : next > MANY ? MANY : next;
-    atomic_store_explicit(&ring->keenness, next, memory_order_relaxed);
-    return helped;
-}
-
 /* Says that it waits, or sleeps if it has. EAGAIN: look again. */
 static shx_err
 sleep_on(shx_cell *cell, uint32_t seen, shx_patience *patience)
@@ -162,16 +142,102 @@ try_again(shx_ring *ring, const shx_member *me, shx_ring_attempt attempt,
     return err == 0 ? try_once(ring, me, attempt, what, wait) : err;
 }
 
+static uint64_t
+now(void)
+{
+    struct timespec time;
+    shx_os_now(&time);
+    return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+}
+
+/* Looks for a moment. False: nothing has changed since, nor is anything being
+ * written, or read, of which nothing tells when it is done. */
+static bool
+look(const shx_ring *ring, shx_ring_side side, uint64_t seen)
+{
+    enum { LOOKS = 32 };
+    for (int i = 0; i < LOOKS; i++) {
+        shx_os_relax();
+        if (glance(ring, side) != seen) {
+            return true;
+        }
+    }
+    return side == SHX_FOR_ROOM || glance(ring, SHX_FOR_ROOM) != seen;
+}
+
+/* For how many nanoseconds is it to look? For as long as a sleep would take at
+ * most, but where that was in vain for long not at all; then there is a long
+ * look now and then, ever more rarely. */
+enum { LITTLE = 1000, MUCH = 20000 };
+
+static unsigned
+keenness(const shx_ring *ring)
+{
+    enum { SOON = 16 };
+    unsigned vain = atomic_load_explicit(&ring->vain, memory_order_relaxed);
+    return vain >= SOON && (vain & (vain - 1)) == 0
+               ? MUCH
+               : atomic_load_explicit(&ring->keenness, memory_order_relaxed);
+}
+
+/* It took so long; or it was in vain. */
+static void
+learn(shx_ring *ring, bool helped, uint64_t took)
+{
+    enum { TIMES = 4, OFTEN = 1024 };
+    unsigned vain = atomic_load_explicit(&ring->vain, memory_order_relaxed);
+    unsigned keen =
+        atomic_load_explicit(&ring->keenness, memory_order_relaxed);
+    if (helped) {
+        keen = took < MUCH / TIMES ? (unsigned)took * TIMES + LITTLE : MUCH;
+        vain = 0;
+    }
+    else {
+        keen = keen > LITTLE ? keen / 2 : 0;
+        vain = vain + 1 < OFTEN ? vain + 1 : OFTEN / 2;
+    }
+    atomic_store_explicit(&ring->keenness, keen, memory_order_relaxed);
+    atomic_store_explicit(&ring->vain, vain, memory_order_relaxed);
+}
+
+/* Looks, and tries, for a while: where the other side is at work on another
+ * processor it answers sooner than a sleep begins and ends. What was seen was
+ * seen before the last attempt. EAGAIN: in vain. */
+static shx_err
+linger(shx_ring *ring, const shx_member *me, shx_ring_side side,
+       shx_ring_attempt attempt, void *what, const shx_ring_wait *wait,
+       uint64_t seen)
+{
+    shx_err err = EAGAIN;
+    unsigned most = keenness(ring);
+    uint64_t begun = most == 0 ? 0 : now(), at = begun;
+    while (err == EAGAIN && at - begun < most) {
+        if (look(ring, side, seen)) {
+            seen = glance(ring, side);
+            err = try_once(ring, me, attempt, what, wait);
+        }
+        at = now();
+    }
+    learn(ring, err != EAGAIN, at - begun);
+    return err;
+}
+
 shx_err
 shx_ring_insist(shx_ring *ring, const shx_member *me, shx_ring_side side,
                 shx_ring_attempt attempt, void *what, shx_ring_wait *wait)
 {
     shx_cell *cell = cell_of(ring, side);
-    bool unwoken = false;
+    bool blocks = wait != NULL && wait->blocks;
+    bool keen = blocks, unwoken = false;
     unsigned rounds = 0, naps = wait != NULL ? wait->patience.naps : 0;
     for (;;) {
         uint32_t seen = atomic_load(&cell->word);
+        uint64_t glimpse = keen ? glance(ring, side) : 0;
         shx_err err = try_once(ring, me, attempt, what, wait);
+        if (err == EAGAIN && keen) {
+            err = linger(ring, me, side, attempt, what, wait, glimpse);
+            keen = false;
+        }
         bool slept = wait != NULL && wait->patience.naps != naps;
         if (err != EAGAIN && (unwoken || slept)) {
             pass_on(ring, side, err, unwoken);
@@ -179,13 +245,12 @@ shx_ring_insist(shx_ring *ring, const shx_member *me, shx_ring_side side,
         if (err != EAGAIN) {
             return err;
         }
-        if (wait == NULL || !wait->blocks) {
+        if (!blocks) {
             return try_again(ring, me, attempt, what, wait);
         }
         err = shx_patience_spin(&wait->patience, &rounds);
         if (err == 0) {
-            err = linger(ring, side) ? EAGAIN
-                                     : sleep_on(cell, seen, &wait->patience);
+            err = sleep_on(cell, seen, &wait->patience);
         }
         unwoken = err == SHX_SLICE_OVER;
         if (unwoken) {
