@@ -3,7 +3,8 @@
 
 flows         writers and readers in processes of their own go as fast as they
               can: from the first put to the last get, by the messages
-round trips   two processes, each on a core of its own, answer each other
+round trips   two processes, each on a core of its own or both on one, answer
+              each other
 frames        one process writes them, two see each of them and say so
 
 Each reader compares what it got. Times are a message's, and the ratios are to
@@ -28,10 +29,11 @@ from table import OURS, Row
 SMALL, LARGE = 64, 4096  # bytes
 FRAME = 1920 * 1080 * 3
 QUICKLY = 20  # a quick run has so many times fewer messages
-TRIPS = 200
+TRIPS = 2000
 BATCH = 100
 PAUSE = 0.002  # seconds, in which who waits falls asleep
 FRAMES = 5
+ANYWHERE = os.sched_getaffinity(0)
 
 
 class Flow(NamedTuple):
@@ -60,6 +62,11 @@ FLOWS = {
     "4 KiB, one to one": Flow(*(LARGE, 1, 1, 30_000, False), {"mp.Queue": 6}),
 }
 ROUND_TRIP = {"mp.Pipe": 1 / 0.9, "posix_ipc": 1 / 1.2}
+ROUND_TRIPS: tuple[tuple[str, bool, float, dict[str, float]], ...] = (
+    ("a core each", True, 0, ROUND_TRIP),
+    ("one core", False, 0, ROUND_TRIP),
+    ("the other asleep", True, PAUSE, {}),
+)
 TWO_READERS = {"mp.Pipe": 10.0}
 
 
@@ -184,6 +191,7 @@ def group_of(
     if state.get("work") != work:
         if "work" in state:
             state["close"].pop()()
+        os.sched_setaffinity(0, ANYWHERE)
         group = Group()
         state["work"], state["group"] = work, group
         state["close"].append(group.close)
@@ -220,18 +228,18 @@ def flow(peer: Any, state: dict[str, Any], of: str, share: int) -> float:
 
 
 def round_trip(
-    peer: Any, state: dict[str, Any], trips: int, pause: float
+    peer: Any, state: dict[str, Any], trips: int, apart: bool, pause: float
 ) -> float:
     """Microseconds of one."""
 
     def make(group: Group) -> None:
         queues = peer.queue(), peer.queue()
         group.closed += [queue.close for queue in queues]
-        group.add(echo, queues, SMALL, places()[1])
+        group.add(echo, queues, SMALL, places()[apart])
         state["queues"] = queues
         os.sched_setaffinity(0, places()[0])
 
-    worker = group_of(state, f"round trip {pause}", make).workers[0]
+    worker = group_of(state, f"round trip {apart} {pause}", make).workers[0]
     put, get = state["queues"][1].put, state["queues"][0].get
     message = b"x" * SMALL
     worker.order(trips)
@@ -319,22 +327,16 @@ def measure(bench: Bench) -> Iterator[list[Row]]:
                 work, "us", "flow", how.reach, able, of=work, share=share
             )
         trips = TRIPS // share
-        yield rows(
-            "a round trip of 64 bytes",
-            "us",
-            "round_trip",
-            ROUND_TRIP,
-            trips=trips,
-            pause=0,
-        )
-        yield rows(
-            "a round trip, the other one asleep",
-            "us",
-            "round_trip",
-            {},
-            trips=trips // 10 or 1,
-            pause=PAUSE,
-        )
+        for work, apart, pause, reach in ROUND_TRIPS:
+            yield rows(
+                f"a round trip of 64 bytes, {work}",
+                "us",
+                "round_trip",
+                reach,
+                trips=trips // 10 or 1 if pause else trips,
+                apart=apart,
+                pause=pause,
+            )
         yield rows(
             "6.2 MB to two readers",
             "ms",

@@ -123,7 +123,7 @@ def test_channels_has_both_sides(tmp_path):
     rows = [row for row in result["rows"] if row["time"] is not None]
     ours = {row["work"] for row in rows if row["side"] == "shmemext"}
     theirs = {row["work"] for row in rows if row["side"] == "mp.Queue"}
-    assert theirs < ours and len(theirs) == 5
+    assert theirs < ours and len(theirs) == 6
     assert all(row["time"]["median"] > 0 for row in rows)
     assert all(row["met"] is not None for row in rows if row["reach"])
 
