@@ -165,60 +165,36 @@ look(const shx_ring *ring, shx_ring_side side, uint64_t seen)
     return side == SHX_FOR_ROOM || glance(ring, SHX_FOR_ROOM) != seen;
 }
 
-/* For how many nanoseconds is it to look? For as long as a sleep would take at
- * most, but where that was in vain for long not at all; then there is a long
- * look now and then, ever more rarely. */
-enum { LITTLE = 1000, MUCH = 20000 };
-
-static unsigned
-keenness(const shx_ring *ring)
+/* Is it to look before it sleeps? After so many that were in vain ever more
+ * rarely. */
+static bool
+is_keen(unsigned vain)
 {
-    enum { SOON = 16 };
-    unsigned vain = atomic_load_explicit(&ring->vain, memory_order_relaxed);
-    return vain >= SOON && (vain & (vain - 1)) == 0
-               ? MUCH
-               : atomic_load_explicit(&ring->keenness, memory_order_relaxed);
+    return (vain & (vain - 1)) == 0;
 }
 
-/* It took so long; or it was in vain. */
-static void
-learn(shx_ring *ring, bool helped, uint64_t took)
-{
-    enum { TIMES = 4, OFTEN = 1024 };
-    unsigned vain = atomic_load_explicit(&ring->vain, memory_order_relaxed);
-    unsigned keen =
-        atomic_load_explicit(&ring->keenness, memory_order_relaxed);
-    if (helped) {
-        keen = took < MUCH / TIMES ? (unsigned)took * TIMES + LITTLE : MUCH;
-        vain = 0;
-    }
-    else {
-        keen = keen > LITTLE ? keen / 2 : 0;
-        vain = vain + 1 < OFTEN ? vain + 1 : OFTEN / 2;
-    }
-    atomic_store_explicit(&ring->keenness, keen, memory_order_relaxed);
-    atomic_store_explicit(&ring->vain, vain, memory_order_relaxed);
-}
-
-/* Looks, and tries, for a while: where the other side is at work on another
- * processor it answers sooner than a sleep begins and ends. What was seen was
- * seen before the last attempt. EAGAIN: in vain. */
+/* Looks, and tries, for as long as a sleep would take: where the other side is
+ * at work on another processor it answers sooner. What was seen was seen
+ * before the last attempt. EAGAIN: in vain. */
 static shx_err
 linger(shx_ring *ring, const shx_member *me, shx_ring_side side,
        shx_ring_attempt attempt, void *what, const shx_ring_wait *wait,
        uint64_t seen)
 {
+    enum { MUCH = 20000, RARELY = 512 };
     shx_err err = EAGAIN;
-    unsigned most = keenness(ring);
-    uint64_t begun = most == 0 ? 0 : now(), at = begun;
-    while (err == EAGAIN && at - begun < most) {
-        if (look(ring, side, seen)) {
-            seen = glance(ring, side);
-            err = try_once(ring, me, attempt, what, wait);
-        }
-        at = now();
+    unsigned vain = atomic_load_explicit(&ring->vain, memory_order_relaxed);
+    if (is_keen(vain)) {
+        uint64_t ends = now() + MUCH;
+        do {
+            if (look(ring, side, seen)) {
+                seen = glance(ring, side);
+                err = try_once(ring, me, attempt, what, wait);
+            }
+        } while (err == EAGAIN && now() < ends);
     }
-    learn(ring, err != EAGAIN, at - begun);
+    vain = err != EAGAIN ? 0 : vain < 2 * RARELY - 1 ? vain + 1 : RARELY;
+    atomic_store_explicit(&ring->vain, vain, memory_order_relaxed);
     return err;
 }
 
