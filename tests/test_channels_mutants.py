@@ -87,8 +87,8 @@ MUTANTS = [
     Mutant(
         "who takes some of the room wakes no other",
         WAIT,
-        "(side == SHX_FOR_ROOM && leaves_room(ring))",
-        "false",
+        "err != 0 || unwoken || leaves_something(ring, side)",
+        "err != 0 || unwoken",
         "directed_ring",
     ),
     Mutant(
