@@ -22,6 +22,7 @@ from time import perf_counter
 from typing import Any
 
 import access
+import channels
 import core_locks
 import crash_matrix
 import crowded
@@ -58,6 +59,7 @@ QUESTIONS: dict[str, tuple[str, Question]] = {
     "scale": ("many names, and taken ones", scale.measure),
     "synchronize": ("locks and the like", synchronize.measure),
     "core": ("locks without Python", core_locks.measure),
+    "channels": ("messages between processes", channels.measure),
 }
 
 # A quick run leaves the others out.
@@ -68,6 +70,7 @@ QUICK = (
     "stdlib untracked",
     "posix_ipc",
     "mp.Pipe",
+    "mp.Queue",
     "mp.Array",
     "multiprocessing",
     "LMDB",

@@ -23,7 +23,8 @@ HEADINGS = (
 @dataclass(frozen=True)
 class Row:
     """One side of one work. The ratio is to the side `base`. What is promised
-    is a ratio, the reach, or a limit, in the unit."""
+    is a ratio, the reach, or a limit, in the unit. It is the most; but where
+    `base` is ours, the others' ratio is to be as large at least."""
 
     question: str
     work: str
@@ -46,6 +47,8 @@ class Row:
         value = self.ratio if self.limit is None else self.time
         if self.promised is None or value is None:
             return None
+        if self.base == OURS and self.limit is None:
+            return value.median >= self.promised
         return value.median <= self.promised
 
     def plain(self) -> dict[str, Any]:

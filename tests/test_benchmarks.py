@@ -115,6 +115,29 @@ def test_core_has_every_row_and_no_python(tmp_path):
         assert row["time"]["median"] > 0 or row in kept, row
 
 
+def test_channels_has_both_sides(tmp_path):
+    _, result = result_of(
+        tmp_path / "result.json",
+        *("--only", "channels", "--peers", "shmemext,mp.Queue"),
+    )
+    rows = [row for row in result["rows"] if row["time"] is not None]
+    ours = {row["work"] for row in rows if row["side"] == "shmemext"}
+    theirs = {row["work"] for row in rows if row["side"] == "mp.Queue"}
+    assert theirs < ours and len(theirs) == 6
+    assert all(row["time"]["median"] > 0 for row in rows)
+    assert all(row["met"] is not None for row in rows if row["reach"])
+
+
+def test_reach_is_the_least_where_the_others_are_compared_with_ours(paired):
+    from table import Row
+
+    def of(value):
+        return paired.Ratio(value, value, value, 1)
+
+    row = Row("q", "w", "us", "s", of(9.0), "shmemext", of(9.0), reach=8.0)
+    assert row.met and not replace(row, ratio=of(7.0)).met
+
+
 def test_limit_is_of_the_time_and_reach_of_the_ratio(paired):
     from table import Row, line
 

@@ -12,6 +12,8 @@ A method that it lacks is a row that it has not:
     element     element                                  element access
     locks       lock, named, event and the others        matrix of locks: see
                 that locks.py names                      crash_locks.py
+    messages    queue, broadcast                         channels: see
+                                                         messages.py
 
 Adapters import their peer when they are made, not before.
 """
@@ -48,6 +50,7 @@ _KNOWN = {
     "joblib memmap": ("arrays", "Joblib", "joblib", "joblib"),
     "mp.Pipe": ("mp", "Pipe", None, "multiprocessing"),
     "mp.Queue": ("mp", "Queue", None, "multiprocessing"),
+    "mp.SimpleQueue": ("mp", "SimpleQueue", None, "multiprocessing"),
     "mp.RawArray": ("mp", "RawArray", None, "multiprocessing"),
     "mp.Array": ("mp", "Array", None, "multiprocessing"),
     "Manager().list()": ("mp", "ManagerList", None, "multiprocessing"),
@@ -93,6 +96,9 @@ class Peer:
     generates = False
     # what the crash matrix must not ask of it, and why
     not_asked: ClassVar[dict[str, str]] = {}
+    # its queue() has put_many() and get_many(); and any number of users
+    sends_many = False
+    is_for_all = True
 
 
 def missing(name: str) -> str:

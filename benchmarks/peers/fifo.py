@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import Peer
+from . import Peer, messages
 from .handing import Receiver, Sender
 
 PATIENCE = 120.0
@@ -25,6 +25,7 @@ class FifoReceiver(Receiver):
 
 class FasterFifo(Peer):
     modes = ("fresh",)
+    sends_many = True
 
     def sender(self, mode: str, size: int, context: Any) -> Sender:
         import faster_fifo
@@ -34,3 +35,6 @@ class FasterFifo(Peer):
 
     def receiver(self, mode: str, shared: Any) -> Receiver:
         return FifoReceiver(shared)
+
+    def queue(self) -> messages.Fifo:
+        return messages.Fifo()

@@ -6,7 +6,7 @@ from __future__ import annotations
 import multiprocessing
 from typing import Any
 
-from . import Peer
+from . import Peer, messages
 from .handing import Receiver, Sender
 
 
@@ -30,12 +30,19 @@ class PipeReceiver(Receiver):
 
 class Pipe(Peer):
     modes = ("fresh",)
+    is_for_all = False
 
     def sender(self, mode: str, size: int, context: Any) -> Sender:
         return PipeSender(context.Pipe(duplex=False))
 
     def receiver(self, mode: str, shared: Any) -> Receiver:
         return PipeReceiver(shared)
+
+    def queue(self) -> messages.Pipe:
+        return messages.Pipe()
+
+    def broadcast(self, size: int) -> messages.Pipes:
+        return messages.Pipes()
 
 
 class QueueSender(Sender):
@@ -58,6 +65,14 @@ class Queue(Peer):
 
     def receiver(self, mode: str, shared: Any) -> Receiver:
         return QueueReceiver(shared)
+
+    def queue(self) -> messages.Queue:
+        return messages.Queue(messages.CONTEXT.Queue())
+
+
+class SimpleQueue(Peer):
+    def queue(self) -> messages.Queue:
+        return messages.Queue(messages.CONTEXT.SimpleQueue())
 
 
 class ArraySender(Sender):

@@ -6,7 +6,7 @@ from __future__ import annotations
 import mmap
 from typing import Any
 
-from . import Peer
+from . import Peer, messages
 from .handing import Segments
 from .locks import PosixSemaphore
 
@@ -49,3 +49,6 @@ class PosixIpc(Segments, Peer):
         return PosixSemaphore(name)
 
     named = permit = lock
+
+    def queue(self) -> messages.PosixQueue:
+        return messages.PosixQueue()

@@ -9,7 +9,7 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
-from . import Peer
+from . import Peer, messages
 from .handing import Receiver, SegmentReceiver, Segments, Sender
 from .locks import ShmemextLocks
 
@@ -58,11 +58,19 @@ class _Elements:
 
 
 class Shmemext(ShmemextLocks, _Elements, _SharedMemory):
+    sends_many = True
+
     def __init__(self) -> None:
         super().__init__()
         from shmemext import SharedMemory
 
         self.shared_memory = self.for_attach = SharedMemory
+
+    def queue(self) -> messages.Channel:
+        return messages.Channel()
+
+    def broadcast(self, size: int) -> messages.Frames:
+        return messages.Frames(size)
 
 
 class Unreserved(_SharedMemory):

@@ -63,7 +63,7 @@ place(void *memory, shx_party *party, shx_ring *ring)
     ring->room = cell_at(memory, SHX_RING_ROOM);
     ring->counts = (void *)cell_at(memory, SHX_RING_COUNTS);
     ring->data = (unsigned char *)memory + SHX_RING_PAGE;
-    atomic_store(&ring->keenness, 0);
+    atomic_store(&ring->vain, 0);
     atomic_store(&ring->looked, 0);
 }
 

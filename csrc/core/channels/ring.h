@@ -107,9 +107,9 @@ typedef struct {
     shx_cell *room;
     shx_ring_counts *counts;
     unsigned char *data;
-    uint64_t capacity;         /* bytes of the data: a power of two */
-    _Atomic unsigned keenness; /* how long it looks before it sleeps */
-    _Atomic uint64_t looked;   /* after the dead: a tick of shx_os_tick() */
+    uint64_t capacity;       /* bytes of the data: a power of two */
+    _Atomic unsigned vain;   /* looks before a sleep, one after the other */
+    _Atomic uint64_t looked; /* after the dead: a tick of shx_os_tick() */
 } shx_ring;
 
 /* A record in hand: reserved, or taken. */

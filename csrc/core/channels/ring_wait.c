@@ -64,26 +64,6 @@ glance(const shx_ring *ring, shx_ring_side side)
                : atomic_load_explicit(&ring->out->next, memory_order_relaxed);
 }
 
-/* Looks for a while before it sleeps: longer if that helped the last time. */
-static bool
-linger(shx_ring *ring, shx_ring_side side)
-{
-    enum { FEW = 30, MANY = 2000 };
-    unsigned most =
-        atomic_load_explicit(&ring->keenness, memory_order_relaxed);
-    uint64_t seen = glance(ring, side);
-    unsigned i = 0;
-    while (i < most && glance(ring, side) == seen) {
-        shx_os_relax();
-        i++;
-    }
-    bool helped = i < most;
-    unsigned next = helped ? most * 2 : most / 2;
-    next = next < FEW ? FEW : next > MANY ? MANY : next;
-    atomic_store_explicit(&ring->keenness, next, memory_order_relaxed);
-    return helped;
-}
-
 /* Says that it waits, or sleeps if it has. EAGAIN: look again. */
 static shx_err
 sleep_on(shx_cell *cell, uint32_t seen, shx_patience *patience)
@@ -161,16 +141,78 @@ try_again(shx_ring *ring, const shx_member *me, shx_ring_attempt attempt,
     return err == 0 ? try_once(ring, me, attempt, what, wait) : err;
 }
 
+static uint64_t
+now(void)
+{
+    struct timespec time;
+    shx_os_now(&time);
+    return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+}
+
+/* Looks for a moment. False: nothing has changed since, nor is anything being
+ * written, or read, of which nothing tells when it is done. */
+static bool
+look(const shx_ring *ring, shx_ring_side side, uint64_t seen)
+{
+    enum { LOOKS = 32 };
+    for (int i = 0; i < LOOKS; i++) {
+        shx_os_relax();
+        if (glance(ring, side) != seen) {
+            return true;
+        }
+    }
+    return side == SHX_FOR_ROOM || glance(ring, SHX_FOR_ROOM) != seen;
+}
+
+/* Is it to look before it sleeps? After so many that were in vain ever more
+ * rarely. */
+static bool
+is_keen(unsigned vain)
+{
+    return (vain & (vain - 1)) == 0;
+}
+
+/* Looks, and tries, for as long as a sleep would take: where the other side is
+ * at work on another processor it answers sooner. What was seen was seen
+ * before the last attempt. EAGAIN: in vain. */
+static shx_err
+linger(shx_ring *ring, const shx_member *me, shx_ring_side side,
+       shx_ring_attempt attempt, void *what, const shx_ring_wait *wait,
+       uint64_t seen)
+{
+    enum { MUCH = 20000, RARELY = 512 };
+    shx_err err = EAGAIN;
+    unsigned vain = atomic_load_explicit(&ring->vain, memory_order_relaxed);
+    if (is_keen(vain)) {
+        uint64_t ends = now() + MUCH;
+        do {
+            if (look(ring, side, seen)) {
+                seen = glance(ring, side);
+                err = try_once(ring, me, attempt, what, wait);
+            }
+        } while (err == EAGAIN && now() < ends);
+    }
+    vain = err != EAGAIN ? 0 : vain < 2 * RARELY - 1 ? vain + 1 : RARELY;
+    atomic_store_explicit(&ring->vain, vain, memory_order_relaxed);
+    return err;
+}
+
 shx_err
 shx_ring_insist(shx_ring *ring, const shx_member *me, shx_ring_side side,
                 shx_ring_attempt attempt, void *what, shx_ring_wait *wait)
 {
     shx_cell *cell = cell_of(ring, side);
-    bool unwoken = false;
+    bool blocks = wait != NULL && wait->blocks;
+    bool keen = blocks, unwoken = false;
     unsigned rounds = 0, naps = wait != NULL ? wait->patience.naps : 0;
     for (;;) {
         uint32_t seen = atomic_load(&cell->word);
+        uint64_t glimpse = keen ? glance(ring, side) : 0;
         shx_err err = try_once(ring, me, attempt, what, wait);
+        if (err == EAGAIN && keen) {
+            err = linger(ring, me, side, attempt, what, wait, glimpse);
+            keen = false;
+        }
         bool slept = wait != NULL && wait->patience.naps != naps;
         if (err != EAGAIN && (unwoken || slept)) {
             pass_on(ring, side, err, unwoken);
@@ -178,13 +220,12 @@ shx_ring_insist(shx_ring *ring, const shx_member *me, shx_ring_side side,
         if (err != EAGAIN) {
             return err;
         }
-        if (wait == NULL || !wait->blocks) {
+        if (!blocks) {
             return try_again(ring, me, attempt, what, wait);
         }
         err = shx_patience_spin(&wait->patience, &rounds);
         if (err == 0) {
-            err = linger(ring, side) ? EAGAIN
-                                     : sleep_on(cell, seen, &wait->patience);
+            err = sleep_on(cell, seen, &wait->patience);
         }
         unwoken = err == SHX_SLICE_OVER;
         if (unwoken) {
