@@ -398,6 +398,22 @@ stay(int number)
     }
 }
 
+/* What its parent was goes with its parent. */
+static void
+test_party_is_left_while_a_child_lives(void)
+{
+    memory left = make_memory(4096);
+    uint32_t token = me_in(left.party).token;
+    pid_t child = spawn(stay, 0);
+    wait_until_it_is(child, 'S'); /* it ends with us from here on */
+    CHECK(is_claimed(left.fd, token));
+    shx_party_leave(left.party);
+    CHECK(!is_claimed(left.fd, token));
+    kill_and_wait(child);
+    CHECK(munmap(left.bytes, left.size) == 0);
+    shx_os_close(left.fd);
+}
+
 static void
 test_party_joins_while_others_fork(void)
 {
@@ -514,6 +530,7 @@ main(int argc, char **argv)
     test_party_of_children();
     test_party_is_left_by_a_clone();
     test_party_over_vfork_and_exec();
+    test_party_is_left_while_a_child_lives();
     test_party_joins_while_others_fork();
     test_party_costs_one_descriptor();
     test_party_whose_descriptor_was_closed();
