@@ -14,16 +14,10 @@ import time
 
 import broadcast_children as children
 import pytest
+from channel_children import ended, kill, started, told
 from conftest import DEV_SHM, python
-from test_channel_messages import in_a_fork
-from test_channel_processes import (
-    ended,
-    kill,
-    lifetimes,
-    methods,
-    started,
-    told,
-)
+from test_channel_forks import in_a_fork
+from test_channel_found import lifetimes, methods
 
 from shmemext import Lock, SharedMemory, segments
 from shmemext._broadcasts import control_name
