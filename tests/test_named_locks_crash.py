@@ -117,12 +117,17 @@ def stage(action):
         todo = list(points(calls, len(calls) - 60, len(calls)))
     else:
         todo = list(points(calls, first, calls.index(MARK, first + 1)))
-    killed = 0
-    for name, when in todo:
+    killed = set()
+    # Twice: on a busy machine, or without a GIL, a run may end before it calls
+    # that as often as the one that was looked at.
+    for name, when in [*todo, *todo]:
+        if (name, when) in killed:
+            continue
         mine = Lock(NAME) if is_kept else None
         inode = file_of(NAME).stat().st_ino if is_kept else 0
         status = under_strace(action, "-o", "/dev/null", *inject(name, when))
-        killed += status == signal.SIGKILL
+        if status == signal.SIGKILL:
+            killed.add((name, when))
         assert status in (0, signal.SIGKILL), (name, when, status)
         late = Lock(NAME)
         if is_kept:
@@ -138,7 +143,7 @@ def stage(action):
         # Who was killed may still have had it open when we let go.
         assert wait_until(lambda: not there(NAME)), (name, when)
     sweep()
-    print(len(todo), killed)
+    print(len(todo), len(killed))
 
 
 @pytest.mark.skipif(
@@ -156,7 +161,7 @@ def test_killed_before_each_call(action):
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     todo, killed = map(int, done.stdout.split())
     # An uncontended lock is no call at all.
-    assert killed > todo / 5 or action in ("acquire", "release")
+    assert killed > todo / 3 or action in ("acquire", "release")
 
 
 if __name__ == "__main__":
