@@ -92,12 +92,16 @@ def test_help_tells_what_exit_statuses_mean(machine, command):
     [
         (
             ["lss"],
-            "'lss' is no command: ls, info, locks, channels, rm, gc or completion",
+            "'lss' is no command: ls, info, locks, channels, rm, gc or"
+            " completion",
         ),
         (["lss"], "did you mean ls?"),
         ([""], "'' is no command"),
         (["ls", "--srot", "x"], "ls: there is no --srot"),
-        (["-q", "ls"], "-q goes after its command, ls, info, locks, channels, rm or gc"),
+        (
+            ["-q", "ls"],
+            "-q goes after its command, ls, info, locks, channels, rm or gc",
+        ),
         (["--color", "never", "ls"], "--color goes after its command, ls"),
         (["--color=never", "ls"], "--color goes after its command, ls"),
         (["--verson"], "there is no --verson; did you mean --version?"),
