@@ -667,6 +667,8 @@ test_directed_end_that_all_are_told_of(void)
     check_all_told(nothing, shut_it_down);
     check_all_told(take_the_last, give_the_first);
     check_all_told(reserve_and_shut_down, drop_it);
+}
+
 /* It does not look by itself. */
 static void
 look_beside(int number)
