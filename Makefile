@@ -144,10 +144,11 @@ crash-sync: build/crash_sync build/crash_groups_sync  ## kill them after every s
 	build/crash_sync $(ARGS)
 	build/crash_groups_sync $(ARGS)
 
-storm-channels: build/storm_ring build/storm_broadcast build  ## kill random users of messages and of frames, in C and in Python, for SECONDS seconds each
-	build/storm_ring $(SECONDS) $(ARGS)
+# Seconds of each of the kinds of users, in C six and one.
+storm-channels: build/storm_ring build/storm_broadcast build  ## kill random users of messages and of frames, in C and in Python, each kind for SECONDS seconds
+	build/storm_ring $$((6 * $(SECONDS)))
 	build/storm_broadcast $(SECONDS)
-	$(BIN)/python -W ignore tests/storm_channels.py --seconds $(SECONDS)
+	$(BIN)/python -W ignore tests/storm_channels.py --each $(SECONDS) $(ARGS)
 
 crash-channels: build/crash_ring build/crash_broadcast  ## kill them after every single instruction, for half an hour
 	build/crash_ring $(ARGS)

@@ -245,8 +245,9 @@ def storm(options, counts):
         for mode in MODES
         if not options.modes or mode.name in options.modes
     ]
-    each = min(options.round, max(options.seconds / len(wanted), 0.5))
-    end = time.monotonic() + options.seconds
+    seconds = options.seconds or options.each * len(wanted)
+    each = min(options.round, max(seconds / len(wanted), 0.5))
+    end = time.monotonic() + seconds
     number = 0
     with tempfile.TemporaryDirectory(prefix="storm-channels-") as folder:
         while number < len(wanted) or time.monotonic() < end:
@@ -268,7 +269,8 @@ def storm(options, counts):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=10, help="in all")
+    parser.add_argument("--seconds", type=float, default=0, help="in all")
+    parser.add_argument("--each", type=float, default=1, help="seconds")
     parser.add_argument("--round", type=float, default=3, help="seconds")
     parser.add_argument("--seed", default=str(time.time_ns()))
     parser.add_argument("modes", nargs="*", metavar="MODE")

@@ -2,8 +2,8 @@
 """Broadcasts without Python, and what may happen to who uses one.
 
 SHMEMEXT_STORM_SECONDS is how long the storm takes, and says that a SIGKILL
-comes after more instructions than elsewhere; `make storm-broadcast` takes
-SECONDS, `make crash-broadcast` all instructions of everything.
+comes after more instructions than elsewhere; `make storm-channels` takes
+SECONDS, `make crash-channels` all instructions of everything.
 """
 
 import os
