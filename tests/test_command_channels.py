@@ -25,9 +25,9 @@ def as_dead(do):
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(pid, 0)
 kept = []
-def hold(channel):
-    kept.append(channel.receive())
-    kept[-1].__enter__()
+def hold(of):
+    kept.append(of)
+    return kept[-1].__enter__()
 """
 
 
@@ -73,8 +73,8 @@ def test_channel_with_messages_in_all_states(machine, using, name):
     code = """
 made = Channel(name, create=True)
 made.put_many([b"x" * 100] * 10)
-hold(made)
-as_dead(lambda: hold(made))
+hold(made.receive())
+as_dead(lambda: hold(made.receive()))
 taken = made.get(), made.get()
 view = made.reserve(1000)
 view.__enter__()
@@ -97,10 +97,12 @@ def test_what_was_made_good(machine, using, name):
 import queue, time
 made = Channel(name, create=True)
 made.put(b"x")
-as_dead(lambda: hold(made))
-as_dead(lambda: made.reserve(5).__enter__())
+as_dead(lambda: hold(made.receive()))
+as_dead(lambda: hold(made.reserve(5)))
 made.get()
+end = time.monotonic() + 30
 while made._look()[3] == 0:
+    assert time.monotonic() < end
     try:
         made.get(timeout=0.01)
     except queue.Empty:

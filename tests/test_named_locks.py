@@ -516,6 +516,17 @@ def test_lock_of_another_user(two_users, called):
 # --- By hand
 
 
+def publish(called, content, size):
+    return _shmemext._publish(
+        content,
+        False,
+        name=PREFIX + called,
+        create=True,
+        size=size,
+        lifetime="users",
+    )
+
+
 def test_publish_shows_the_content_with_the_name(called):
     """Of a segment that others wait for: none sees zeros."""
     seen = []
@@ -529,7 +540,7 @@ def test_publish_shows_the_content_with_the_name(called):
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    made = _shmemext._publish(PREFIX + called, b"1234", 1 << 20, 0o600)
+    made = publish(called, b"1234", 1 << 20)
     watcher.join()
     assert seen == [b"1234"]
     assert made.size == 1 << 20
@@ -539,4 +550,4 @@ def test_publish_shows_the_content_with_the_name(called):
 
 def test_publish_of_more_than_there_is_room_for(called):
     with pytest.raises(ValueError, match="longer than size"):
-        _shmemext._publish(PREFIX + called, b"12345", 4, 0o600)
+        publish(called, b"12345", 4)
