@@ -25,13 +25,17 @@ def passed(*words):
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
 
 
-def test_channels_deaths_and_wake_ups(tmp_path):
-    passed(program(tmp_path, "directed", "-O2"))
+@pytest.mark.parametrize(
+    "noun", ["directed", "directed_end", "directed_wakes"]
+)
+def test_channels_deaths_and_wake_ups(noun, tmp_path):
+    passed(program(tmp_path, noun, "-O2"))
 
 
-def test_channels_killed_after_each_instruction(tmp_path):
+@pytest.mark.parametrize("noun", ["crash", "crash_take"])
+def test_channels_killed_after_each_instruction(noun, tmp_path):
     """Another one goes on within 150 ms, and what was promised holds."""
-    passed(program(tmp_path, "crash", "-O2"), POINTS)
+    passed(program(tmp_path, noun, "-O2"), POINTS)
 
 
 def test_channels_in_a_storm(tmp_path):
