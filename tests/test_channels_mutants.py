@@ -101,8 +101,8 @@ MUTANTS = [
     ),
     Mutant(
         "who falls asleep does not say so",
-        WAIT,
-        "    if ((seen & WAITED) == 0) {\n",
+        "channels/waited.c",
+        "    if ((seen & SHX_WAITED) == 0) {\n",
         "    if (false) {\n",
         "directed_wakes_ring",
     ),

@@ -116,13 +116,10 @@ static PyObject *
 call(const shx_link_kind *kind, const char *function, PyObject *args,
      PyObject *kwargs)
 {
-    PyObject *module = PyImport_ImportModule(kind->module);
-    PyObject *callable =
-        module == NULL ? NULL : PyObject_GetAttrString(module, function);
+    PyObject *callable = shx_import(kind->module, function);
     PyObject *result =
         callable == NULL ? NULL : PyObject_Call(callable, args, kwargs);
     Py_XDECREF(callable);
-    Py_XDECREF(module);
     return result;
 }
 
