@@ -7,8 +7,8 @@ import queue
 
 import pytest
 from broadcasts import received
+from channel_children import forked, in_a_fork
 from conftest import python
-from test_channel_forks import in_a_fork
 
 # They fork beside threads, as their users do.
 pytestmark = pytest.mark.filterwarnings(
@@ -29,14 +29,7 @@ def test_child_holds_what_its_parent_holds(cast):
         assert cast._look()[1] == 0
         os.write(ours[1], b"x")
 
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            live()
-            status = 0
-        finally:
-            os._exit(status)
+    child = forked(live)
     frame.__exit__(None, None, None)
     assert cast._look()[1] == 1
     for i in range(50):

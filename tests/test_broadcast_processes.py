@@ -8,9 +8,8 @@ import queue
 import broadcast_children as children
 import pytest
 from broadcasts import SIZE, received
-from channel_children import ended, kill, started, told
+from channel_children import ended, in_a_fork, kill, started, told
 from conftest import python
-from test_channel_forks import in_a_fork
 
 from shmemext.channels import Broadcast
 
