@@ -164,7 +164,7 @@ shx_handle_rebuild(PyObject *type, PyObject *memories,
         return NULL;
     }
     Py_ssize_t count = PyTuple_GET_SIZE(memories);
-    bool good = count == kind->memories;
+    bool good = count == (Py_ssize_t)kind->memories;
     for (Py_ssize_t i = 0; i < count; i++) {
         good = good && PyObject_TypeCheck(PyTuple_GET_ITEM(memories, i),
                                           state->shared_memory_type);
