@@ -131,7 +131,7 @@ storm: build  ## kill random members of process families for ROUNDS rounds
 storm-users: build  ## kill random users of segments that go with their last one, for ROUNDS rounds
 	$(BIN)/python -W ignore tests/storm_users.py --rounds $(ROUNDS) $(ARGS)
 
-CORE_PROGRAMS := storm_sync crash_sync crash_groups_sync storm_ring crash_ring hostile_ring storm_broadcast crash_broadcast
+CORE_PROGRAMS := storm_sync crash_sync crash_groups_sync storm_ring crash_ring crash_take_ring hostile_ring storm_broadcast crash_broadcast
 build/hostile_ring: SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all
 $(CORE_PROGRAMS:%=build/%): build/%: tests/core/%.c $(wildcard tests/core/*.h) $(C_FILES)
 	@mkdir -p build
@@ -150,8 +150,9 @@ storm-channels: build/storm_ring build/storm_broadcast build  ## kill random use
 	build/storm_broadcast $(SECONDS)
 	$(BIN)/python -W ignore tests/storm_channels.py --each $(SECONDS) $(ARGS)
 
-crash-channels: build/crash_ring build/crash_broadcast  ## kill them after every single instruction, for half an hour
+crash-channels: build/crash_ring build/crash_take_ring build/crash_broadcast  ## kill them after every single instruction, for half an hour
 	build/crash_ring $(ARGS)
+	build/crash_take_ring $(ARGS)
 	build/crash_broadcast $(ARGS)
 
 hostile-channels: build/hostile_ring  ## write random words over a ring that others use, for SECONDS seconds

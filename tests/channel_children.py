@@ -167,6 +167,24 @@ def told(function, *arguments, method="fork"):
     return child, ours
 
 
+def forked(function):
+    """The pid of a child that does only that."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            function()
+            status = 0
+        finally:
+            os._exit(status)
+    return child
+
+
+def in_a_fork(function):
+    child = forked(function)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
 def ended(child):
     child.join(PATIENCE)
     assert child.exitcode == 0

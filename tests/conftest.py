@@ -2,6 +2,7 @@
 """What the tests share."""
 
 import gc
+import multiprocessing
 import os
 import queue
 import re
@@ -19,8 +20,10 @@ from types import CodeType
 import machine as machines
 import pytest
 from arrays import needed_by, np
+from broadcasts import SIZE
 
-from shmemext import Channel, _shmemext  # joins before /dev/shm is looked at
+# Joins before /dev/shm is looked at.
+from shmemext import Broadcast, Channel, _shmemext
 
 DEV_SHM = Path("/dev/shm")
 # In a line of /proc/PID/maps. A family's files are none, but for one that was
@@ -163,6 +166,43 @@ def full():
                 made.put_nowait(b"")
         yield made
         made.unlink()
+
+
+@pytest.fixture
+def cast():
+    with Broadcast(create=True, size=SIZE) as made:
+        yield made
+        made.unlink()
+
+
+@pytest.fixture
+def reader(cast):
+    with Broadcast(cast.name) as made:
+        yield made
+
+
+@pytest.fixture
+def channels():
+    """As many as are asked for: by name, and gone at the end."""
+    made = []
+
+    def make(count=1, size=1 << 12):
+        new = [Channel(create=True, size=size) for _ in range(count)]
+        made.extend(new)
+        return new if count > 1 else new[0]
+
+    yield make
+    for one in made:
+        one.unlink()
+        one.close()
+
+
+@pytest.fixture
+def pipe():
+    """Its ends, as multiprocessing has them."""
+    reader, writer = multiprocessing.Pipe(duplex=False)
+    with reader, writer:
+        yield reader, writer
 
 
 @pytest.fixture(scope="module")

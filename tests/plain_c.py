@@ -22,6 +22,9 @@ FLAGS = (*STANDARD, "-g", "-Wall", "-Wextra", "-Wpedantic", "-Werror")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 # gcc warns of fences, which it does not follow: nothing here needs them.
 THREADS = ("-fsanitize=thread", "-Wno-error")
+# How long a storm takes, and after how many instructions one is killed.
+SECONDS = float(os.environ.get("SHMEMEXT_STORM_SECONDS", "8"))
+POINTS = 300 if SECONDS > 20 else 25
 
 
 def compiler():
@@ -103,3 +106,10 @@ def run(*words, timeout=600):
     return subprocess.run(
         words, capture_output=True, text=True, timeout=timeout, env=env
     )
+
+
+def passed(*words):
+    """A program that says nothing of a fault."""
+    done = run(*map(str, words), timeout=SECONDS + 600)
+    print(done.stdout)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout

@@ -59,8 +59,8 @@ MUTANTS = [
     Mutant(
         "wakes nobody",
         WRITE,
-        "if ((atomic_load(&cast->watchers->word) & WAITED) != 0) {",
-        "if (false && WAITED) {",
+        "if (shx_is_waited(cast->watchers)) {",
+        "if (false) {",
         "directed_broadcast",
     ),
     Mutant(

@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 
 import pytest
-from channel_children import PATIENCE
+from channel_children import PATIENCE, in_a_fork
 from machine import wait_until
 
 from shmemext.channels import Broadcast, Channel
@@ -23,18 +23,6 @@ def taken(channel):
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*multi-threaded, use of fork:DeprecationWarning"
 )
-
-
-def in_a_fork(function):
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            function()
-            status = 0
-        finally:
-            os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_child_gives_nothing_of_its_parents_back(channel):

@@ -6,32 +6,35 @@ comes after more instructions than elsewhere; `make storm-channels` takes
 SECONDS, `make crash-channels` all instructions of everything.
 """
 
-import os
-
 import pytest
-from plain_c import PROGRAMS, THREADS, compiler, link, run, sanitizers, works
-
-SECONDS = float(os.environ.get("SHMEMEXT_STORM_SECONDS", "8"))
-POINTS = 300 if SECONDS > 20 else 25
+from plain_c import (
+    POINTS,
+    PROGRAMS,
+    SECONDS,
+    THREADS,
+    compiler,
+    link,
+    passed,
+    sanitizers,
+    works,
+)
 
 
 def program(where, noun, *flags):
     return link(PROGRAMS / f"{noun}_ring.c", where / noun, *flags)
 
 
-def passed(*words):
-    done = run(*map(str, words), timeout=SECONDS + 600)
-    print(done.stdout)
-    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+@pytest.mark.parametrize(
+    "noun", ["directed", "directed_end", "directed_wakes"]
+)
+def test_channels_deaths_and_wake_ups(noun, tmp_path):
+    passed(program(tmp_path, noun, "-O2"))
 
 
-def test_channels_deaths_and_wake_ups(tmp_path):
-    passed(program(tmp_path, "directed", "-O2"))
-
-
-def test_channels_killed_after_each_instruction(tmp_path):
+@pytest.mark.parametrize("noun", ["crash", "crash_take"])
+def test_channels_killed_after_each_instruction(noun, tmp_path):
     """Another one goes on within 150 ms, and what was promised holds."""
-    passed(program(tmp_path, "crash", "-O2"), POINTS)
+    passed(program(tmp_path, noun, "-O2"), POINTS)
 
 
 def test_channels_in_a_storm(tmp_path):

@@ -20,14 +20,14 @@ MUTANTS = [
         "channels/ring_look.c",
         "    shx_ring_tell(one->what, 1);\n",
         "    (void)one;\n",
-        "directed_ring",
+        "directed_wakes_ring",
     ),
     Mutant(
         "who looks at several does not say that it sleeps",
         "sync/awaited.c",
         "        if ((seen & one->kind->mark) != 0) {\n",
         "        if (err == EAGAIN) {\n",
-        "directed_ring",
+        "directed_wakes_ring",
     ),
     Mutant(
         "who looks believes that one is back that is not",
@@ -35,7 +35,7 @@ MUTANTS = [
         "    shx_err err = peek_returned(ring);\n",
         "    shx_err err = atomic_load(shx_ring_returned(ring)) != 0 ? 0\n"
         ": peek_returned(ring);\n",
-        "directed_ring",
+        "directed_wakes_ring",
     ),
     Mutant(
         "moves next before it is taken",
@@ -43,7 +43,7 @@ MUTANTS = [
         "        *next = at + shx_span_of(word);\n",
         "        *next = at + shx_span_of(word);\n"
         "        atomic_store(&ring->out->next, *next);\n",
-        "crash_ring",
+        "crash_take_ring",
         (ALL, "take, return"),
     ),
     Mutant(
@@ -97,21 +97,21 @@ MUTANTS = [
         "    (void)shx_os_wake(&side->word, count);\n"
         "#define shx_os_wake(word, all) 0\n"
         "    if (",
-        "directed_ring",
+        "directed_wakes_ring",
     ),
     Mutant(
         "who falls asleep does not say so",
-        WAIT,
-        "    if ((seen & WAITED) == 0) {\n",
+        "channels/waited.c",
+        "    if ((seen & SHX_WAITED) == 0) {\n",
         "    if (false) {\n",
-        "directed_ring",
+        "directed_wakes_ring",
     ),
     Mutant(
         "who takes some of the room wakes no other",
         WAIT,
         "err != 0 || unwoken || leaves_something(ring, side)",
         "err != 0 || unwoken",
-        "directed_ring",
+        "directed_wakes_ring",
     ),
     Mutant(
         "who never waits does not look after the dead",
@@ -161,21 +161,21 @@ MUTANTS = [
         RECOVER,
         "seen.back != 0 ? EAGAIN : SHX_SHUT_DOWN",
         "SHX_SHUT_DOWN",
-        "directed_ring",
+        "directed_end_ring",
     ),
     Mutant(
         "two wait for each other's end",
         RECOVER,
         "if (state == SHX_TAKEN && ours) {",
         "if (false) {",
-        "directed_ring",
+        "directed_end_ring",
     ),
     Mutant(
         "what a dead one kept is nobody's",
         RECOVER,
         "!ours && is_dead(ring, seen, token)",
         "false",
-        "directed_ring",
+        "directed_end_ring",
     ),
     Mutant(
         "a child gives what its parent has",
@@ -204,7 +204,7 @@ MUTANTS = [
         "(void)atomic_compare_exchange_strong(shx_ring_returned(ring),"
         " &times, 0);",
         "(void)times, atomic_store(shx_ring_returned(ring), 0);",
-        "crash_ring",
+        "crash_take_ring",
         (ALL, "paused: take"),
     ),
     Mutant(
@@ -221,28 +221,28 @@ MUTANTS = [
         TAKE,
         "            shx_ring_tell(ring, 1);\n",
         "            shx_ring_notify(ring->messages, 1);\n",
-        "directed_ring",
+        "directed_wakes_ring",
     ),
     Mutant(
         "who waits for the end is not told of what was dropped",
         PUT,
         "        shx_ring_tell(ring, 1);\n",
         "        shx_ring_notify(ring->messages, 1);\n",
-        "directed_ring",
+        "directed_wakes_ring",
     ),
     Mutant(
         "who only looks keeps what it was woken for",
         "channels/ring_look.c",
         "        shx_ring_notify(ring->messages, 1);\n    }\n    return err;",
         "    }\n    return err;",
-        "directed_ring",
+        "directed_wakes_ring",
     ),
     Mutant(
         "the end wakes nobody",
         RING,
         "    shx_ring_notify(ring->messages, UINT_MAX);\n",
         "",
-        "directed_ring",
+        "directed_wakes_ring",
     ),
     Mutant(
         "believes that the rest of the data is room",

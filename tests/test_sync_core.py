@@ -6,23 +6,22 @@ comes after more instructions than elsewhere; `make storm-sync` takes
 SECONDS, `make crash-sync` all instructions of everything.
 """
 
-import os
-
 import pytest
-from plain_c import PROGRAMS, THREADS, compiler, link, run, sanitizers, works
-
-SECONDS = float(os.environ.get("SHMEMEXT_STORM_SECONDS", "8"))
-POINTS = 300 if SECONDS > 20 else 25
+from plain_c import (
+    POINTS,
+    PROGRAMS,
+    SECONDS,
+    THREADS,
+    compiler,
+    link,
+    passed,
+    sanitizers,
+    works,
+)
 
 
 def program(where, noun, *flags):
     return link(PROGRAMS / f"{noun}_sync.c", where / noun, *flags)
-
-
-def passed(*words):
-    done = run(*map(str, words), timeout=SECONDS + 600)
-    print(done.stdout)
-    assert (done.returncode, done.stderr) == (0, ""), done.stdout
 
 
 @pytest.mark.parametrize("noun", ["crash", "crash_groups"])

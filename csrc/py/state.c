@@ -25,6 +25,16 @@ shx_state_init(PyObject *module)
                : 0;
 }
 
+PyObject *
+shx_import(const char *module, const char *name)
+{
+    PyObject *found = PyImport_ImportModule(module);
+    PyObject *result =
+        found == NULL ? NULL : PyObject_GetAttrString(found, name);
+    Py_XDECREF(found);
+    return result;
+}
+
 int
 shx_add_methods(PyTypeObject *type, PyMethodDef *methods)
 {

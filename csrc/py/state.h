@@ -111,6 +111,10 @@ int shx_state_init(PyObject *module);
 PyTypeObject *shx_add_type(PyObject *module, PyType_Spec *spec,
                            PyTypeObject *base, const char *name);
 
+/* What a module has by that name: a new reference, or NULL with an exception.
+ */
+PyObject *shx_import(const char *module, const char *name);
+
 /* Puts methods on a type that is there already. */
 int shx_add_methods(PyTypeObject *type, PyMethodDef *methods);
 

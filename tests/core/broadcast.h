@@ -26,6 +26,17 @@ open_broadcast(const memory *control, const shx_broadcast_shape *shape)
                              control->party, &cast) == 0);
 }
 
+/* Instead of the one that is open. */
+static inline void
+open_anew(const memory *control)
+{
+    if (cast.party != NULL) {
+        shx_broadcast_close(&cast);
+    }
+    (void)memset(control->bytes, 0, control->size);
+    open_broadcast(control, &usual);
+}
+
 static inline void
 make_frames(const shx_broadcast_shape *shape)
 {

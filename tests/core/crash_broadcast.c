@@ -14,12 +14,8 @@ static shx_reader reader;
 static void
 begin_anew(void)
 {
-    if (cast.party != NULL) {
-        shx_broadcast_close(&cast);
-    }
-    (void)memset(in.bytes, 0, in.size);
     (void)memset(notes, 0, sizeof *notes);
-    open_broadcast(&in, &usual);
+    open_anew(&in);
     publish_next();
     publish_next();
     CHECK(resign() == 0);

@@ -1,17 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Frames in.
- *
- *   word of `watchers`    31..1 times | 0 WAITED
- *
- * Who finds nothing says so in the word, and looks again before it sleeps; the
- * writer looks at the word when it has published, and only if somebody waits
- * changes it and wakes all. */
+/* Frames in. Readers sleep on the word of `watchers`, see waited.h: the writer
+ * looks at it when it has published, and only if somebody waits changes it and
+ * wakes all. */
 #include "core/channels/broadcast_words.h"
 
 #include <errno.h>
 #include <limits.h> /* UINT_MAX */
-
-enum { WAITED = 1, ONCE = 2 };
 
 /* The mark goes: nobody sleeps on the word that was, and who has not slept yet
  * will see that it is another. */
@@ -20,8 +14,8 @@ shx_broadcast_wake(shx_broadcast *cast)
 {
     shx_word *word = &cast->watchers->word;
     uint32_t seen = atomic_load(word);
-    while (!atomic_compare_exchange_weak(word, &seen,
-                                         (seen + ONCE) & ~(uint32_t)WAITED)) {
+    while (!atomic_compare_exchange_weak(
+        word, &seen, (seen + SHX_ONCE) & ~(uint32_t)SHX_WAITED)) {
     }
     (void)shx_os_wake(word, UINT_MAX);
 }
@@ -136,19 +130,6 @@ take(shx_broadcast *cast, const shx_member *me, shx_reader *reader,
     return err;
 }
 
-/* Says that it waits, or sleeps if it has. EAGAIN: look again. */
-static shx_err
-sleep_on(shx_cell *cell, uint32_t seen, shx_patience *patience)
-{
-    if ((seen & WAITED) == 0) {
-        (void)atomic_compare_exchange_strong(&cell->word, &seen,
-                                             seen | WAITED);
-        return EAGAIN;
-    }
-    shx_err err = shx_nap(patience, &cell->word, seen, &cell->watch);
-    return err == 0 ? EAGAIN : err;
-}
-
 /* Between two looks that found nothing. `*unwoken`: its slice is over; if it
  * finds something then, nor were others woken for that. 0: look again. */
 static shx_err
@@ -157,7 +138,7 @@ wait_on(shx_broadcast *cast, uint32_t seen, shx_patience *patience,
 {
     shx_err err = shx_patience_spin(patience, rounds);
     if (err == 0) {
-        err = sleep_on(cast->watchers, seen, patience);
+        err = shx_wait_on(cast->watchers, seen, patience);
     }
     *unwoken = err == SHX_SLICE_OVER;
     if (err == EAGAIN || err == SHX_SLICE_OVER) {
@@ -190,6 +171,13 @@ shx_broadcast_receive(shx_broadcast *cast, const shx_member *me,
     }
 }
 
+/* Than what this reader had last. */
+static bool
+has_newer(const shx_broadcast *cast, const shx_reader *reader)
+{
+    return atomic_load(&cast->front->newest) > atomic_load(&reader->seen);
+}
+
 shx_err
 shx_broadcast_await(shx_broadcast *cast, const shx_reader *reader,
                     shx_patience *patience)
@@ -198,7 +186,7 @@ shx_broadcast_await(shx_broadcast *cast, const shx_reader *reader,
     unsigned rounds = 0;
     for (;;) {
         uint32_t seen = atomic_load(&cast->watchers->word);
-        if (atomic_load(&cast->front->newest) > atomic_load(&reader->seen)) {
+        if (has_newer(cast, reader)) {
             if (unwoken) {
                 shx_broadcast_wake(cast);
             }
@@ -219,9 +207,7 @@ look(shx_awaited *one)
 {
     const shx_broadcast *cast = one->what;
     const shx_reader *reader = one->who;
-    return atomic_load(&cast->front->newest) > atomic_load(&reader->seen)
-               ? 0
-               : EAGAIN;
+    return has_newer(cast, reader) ? 0 : EAGAIN;
 }
 
 /* The writer wakes all. */
@@ -234,7 +220,7 @@ pass_on(shx_awaited *one, bool unwoken)
 }
 
 static const shx_awaited_kind kind = {
-    .mark = WAITED,
+    .mark = SHX_WAITED,
     .look = look,
     .pass_on = pass_on,
 };

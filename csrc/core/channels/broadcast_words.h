@@ -4,6 +4,7 @@
 #define SHX_BROADCAST_WORDS_H
 
 #include "core/channels/broadcast.h"
+#include "core/channels/waited.h"
 
 enum { SHX_BLOCK_BITS = 16 };
 

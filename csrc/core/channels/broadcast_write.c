@@ -132,7 +132,6 @@ shx_err
 shx_broadcast_publish(shx_broadcast *cast, const shx_member *me,
                       shx_frame *frame)
 {
-    enum { WAITED = 1 };
     if (!is_being_written(cast, me, frame)) {
         return SHX_NOT_OWNER;
     }
@@ -142,7 +141,7 @@ shx_broadcast_publish(shx_broadcast *cast, const shx_member *me,
     atomic_store(&cast->entries[seq % cast->shape.depth],
                  shx_entry_of(seq, frame->block));
     atomic_store(&cast->front->newest, seq);
-    if ((atomic_load(&cast->watchers->word) & WAITED) != 0) {
+    if (shx_is_waited(cast->watchers)) {
         shx_broadcast_wake(cast);
     }
     frame->seq = seq;

@@ -150,7 +150,7 @@ pass_on(shx_awaited *one, bool unwoken)
 }
 
 static const shx_awaited_kind kind = {
-    .mark = 1, /* WAITED of ring_wait.c */
+    .mark = SHX_WAITED,
     .look = look,
     .recover = recover,
     .pass_on = pass_on,

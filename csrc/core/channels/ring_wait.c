@@ -1,18 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* How one waits for a message, or for room.
- *
- *   word of `messages` and of `room`    31..1 times | 0 WAITED
- *
- * Who finds nothing says so in the word, and looks again before it sleeps;
- * who has put or given something looks at the word afterwards, and only if
- * somebody waits changes it and wakes one. Both are in one order for all
- * (seq_cst), so one of them sees the other. */
+/* How one waits for a message, or for room: on the words of `messages` and of
+ * `room`, see waited.h. Who has put or given something changes the word only
+ * if somebody waits, and wakes one. */
 #include "core/channels/ring_words.h"
 
 #include <errno.h>
 #include <limits.h> /* UINT_MAX */
-
-enum { WAITED = 1, ONCE = 2 };
 
 shx_err
 shx_ring_lock(const shx_site *site, const shx_member *me,
@@ -41,10 +34,10 @@ shx_ring_lock(const shx_site *site, const shx_member *me,
 void
 shx_ring_wake(shx_cell *side, unsigned count)
 {
-    uint32_t word = atomic_fetch_add(&side->word, ONCE) + ONCE;
-    if (shx_os_wake(&side->word, count) == 0 && (word & WAITED) != 0 &&
-        atomic_compare_exchange_strong(&side->word, &word,
-                                       (word & ~(uint32_t)WAITED) + ONCE)) {
+    uint32_t word = atomic_fetch_add(&side->word, SHX_ONCE) + SHX_ONCE;
+    if (shx_os_wake(&side->word, count) == 0 && (word & SHX_WAITED) != 0 &&
+        atomic_compare_exchange_strong(
+            &side->word, &word, (word & ~(uint32_t)SHX_WAITED) + SHX_ONCE)) {
         (void)shx_os_wake(&side->word, UINT_MAX);
     }
 }
@@ -62,19 +55,6 @@ glance(const shx_ring *ring, shx_ring_side side)
     return side == SHX_FOR_MESSAGES
                ? atomic_load_explicit(&ring->in->tail, memory_order_relaxed)
                : atomic_load_explicit(&ring->out->next, memory_order_relaxed);
-}
-
-/* Says that it waits, or sleeps if it has. EAGAIN: look again. */
-static shx_err
-sleep_on(shx_cell *cell, uint32_t seen, shx_patience *patience)
-{
-    if ((seen & WAITED) == 0) {
-        (void)atomic_compare_exchange_strong(&cell->word, &seen,
-                                             seen | WAITED);
-        return EAGAIN;
-    }
-    shx_err err = shx_nap(patience, &cell->word, seen, &cell->watch);
-    return err == 0 ? EAGAIN : err;
 }
 
 /* What was given as one record may be room for many, and what was committed
@@ -225,7 +205,7 @@ shx_ring_insist(shx_ring *ring, const shx_member *me, shx_ring_side side,
         }
         err = shx_patience_spin(&wait->patience, &rounds);
         if (err == 0) {
-            err = sleep_on(cell, seen, &wait->patience);
+            err = shx_wait_on(cell, seen, &wait->patience);
         }
         unwoken = err == SHX_SLICE_OVER;
         if (unwoken) {

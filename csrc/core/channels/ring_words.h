@@ -6,6 +6,7 @@
 #include <limits.h> /* UINT_MAX */
 
 #include "core/channels/ring.h"
+#include "core/channels/waited.h"
 #include "core/sync/lock.h"
 
 enum { SHX_UNIT = 16 }; /* bytes; and as many before those of a message */
@@ -170,8 +171,7 @@ void shx_ring_wake(shx_cell *side, unsigned count);
 static inline void
 shx_ring_notify(shx_cell *side, unsigned count)
 {
-    enum { WAITED = 1 };
-    if ((atomic_load(&side->word) & WAITED) != 0) {
+    if (shx_is_waited(side)) {
         shx_ring_wake(side, count);
     }
 }

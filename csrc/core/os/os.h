@@ -8,6 +8,8 @@
  *   - descriptors are close-on-exec;
  *   - a `name` is bare: no slash, not empty, checked by the caller.
  *
+ * What sleeps and wakes is in os_sleep.h, by the same rules.
+ *
  * A difference between systems is a body in os_<system>.c, or one of the
  * constants at the top of it; callers hold no #if.
  */
@@ -15,7 +17,6 @@
 #define SHX_OS_H
 
 #include <pthread.h> /* pthread_mutex_t */
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -23,6 +24,7 @@
 #include <time.h>      /* struct timespec */
 
 #include "core/error.h"
+#include "core/os/os_sleep.h"
 
 /* Where words have 32 bits, a C library has both kinds of calls. */
 _Static_assert(sizeof(off_t) == 8, "compile with -D_FILE_OFFSET_BITS=64");
@@ -226,45 +228,7 @@ shx_err shx_os_map_again(void *address, size_t size, void **again);
  * file: what was written to a private one nobody else has seen. */
 shx_err shx_os_remap(int fd, void *address, size_t size, bool shared);
 
-/* Waiting, and for a name to change, see os_linux_watch.c. */
-void shx_os_now(struct timespec *now);
-
-/* Another number every few milliseconds, for a few nanoseconds. */
-uint64_t shx_os_tick(void);
-
-/* Sleeps as long. EINTR is returned. */
-shx_err shx_os_pause(const struct timespec *length);
-
-/* Words that sleepers in any process look at, see os_linux_wait.c. Sleeps
- * while it is `seen`, at most until then by shx_os_now(). 0: woken, or for no
- * reason. EAGAIN: it is not. ETIMEDOUT. EFAULT: its page is lost. EINTR is
- * returned. */
-typedef _Atomic uint32_t shx_word;
-shx_err shx_os_wait(const shx_word *word, uint32_t seen,
-                    const struct timespec *until);
-
-/* A word, what it was when it was looked at: a place to sleep at. */
-typedef struct {
-    const shx_word *word;
-    uint32_t seen;
-} shx_berth;
-
-/* The same at several of them, until one of these changes: SHX_BERTHS at most.
- * ENOTSUP: this system sleeps at one word only. */
-enum { SHX_BERTHS = 128 };
-shx_err shx_os_wait_any(const shx_berth *berths, size_t count,
-                        const struct timespec *until);
-
-/* For who looks at a word again and again: a moment, some 25 ns. */
-void shx_os_relax(void);
-
-/* Wakes as many of its sleepers, at most: how many it were. */
-unsigned shx_os_wake(const shx_word *word, unsigned count);
-
-/* Has one that sleeps on a word sleep on another, unwoken: has there been one?
- * EAGAIN: the first is not `seen`. */
-shx_err shx_os_requeue(const shx_word *from, uint32_t seen,
-                       const shx_word *onto, bool *moved);
+/* Waiting for a name, see os_linux_watch.c. */
 shx_err shx_os_watch(int *watch);
 
 /* Waits for a change of the name, at most until then. ETIMEDOUT. EINTR is
@@ -349,23 +313,6 @@ shx_err shx_os_at_fork(void (*before)(void), void (*in_parent)(void),
  * number of threads at once. */
 shx_err shx_os_put_off_forks(void);
 void shx_os_let_forks(void);
-
-/* A thread that takes no signals, see os_linux_thread.c. A forked child has
- * none. It is to end by itself; then it is joined, once. */
-typedef struct {
-    pthread_t system;
-} shx_thread;
-shx_err shx_os_start_thread(void *(*run)(void *context), void *context,
-                            shx_thread *out);
-void shx_os_join_thread(const shx_thread *thread);
-
-/* Can any of the descriptors be read, or would that fail at once? Looks, or
- * waits for that. EINTR is returned. */
-shx_err shx_os_poll(const int *fds, size_t count, bool waits, bool *any);
-
-/* A descriptor of this process alone that can be read when it was rung. */
-shx_err shx_os_hang_bell(int *fd);
-void shx_os_ring_bell(int fd);
 
 /* Directories, see os_linux_directory.c. What is made is this user's alone,
  * whatever the umask; links are not followed. `file` is a bare name. */

@@ -296,11 +296,10 @@ PyDoc_STRVAR(
 static PyObject *
 channel_put_async(PyObject *op, PyObject *data)
 {
-    PyObject *module = PyImport_ImportModule("shmemext._waiting");
+    PyObject *put = shx_import("shmemext._waiting", "put");
     PyObject *result =
-        module == NULL ? NULL
-                       : PyObject_CallMethod(module, "put", "OO", op, data);
-    Py_XDECREF(module);
+        put == NULL ? NULL : PyObject_CallFunctionObjArgs(put, op, data, NULL);
+    Py_XDECREF(put);
     return result;
 }
 

@@ -116,13 +116,10 @@ static PyObject *
 call(const shx_link_kind *kind, const char *function, PyObject *args,
      PyObject *kwargs)
 {
-    PyObject *module = PyImport_ImportModule(kind->module);
-    PyObject *callable =
-        module == NULL ? NULL : PyObject_GetAttrString(module, function);
+    PyObject *callable = shx_import(kind->module, function);
     PyObject *result =
         callable == NULL ? NULL : PyObject_Call(callable, args, kwargs);
     Py_XDECREF(callable);
-    Py_XDECREF(module);
     return result;
 }
 
@@ -167,7 +164,7 @@ shx_handle_rebuild(PyObject *type, PyObject *memories,
         return NULL;
     }
     Py_ssize_t count = PyTuple_GET_SIZE(memories);
-    bool good = count == kind->memories;
+    bool good = count == (Py_ssize_t)kind->memories;
     for (Py_ssize_t i = 0; i < count; i++) {
         good = good && PyObject_TypeCheck(PyTuple_GET_ITEM(memories, i),
                                           state->shared_memory_type);

@@ -107,14 +107,11 @@ shx_link_me(shx_link *self, shx_member *me)
 static PyObject *
 raise_of_queue(const char *which)
 {
-    PyObject *module = PyImport_ImportModule("queue");
-    PyObject *type =
-        module == NULL ? NULL : PyObject_GetAttrString(module, which);
+    PyObject *type = shx_import("queue", which);
     if (type != NULL) {
         PyErr_SetNone(type);
     }
     Py_XDECREF(type);
-    Py_XDECREF(module);
     return NULL;
 }
 
@@ -122,15 +119,12 @@ raise_of_queue(const char *which)
 static PyObject *
 raise_shut_down(shx_link *self)
 {
-    PyObject *module = PyImport_ImportModule("shmemext._channels");
-    PyObject *type =
-        module == NULL ? NULL : PyObject_GetAttrString(module, "ShutDown");
+    PyObject *type = shx_import("shmemext._channels", "ShutDown");
     if (type != NULL) {
         PyErr_Format(type, "%s(%R) was shut down", self->kind->type,
                      self->name);
     }
     Py_XDECREF(type);
-    Py_XDECREF(module);
     return NULL;
 }
 

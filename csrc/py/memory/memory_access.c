@@ -143,16 +143,12 @@ shx_memory_maker(PyObject *op, PyObject *keywords)
     if (PyDict_GET_SIZE(keywords) == 0) {
         return Py_NewRef((PyObject *)Py_TYPE(op));
     }
-    PyObject *functools = PyImport_ImportModule("functools");
-    PyObject *partial = functools == NULL
-                            ? NULL
-                            : PyObject_GetAttrString(functools, "partial");
+    PyObject *partial = shx_import("functools", "partial");
     PyObject *args = PyTuple_Pack(1, (PyObject *)Py_TYPE(op));
     PyObject *result = NULL;
     if (partial != NULL && args != NULL) {
         result = PyObject_Call(partial, args, keywords);
     }
-    Py_XDECREF(functools);
     Py_XDECREF(partial);
     Py_XDECREF(args);
     return result;

@@ -33,11 +33,7 @@ shx_barrier_give_up(PyObject *op)
 static PyObject *
 raise_broken(PyObject *op, uint32_t victim)
 {
-    PyObject *threading = PyImport_ImportModule("threading");
-    PyObject *type =
-        threading == NULL
-            ? NULL
-            : PyObject_GetAttrString(threading, "BrokenBarrierError");
+    PyObject *type = shx_import("threading", "BrokenBarrierError");
     PyObject *label = type == NULL ? NULL : shx_synchronizer_label(op);
     if (label != NULL && victim != 0) {
         PyErr_Format(type,
@@ -50,7 +46,6 @@ raise_broken(PyObject *op, uint32_t victim)
     }
     Py_XDECREF(label);
     Py_XDECREF(type);
-    Py_XDECREF(threading);
     return NULL;
 }
 

@@ -143,9 +143,7 @@ static PyObject *
 lock_repair(PyObject *op, PyObject *const *args, Py_ssize_t count,
             PyObject *names)
 {
-    PyObject *module = PyImport_ImportModule("shmemext._repair");
-    PyObject *class =
-        module == NULL ? NULL : PyObject_GetAttrString(module, "Repair");
+    PyObject *class = shx_import("shmemext._repair", "Repair");
     PyObject *result = NULL;
     PyObject *stack[4] = {NULL, op};
     if (count > 1 || (count == 1 && names != NULL)) {
@@ -161,7 +159,6 @@ lock_repair(PyObject *op, PyObject *const *args, Py_ssize_t count,
             (size_t)(1 + count) | PY_VECTORCALL_ARGUMENTS_OFFSET, names);
     }
     Py_XDECREF(class);
-    Py_XDECREF(module);
     return result;
 }
 
