@@ -14,7 +14,8 @@
 #include "messages.h"
 #include "storm.h"
 
-enum { SIZE = 1 << 14, NUMBERS = 1 << 20, BATCH = 16 };
+/* NUMBERS: more than any writer comes to in a round. */
+enum { SIZE = 1 << 14, NUMBERS = 1 << 22, BATCH = 16 };
 
 typedef enum { NEW = 0, BEGUN = 1, PUT = 2, DROPPED = 3 } fate;
 
@@ -370,5 +371,5 @@ main(int argc, char **argv)
     told = make_notes(sizeof *told);
     return run_storms(
         argc, argv, storms, count,
-        &(frame){.prepare = prepare, .finish = finish, .round = 3});
+        &(frame){.prepare = prepare, .finish = finish, .round = 2});
 }
