@@ -2,6 +2,7 @@
 """What a call takes and gives that is easily forgotten: numbers of any type,
 names of arguments, messages as sequences of numbers."""
 
+import asyncio
 import queue
 
 import pytest
@@ -31,7 +32,7 @@ def test_size_of_any_type_of_number(kind):
 
 
 def test_size_that_is_no_number_is_said_to_be():
-    with pytest.raises(TypeError, match="'str' object .* as an integer"):
+    with pytest.raises(TypeError, match=r"'str' object .* as an integer"):
         Channel(create=True, size="5000")
 
 
@@ -91,3 +92,32 @@ def test_frame_is_iterated_too():
         with cast.receive() as frame:
             assert list(frame) == [97, 98, 99]
             assert 98 in frame
+
+
+@pytest.mark.parametrize("kind", [Channel, Broadcast])
+def test_async_with_closes_it(kind, name):
+    async def use():
+        async with kind(name, create=True, size=100) as made:
+            made.put(b"x")
+            made.unlink()
+            assert type(made) is kind
+        with pytest.raises(ValueError, match="closed"):
+            made.put(b"x")
+        with pytest.raises(ValueError, match="closed"):
+            async with made:
+                raise AssertionError
+        with pytest.raises(ZeroDivisionError):
+            async with kind(create=True, size=100) as other:
+                other.unlink()
+                raise ZeroDivisionError
+        with pytest.raises(ValueError, match="closed"):
+            other.put(b"x")
+
+    asyncio.run(use())
+
+
+def test_longest_is_said_as_it_is(channel):
+    """One byte over the longest is less than the half."""
+    longest = channel.size // 2 - 16
+    with pytest.raises(ValueError, match=f"has {longest}, .* size=131072"):
+        channel.put(bytes(longest + 1))

@@ -29,7 +29,11 @@ except PermissionError as error:
 @pytest.mark.parametrize(
     ("kind", "said", "unsaid"),
     [
-        ("Channel", "for reading too: have it created with mode=0o666", "only"),
+        (
+            "Channel",
+            "for reading too: have it created with mode=0o666",
+            "only",
+        ),
         ("SharedMemory", "readonly=True", "0o666"),
     ],
 )
