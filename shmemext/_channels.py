@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What a Channel is made of: the segment, and what its users raise."""
 
+import operator
 import queue
 import sys
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ def open(
     lifetime: Literal["family", "users"] = "family",
 ) -> tuple[SharedMemory]:
     """The memory of a channel: created, whole, or attached."""
+    size = operator.index(size)
     if size <= 0:
         raise ValueError("'size' must be a positive number of bytes")
     head, whole = _shmemext._channel_layout(size)

@@ -110,6 +110,14 @@ async def wait_event(event: Any) -> bool:
     return True
 
 
+async def enter(handle: Any) -> Any:
+    return handle.__enter__()
+
+
+async def leave(handle: Any) -> None:
+    handle.close()
+
+
 async def get(channel: Any) -> bytes:
     """The next message."""
     async with line(channel, "get"):

@@ -17,10 +17,11 @@ refuse_long(shx_link *link, size_t length)
     }
     else {
         PyErr_Format(PyExc_ValueError,
-                     "a message of %zu bytes is more than the half of "
-                     "Channel(%R), which has %llu: create it with size=%llu",
+                     "a message of %zu bytes is longer than the longest of "
+                     "Channel(%R), which has %llu, 16 less than the half of "
+                     "its size: create it with size=%llu",
                      length, link->name,
-                     (unsigned long long)link->ring.capacity,
+                     (unsigned long long)shx_ring_longest(&link->ring),
                      (unsigned long long)size);
     }
     return NULL;

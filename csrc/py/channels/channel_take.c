@@ -183,19 +183,25 @@ get_many(shx_link *link, Py_ssize_t most, int64_t timeout)
 
 PyDoc_STRVAR(
     get_many_doc,
-    "get_many($self, max=1000, /, block=True, timeout=None)\n--\n\n"
+    "get_many($self, /, max=1000, block=True, timeout=None)\n--\n\n"
     "Take as many messages as there are, max at most: a list of bytes.\n\n"
     "It waits for the first one as get() does, and for no more. Exceptions\n"
     "are get()'s.");
 
 static PyObject *
-channel_get_many(PyObject *op, PyObject *const *args, Py_ssize_t count,
-                 PyObject *names)
+channel_get_many(PyObject *op, PyObject *args, PyObject *kwargs)
 {
+    static char *keywords[] = {"max", "block", "timeout", NULL};
+    PyObject *asked = NULL, *seconds = Py_None;
+    Py_ssize_t most = 1000;
     int64_t timeout;
-    Py_ssize_t most = 1000, skip = count != 0;
-    if (skip) {
-        most = PyNumber_AsSsize_t(args[0], PyExc_OverflowError);
+    int blocks = 1;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OpO:get_many", keywords,
+                                     &asked, &blocks, &seconds)) {
+        return NULL;
+    }
+    if (asked != NULL) {
+        most = PyNumber_AsSsize_t(asked, PyExc_OverflowError);
         if (most == -1 && PyErr_Occurred()) {
             return NULL;
         }
@@ -204,12 +210,12 @@ channel_get_many(PyObject *op, PyObject *const *args, Py_ssize_t count,
         PyErr_SetString(PyExc_ValueError, "'max' must be at least 1");
         return NULL;
     }
-    if (shx_parse_waiting("get_many", args + skip, count - skip, names,
-                          &timeout) < 0) {
+    if (shx_parse_timeout(seconds, &timeout) < 0) {
         return NULL;
     }
     shx_link *link = shx_handle_link(op);
-    PyObject *result = link == NULL ? NULL : get_many(link, most, timeout);
+    PyObject *result =
+        link == NULL ? NULL : get_many(link, most, blocks ? timeout : 0);
     Py_XDECREF((PyObject *)link);
     return result;
 }
@@ -352,7 +358,7 @@ PyMethodDef shx_channel_take_methods[] = {
      METH_FASTCALL | METH_KEYWORDS, get_doc},
     {"get_nowait", channel_get_nowait, METH_NOARGS, get_nowait_doc},
     {"get_many", (PyCFunction)(void (*)(void))channel_get_many,
-     METH_FASTCALL | METH_KEYWORDS, get_many_doc},
+     METH_VARARGS | METH_KEYWORDS, get_many_doc},
     {"get_async", channel_get_async, METH_NOARGS, get_async_doc},
     {"_awaited", channel_awaited, METH_NOARGS, NULL},
     {"_watch", channel_watch, METH_VARARGS, NULL},

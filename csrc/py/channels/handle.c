@@ -275,6 +275,18 @@ handle_exit(PyObject *op, PyObject *Py_UNUSED(args))
     return PyObject_CallMethod(op, "close", NULL);
 }
 
+static PyObject *
+handle_aenter(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return shx_call_waiting("enter", op);
+}
+
+static PyObject *
+handle_aexit(PyObject *op, PyObject *Py_UNUSED(args))
+{
+    return shx_call_waiting("leave", op);
+}
+
 PyDoc_STRVAR(reduce_doc, "__reduce__($self, /)\n--\n\n"
                          "Pickle by the name.");
 
@@ -298,6 +310,8 @@ PyMethodDef shx_handle_methods[] = {
     {"unlink", handle_unlink, METH_NOARGS, unlink_doc},
     {"__enter__", handle_enter, METH_NOARGS, NULL},
     {"__exit__", handle_exit, METH_VARARGS, NULL},
+    {"__aenter__", handle_aenter, METH_NOARGS, NULL},
+    {"__aexit__", handle_aexit, METH_VARARGS, NULL},
     {"__reduce__", handle_reduce, METH_NOARGS, reduce_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -42,7 +42,8 @@ PyObject *shx_handle_repr(PyObject *op);
 PyObject *shx_handle_rebuild(PyObject *type, PyObject *memories,
                              const shx_link_kind *kind);
 
-/* unlink(), close(), with, __reduce__; name, peers; weak references. */
+/* unlink(), close(), with, async with, __reduce__; name, peers; weak
+ * references. */
 extern PyMethodDef shx_handle_methods[];
 extern PyMemberDef shx_handle_members[];
 PyObject *shx_handle_get_name(PyObject *op, void *closure);

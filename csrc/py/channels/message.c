@@ -145,6 +145,15 @@ message_subscript(PyObject *op, PyObject *key)
     return item;
 }
 
+static PyObject *
+message_iter(PyObject *op)
+{
+    PyObject *view = PyMemoryView_FromObject(op);
+    PyObject *items = view == NULL ? NULL : PyObject_GetIter(view);
+    Py_XDECREF(view);
+    return items;
+}
+
 /* By its bytes, as a memoryview is: what was given back is only itself. */
 static PyObject *
 message_compare(PyObject *op, PyObject *other, int how)
@@ -240,6 +249,7 @@ PyDoc_STRVAR(
     {Py_tp_dealloc, message_dealloc},                                         \
     {Py_tp_repr, message_repr},                                               \
     {Py_tp_richcompare, message_compare},                                     \
+    {Py_tp_iter, message_iter},                                               \
     {Py_tp_hash, PyObject_HashNotImplemented},                                \
     {Py_tp_methods, message_methods},                                         \
     {Py_mp_length, message_length},                                           \

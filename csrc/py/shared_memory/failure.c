@@ -126,13 +126,25 @@ shx_raise_place(shx_err err)
     return NULL;
 }
 
+/* What is published is another type's, which always reserves. */
+static shx_words
+words_of(PyObject *op, const shx_create *request)
+{
+    shx_words words = MEMORY(op)->kind->words;
+    if (request->content != NULL) {
+        words.hint = "containers give it 64 MB unless told otherwise: docker "
+                     "run --shm-size; a smaller size= takes less";
+    }
+    return words;
+}
+
 int
 shx_raise_create(PyObject *op, const shx_create *request, shx_err err,
                  PyObject *name)
 {
     if (err == ENOSPC && request->step == SHX_STEP_RESERVE) {
-        shx_raise_full(&MEMORY(op)->kind->words, name, request->size,
-                       shx_os_room(-1));
+        const shx_words words = words_of(op, request);
+        shx_raise_full(&words, name, request->size, shx_os_room(-1));
     }
     else if (request->step == SHX_STEP_MAP) {
         shx_raise(err, NULL);
@@ -166,6 +178,20 @@ note_whose(const shx_attach *request, PyObject *name)
     write_mode(file.mode, mode);
     shx_note("%R is there, of user %u, with mode %s: %s", name, file.user,
              mode, way_out);
+}
+
+/* Another type's has no `readonly`, and is nothing that one only reads. */
+static void
+note_unwritable(const shx_call *call, shx_err err)
+{
+    if (call->content == NULL) {
+        shx_note("readonly=True attaches for reading, if its mode permits "
+                 "that");
+    }
+    else if (err == EACCES) {
+        shx_note("who uses it writes into it, for reading too: have it "
+                 "created with mode=0o666, or by the same user");
+    }
 }
 
 /* Is it the directory that is missing, or denies it? Then the name cannot even
@@ -213,8 +239,7 @@ shx_raise_attach(const shx_call *call, const shx_attach *request, shx_err err,
     }
     else if ((err == EACCES || err == EROFS) && !request->readonly) {
         shx_note_place(err == EROFS ? err : 0);
-        shx_note("readonly=True attaches for reading, if its mode permits "
-                 "that");
+        note_unwritable(call, err);
     }
     else if (mapping && err == ENOMEM) {
         shx_note("%R is more than this process can map: see ulimit -v", name);
