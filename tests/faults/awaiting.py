@@ -10,7 +10,9 @@ from contextlib import suppress
 from warnings import filterwarnings
 
 from shmemext import Broadcast, Channel, Event, _traffic, wait
-from shmemext.channels import ShutDown
+from shmemext.channels import Frame, Message, Reservation, ShutDown
+
+KINDS = Broadcast, Channel, Frame, Message, Reservation
 
 MOMENT = 1e-4  # seconds, which are slept all the same
 MANY = 130  # more than the system sleeps at
