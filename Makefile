@@ -131,8 +131,8 @@ storm: build  ## kill random members of process families for ROUNDS rounds
 storm-users: build  ## kill random users of segments that go with their last one, for ROUNDS rounds
 	$(BIN)/python -W ignore tests/storm_users.py --rounds $(ROUNDS) $(ARGS)
 
-CORE_PROGRAMS := storm_sync crash_sync crash_groups_sync storm_ring crash_ring crash_take_ring hostile_ring storm_broadcast crash_broadcast
-build/hostile_ring: SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all
+CORE_PROGRAMS := storm_sync crash_sync crash_groups_sync storm_ring crash_ring crash_take_ring hostile_ring storm_broadcast crash_broadcast hostile_broadcast
+build/hostile_ring build/hostile_broadcast: SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all
 $(CORE_PROGRAMS:%=build/%): build/%: tests/core/%.c $(wildcard tests/core/*.h) $(C_FILES)
 	@mkdir -p build
 	$(CC) -std=c11 -D_FILE_OFFSET_BITS=64 -g -O2 -Wall -Wextra -Wpedantic -Werror $(SANITIZERS) -Icsrc $< $(filter-out %/reaper.c,$(CORE_FILES)) -pthread -o $@
@@ -155,8 +155,9 @@ crash-channels: build/crash_ring build/crash_take_ring build/crash_broadcast  ##
 	build/crash_take_ring $(ARGS)
 	build/crash_broadcast $(ARGS)
 
-hostile-channels: build/hostile_ring  ## write random words over a ring that others use, for SECONDS seconds
+hostile-channels: build/hostile_ring build/hostile_broadcast  ## write random words over a ring, and a broadcast, that others use, for SECONDS seconds each
 	build/hostile_ring $(SECONDS)
+	build/hostile_broadcast $(SECONDS)
 
 sanitize:  ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	tests/sanitize.sh address $(PYTHON) $(ARGS)

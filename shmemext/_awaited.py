@@ -2,6 +2,7 @@
 """Waiting for several things at a time."""
 
 from collections.abc import Iterable
+from itertools import compress
 from selectors import EVENT_READ, PollSelector
 from typing import Any, TypeVar
 
@@ -28,18 +29,20 @@ def wait(things: Iterable[_T], timeout: float | None = None) -> list[_T]:
     there."""
     if hasattr(type(things), "_awaited"):  # or a Channel gave its messages
         raise TypeError(f"a list of things, not one {type(things).__name__!r}")
-    all = [*things]
+    all = tuple(things)
     begins = [getattr(type(one), "_awaited", None) for one in all]
     if not any(begins):
         from multiprocessing import connection
 
         return connection.wait(all, timeout)  # type: ignore[arg-type,return-value]
-    ready = _wait(all, begins, timeout)
-    return [one for at, one in enumerate(all) if at in ready]
+    # Not by a comprehension that uses these: CPython 3.11 does not let go of
+    # what a function was given that gets no memory for what it shares with an
+    # inner one, nor of what a list is to hold that gets none.
+    return [*map(all.__getitem__, sorted(_wait(all, begins, timeout)))]
 
 
 def _wait(
-    all: list[Any], begins: list[Any], timeout: float | None
+    all: tuple[Any, ...], begins: list[Any], timeout: float | None
 ) -> set[int]:
     """Which of them are ready, by their places."""
     ours, awaited = [], []
@@ -50,11 +53,9 @@ def _wait(
             else:
                 ours.append(at)
                 awaited.append(begin(one))
-        fds = tuple(key.fd for key in selector.get_map().values())
+        fds = tuple([key.fd for key in selector.get_map().values()])
         there = _shmemext._await_any(tuple(awaited), fds, timeout)
-        ready = {
-            at for at, is_there in zip(ours, there, strict=True) if is_there
-        }
+        ready = {*compress(ours, there)}
         if len(ours) != len(all):
             ready |= {key.data for key, _ in selector.select(0)}
     return ready

@@ -101,8 +101,7 @@ class _Words:
         return members(self._file)
 
     def _dead(self, tokens: list[int]) -> int:
-        alive = self._look.is_alive
-        return sum(not alive(token) for token in tokens)
+        return [*map(self._look.is_alive, tokens)].count(False)
 
 
 def members(file: int) -> int | None:

@@ -10,7 +10,7 @@ READ = "channels/broadcast_read.c"
 WRITE = "channels/broadcast_write.c"
 
 STORM = ("storm_broadcast", ("4",))
-HOSTILE = ("hostile_broadcast", ("5000",), ("-O1", *SANITIZERS))
+HOSTILE = ("hostile_broadcast", ("2",), ("-O1", *SANITIZERS))
 TSAN = ("threads_broadcast", (), ("-O1", *THREADS))
 
 MUTANTS = [

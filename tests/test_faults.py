@@ -55,6 +55,9 @@ HARMLESS = {
     "memmove",
     "memset",
     "posix_spawnattr_destroy",
+    "pthread_attr_destroy",
+    "pthread_attr_setstacksize",  # it has as much as others have then
+    "pthread_join",
     "pthread_mutex_lock",
     "pthread_mutex_unlock",
     "pthread_once",

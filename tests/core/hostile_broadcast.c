@@ -2,7 +2,7 @@
 /* Somebody writes random words over the control of a broadcast while others
  * use it, with timeouts:
  *
- *   hostile_broadcast CALLS
+ *   hostile_broadcast SECONDS
  *
  * Nobody crashes, nothing is written beside the control or the data, and no
  * frame lies outside of the data: which is for the sanitizers to see too. No
@@ -17,7 +17,22 @@ static memory in;
 static unsigned char *outside[2];
 static unsigned char *ends; /* of the data */
 static shx_broadcast_shape shape;
-static int calls;
+static uint64_t until;
+
+/* For who runs it. */
+static struct {
+    _Atomic uint64_t calls, had, refused, damaged, late;
+} * notes;
+
+static void
+note(shx_err err)
+{
+    atomic_fetch_add(&notes->had, err == 0);
+    atomic_fetch_add(&notes->damaged, err == SHX_DAMAGED);
+    atomic_fetch_add(&notes->late, err == ETIMEDOUT);
+    atomic_fetch_add(&notes->refused,
+                     err != 0 && err != SHX_DAMAGED && err != ETIMEDOUT);
+}
 
 static uint64_t
 next(uint64_t *seed)
@@ -97,6 +112,7 @@ write_one(uint64_t drawn, const shx_member *me)
     shx_frame frame;
     uint64_t length = drawn % (shape.size + 2);
     shx_err err = shx_broadcast_reserve(&cast, me, length, &frame);
+    note(err);
     CHECK(err != EMSGSIZE || length > shape.size);
     if (err == 0) {
         check_inside(&frame);
@@ -124,7 +140,9 @@ read_one(uint64_t drawn, const shx_member *me, shx_patience *patience)
     if (drawn % 3 == 0) {
         (void)shx_broadcast_await(&cast, &reader, wait);
     }
-    if (shx_broadcast_receive(&cast, me, &reader, &frame, wait) == 0) {
+    shx_err err = shx_broadcast_receive(&cast, me, &reader, &frame, wait);
+    note(err);
+    if (err == 0) {
         check_inside(&frame);
         const unsigned char *bytes = shx_broadcast_bytes(&cast, &frame);
         for (uint64_t i = 0; i < frame.length; i++) {
@@ -145,7 +163,7 @@ use_all(int number)
 {
     uint64_t seed = UINT64_C(77) << number;
     shx_member me = me_in(in.party);
-    for (int i = 0; i < calls; i++) {
+    while (now() < until) {
         uint64_t drawn = next(&seed);
         int64_t timeout = (int64_t)(drawn % (2 * MS));
         shx_patience patience = shx_patience_for(timeout, NULL, NULL);
@@ -159,6 +177,7 @@ use_all(int number)
         (void)shx_broadcast_look(&cast);
         (void)shx_broadcast_writer(&cast);
         CHECK(now() - began < (uint64_t)(timeout + SECOND));
+        atomic_fetch_add(&notes->calls, 1);
         if (drawn % 512 == 0) {
             check_ended(spawn(do_nothing, 0));
         }
@@ -169,8 +188,9 @@ use_all(int number)
 static void
 open_anything(void)
 {
+    enum { HEADS = 20000 };
     uint64_t seed = 5;
-    for (int i = 0; i < calls; i++) {
+    for (int i = 0; i < HEADS; i++) {
         _Alignas(64) unsigned char control[PAGE] = {0}, data[4 * PAGE] = {0};
         shx_broadcast_about *abouts[] = {(void *)control, (void *)data};
         uint32_t parameter = (uint32_t)(next(&seed) >> next(&seed) % 32);
@@ -206,7 +226,7 @@ main(int argc, char **argv)
 {
     pid_t users[USERS];
     size_t control_size, data_size;
-    CHECK(argc == 2 && (calls = atoi(argv[1])) > 0);
+    CHECK(argc == 2 && atof(argv[1]) > 0);
     shape = usual;
     in = make_memory(3 * PAGE);
     fill_outside();
@@ -221,6 +241,8 @@ main(int argc, char **argv)
     CHECK(shx_broadcast_open(in.bytes + PAGE, PAGE, frames, data_size,
                              in.party, &cast) == 0);
     open_anything();
+    until = now() + (uint64_t)(atof(argv[1]) * (double)SECOND);
+    notes = make_notes(sizeof *notes);
     pid_t hostile = spawn(write_anything, 0);
     for (int i = 0; i < USERS; i++) {
         users[i] = spawn(use_all, i);
@@ -232,5 +254,11 @@ main(int argc, char **argv)
     for (int i = 0; i < PAGE; i++) {
         CHECK(outside[0][i] == CANARY && outside[1][i] == CANARY);
     }
+    (void)printf(
+        "%llu calls: %llu had, %llu refused, %llu damaged, %llu late\n",
+        (unsigned long long)notes->calls, (unsigned long long)notes->had,
+        (unsigned long long)notes->refused, (unsigned long long)notes->damaged,
+        (unsigned long long)notes->late);
+    CHECK(notes->had != 0 && notes->damaged != 0 && notes->late != 0);
     return 0;
 }

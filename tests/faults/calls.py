@@ -14,6 +14,7 @@ import operations
 
 # Failing costs nothing but a better message, or time: there is another way.
 TOLERATED = {
+    "eventfd",
     "fstatvfs",
     "getrandom",
     "inotify_add_watch",
@@ -21,6 +22,8 @@ TOLERATED = {
     "lstat",
     "madvise",
     "nanosleep",
+    "pthread_attr_init",
+    "pthread_create",
     "stat",
     "statvfs",
 }
@@ -32,7 +35,9 @@ RETRIED = {
     "fsync",
     "ftruncate",
     "futex",
+    "futex_waitv",
     "open",
+    "poll",
     "ppoll",
     "pread",
     "pwrite",
@@ -70,6 +75,16 @@ OTHER_WAYS = {
     ("unlinkat", "users"),
     ("fcntl", "dead "),
 }
+
+# A wait that has no helper looks now and then. What it cannot see of them when
+# its time is over selectors see.
+OTHER_WAYS |= {
+    ("calloc", "beside a descriptor"),
+    ("poll", "beside a descriptor"),
+}
+
+# Who watches for a task says nothing: the task looks again.
+OTHER_WAYS.add(("futex", "watch "))
 
 # A party opens the file of a memory anew by its name, if there is one, where
 # the descriptor does not serve.

@@ -6,6 +6,9 @@
  *                        now on, in this thread, does not happen
  *   failing_disarm()     how many calls there were
  *   failing_name()       the one that failed, "" if none did
+ *   failing_arm_others("_shmemext", errno)
+ *                        the next call of any other thread does not happen
+ *   failing_others()     the one that failed, "" if none did
  *   failing_hold(name)   the next call of that name, in this thread, stops: of
  *                        pthread_mutex_lock when it has the lock, of others
  *                        before anything happens
@@ -13,8 +16,9 @@
  *   failing_let_go()     it goes on
  *
  * Who calls is told by the return address, so Python's own calls are neither
- * counted nor failed. close() and munmap() are counted and never fail: there
- * is nothing that a program could do about it.
+ * counted nor failed. close() and munmap() are counted and never fail, nor
+ * does a write() to an eventfd: there is nothing that a program could do about
+ * it.
  *
  * How a call is passed on, and where that works, is in words.h.
  */
@@ -30,6 +34,8 @@
 
 int usleep(unsigned microseconds);
 
+enum { FUTEX_WAITV = 449 }; /* of Linux 5.16 */
+
 static __thread const char *caller;
 static __thread int seen;
 static __thread int failing;
@@ -37,6 +43,26 @@ static __thread int error;
 static __thread const char *failed = "";
 static __thread const char *stops_in;
 static atomic_int holds;
+static __thread int arms_others;
+static _Atomic(const char *) others_file;
+static _Atomic(const char *) others_failed;
+static int others_error;
+
+void
+failing_arm_others(const char *file, int code)
+{
+    arms_others = 1;
+    others_error = code;
+    atomic_store(&others_failed, "");
+    atomic_store(&others_file, file);
+}
+
+const char *
+failing_others(void)
+{
+    atomic_store(&others_file, NULL);
+    return atomic_load(&others_failed);
+}
 
 void
 failing_arm(const char *file, int k, int code)
@@ -96,11 +122,30 @@ stop_in(const void *from, const char *name)
     }
 }
 
+/* Does this call of another thread fail? */
+static int
+others_fail(const void *from, const char *name)
+{
+    Dl_info info;
+    const char *file = atomic_load(&others_file);
+    if (arms_others || file == NULL || dladdr(from, &info) == 0 ||
+        strstr(info.dli_fname, file) == NULL ||
+        !atomic_compare_exchange_strong(&others_file, &file, NULL)) {
+        return 0;
+    }
+    atomic_store(&others_failed, name);
+    errno = others_error;
+    return 1;
+}
+
 /* Does this call fail? */
 static int
 fails(const void *from, const char *name, int may_fail)
 {
     Dl_info info;
+    if (may_fail && others_fail(from, name)) {
+        return 1;
+    }
     if (caller == NULL || dladdr(from, &info) == 0 ||
         strstr(info.dli_fname, caller) == NULL) {
         return 0;
@@ -135,7 +180,7 @@ fails(const void *from, const char *name, int may_fail)
 #define BOTH(name) MINUS_ONE(name) CALL(name##64, #name, -1, 1)
 
 /* statx() is made by its number, and goes by the name of the call that it
- * stands for; and so is a sleep on a word. Others that are made so have
+ * stands for; and so is a sleep on a word, or on several. Others that are made so have
  * another way, and a wake-up that is lost is made up for. */
 long
 syscall(WORDS)
@@ -144,6 +189,12 @@ syscall(WORDS)
     if (a == SYS_futex && c == 9 /* FUTEX_WAIT_BITSET */) {
         stop_in(__builtin_return_address(0), "futex");
         if (fails(__builtin_return_address(0), "futex", 1)) {
+            return -1;
+        }
+    }
+    if (a == FUTEX_WAITV) {
+        stop_in(__builtin_return_address(0), "futex_waitv");
+        if (fails(__builtin_return_address(0), "futex_waitv", 1)) {
             return -1;
         }
     }
@@ -162,6 +213,19 @@ syscall(WORDS)
 
 NEVER(close)
 NEVER(munmap)
+
+/* What rings a bell cannot fail either: there is room in it. */
+long
+write(WORDS)
+{
+    enum { RINGS = 8 };
+    static words *real;
+    if (fails(__builtin_return_address(0), "write", c != RINGS)) {
+        return -1;
+    }
+    FIND(real, "write")
+    return real(PASSED);
+}
 
 BOTH(open)
 MINUS_ONE(__open_2)
@@ -203,7 +267,6 @@ MINUS_ONE(rmdir)
 MINUS_ONE(flock)
 BOTH(fcntl)
 MINUS_ONE(read)
-MINUS_ONE(write)
 BOTH(pread)
 BOTH(pwrite)
 MINUS_ONE(dup)
@@ -220,6 +283,7 @@ MINUS_ONE(inotify_rm_watch)
 MINUS_ONE(waitpid)
 MINUS_ONE(prctl)
 MINUS_ONE(memfd_create)
+MINUS_ONE(eventfd)
 MINUS_ONE(clone)
 MINUS_ONE(fork)
 MINUS_ONE(execve)
@@ -247,6 +311,8 @@ THE_ERROR(posix_spawn)
 THE_ERROR(posix_spawnp)
 THE_ERROR(posix_spawnattr_init)
 THE_ERROR(posix_spawnattr_setflags)
+THE_ERROR(pthread_attr_init)
+THE_ERROR(pthread_create)
 
 int
 pthread_mutex_lock(void *mutex)

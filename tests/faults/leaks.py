@@ -6,9 +6,11 @@ tried. The interpreter's own caches (method caches, free lists, specialized
 code, tables that double) fill up once, so one of TRIES stays below SLACK.
 """
 
+import ctypes
 import gc
 import os
 import sys
+import time
 from pathlib import Path
 
 import operations
@@ -33,14 +35,28 @@ def references(*types):
     return sum(map(sys.getrefcount, types))
 
 
+class Heap(ctypes.Structure):
+    """What the C library says of its memory, mallinfo2(3)."""
+
+    _fields_ = [(f"other{i}", ctypes.c_size_t) for i in range(7)]
+    _fields_ += [("used", ctypes.c_size_t), ("rest", ctypes.c_size_t * 2)]
+
+
+libc = ctypes.CDLL(None)
+heap = getattr(libc, "mallinfo2", Heap)  # not every one says it
+heap.restype = Heap
+SMALLEST = 24  # bytes, of what malloc() gives
+
+
 def counts():
     gc.collect()
-    return sys.getallocatedblocks(), references(
+    return heap().used // SMALLEST, sys.getallocatedblocks(), references(
         SharedMemory,
         MappedFile,
         AnonymousMemory,
         ShareableList,
         *operations.synchronizing.KINDS,
+        *operations.awaiting.KINDS,
         type(spare._mmap),
         spare._name,
         spare.size,
@@ -71,6 +87,7 @@ spare = SharedMemory(create=True, size=100)
 spare.unlink()
 paths = Path(f"/dev/shm/{OLD}"), Path(f"/dev/shm/{NEW}"), NEW_FILE
 before_all = operations.held()
+threads = len(os.listdir("/proc/self/task"))  # noqa: PTH208
 for name, operation in OPERATIONS.items():
     if name in operations.SLOW:
         continue
@@ -79,3 +96,5 @@ for name, operation in OPERATIONS.items():
         assert len(tries) < TRIES, (name, tries)
         tries.append(growth(operation))
 assert operations.held() == before_all
+while len(os.listdir("/proc/self/task")) != threads:  # noqa: PTH208
+    time.sleep(0.01)  # one may have been joined, and not be gone yet

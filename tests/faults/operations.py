@@ -18,6 +18,7 @@ from fractions import Fraction
 from multiprocessing import resource_tracker
 from pathlib import Path
 
+import awaiting
 import channeling
 import synchronizing
 
@@ -407,6 +408,7 @@ OPERATIONS = {
     "users": come_and_go,
     **synchronizing.OPERATIONS,
     **channeling.OPERATIONS,
+    **awaiting.OPERATIONS,
     "Lock in a file": lambda shm: Lock(MappedFile(OLD_PATH)),
 }
 
@@ -441,6 +443,7 @@ OWNERS = {
         for name in [
             *synchronizing.OPERATIONS,
             *channeling.OPERATIONS,
+            *awaiting.OPERATIONS,
             "Lock in a file",
         ]
     ],
@@ -454,6 +457,7 @@ LEAVERS = {
     if "by a name, " in name
     or (name.startswith("pickle") and name.endswith("by a name"))
     or name in channeling.OPERATIONS
+    or name in awaiting.OPERATIONS
 }
 
 # What would take too long to do again and again, for pages alone.
