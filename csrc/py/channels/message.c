@@ -278,9 +278,9 @@ PyDoc_STRVAR(
     "    with cast.receive() as frame:\n"
     "        show(numpy.frombuffer(frame, \"u1\"))\n\n"
     "It is a readonly buffer of len(frame) bytes, and can be indexed,\n"
-    "sliced and iterated as a memoryview. Nobody writes there until it is given back: at\n"
-    "the end of the 'with', or when the last view or array over it goes, if\n"
-    "that is later.");
+    "sliced and iterated as a memoryview. Nobody writes there until it is\n"
+    "given back: at the end of the 'with', or when the last view or array\n"
+    "over it goes, if that is later.");
 
 static PyType_Slot frame_slots[] = {
     {Py_tp_doc, (void *)frame_doc},
