@@ -9,6 +9,7 @@ import time
 
 import pytest
 from channel_children import PATIENCE
+from family_children import wait_until
 
 from shmemext import Channel
 
@@ -66,12 +67,15 @@ def test_daemon_that_has_closed_all_descriptors(channel, news):
 
     assert wait_for(forked(daemon)) == 0
     pid, has, job = news.get(timeout=PATIENCE).split()
-    assert (has, job) == (b"has", b"job")
-    assert channel.peers == 1
-    os.kill(int(pid), signal.SIGKILL)
+    try:
+        assert (has, job) == (b"has", b"job")
+        # Those between may end yet.
+        assert wait_until(lambda: channel.peers == 1)
+    finally:
+        os.kill(int(pid), signal.SIGKILL)
     with channel.receive(timeout=PATIENCE) as message:
         assert (bytes(message), message.deliveries) == (b"job", 2)
-    assert channel.peers == 0
+    assert wait_until(lambda: channel.peers == 0)
 
 
 def test_daemon_finds_what_others_left_in_hand(channel, news):
@@ -112,7 +116,7 @@ def test_executed_program_has_nothing_in_hand(channel, news):
             assert (bytes(message), message.deliveries) == (b"job", 2)
         channel.put(b"after")  # what was reserved before it
         assert channel.get(timeout=PATIENCE) == b"after"
-        assert channel.peers == 0
+        assert wait_until(lambda: channel.peers == 0)
     finally:
         os.kill(pid, signal.SIGKILL)
         wait_for(pid)

@@ -239,10 +239,10 @@ PyDoc_STRVAR(
     "    with channel.receive() as message:\n"
     "        numpy.frombuffer(message, \"u1\")\n\n"
     "It is a readonly buffer of len(message) bytes, and can be indexed,\n"
-    "sliced and compared as a memoryview. It is given back at the end of the "
-    "'with', or\n"
-    "when the last view or array over it goes, if that is later. If the\n"
-    "process is killed before that, another reader gets it.");
+    "sliced, iterated and compared as a memoryview. It is given back at the\n"
+    "end of the 'with', or when the last view or array over it goes, if that\n"
+    "is later. If the process is killed before that, another reader gets\n"
+    "it.");
 
 /* clang-format off */
 #define MESSAGE_SLOTS                                                         \
@@ -277,10 +277,10 @@ PyDoc_STRVAR(
     "A frame that is read where it lies: what Broadcast.receive() returns.\n\n"
     "    with cast.receive() as frame:\n"
     "        show(numpy.frombuffer(frame, \"u1\"))\n\n"
-    "It is a readonly buffer of len(frame) bytes, and can be indexed and\n"
-    "sliced as a memoryview. Nobody writes there until it is given back: at\n"
-    "the end of the 'with', or when the last view or array over it goes, if\n"
-    "that is later.");
+    "It is a readonly buffer of len(frame) bytes, and can be indexed,\n"
+    "sliced and iterated as a memoryview. Nobody writes there until it is\n"
+    "given back: at the end of the 'with', or when the last view or array\n"
+    "over it goes, if that is later.");
 
 static PyType_Slot frame_slots[] = {
     {Py_tp_doc, (void *)frame_doc},
