@@ -50,16 +50,20 @@ SMALLEST = 24  # bytes, of what malloc() gives
 
 def counts():
     gc.collect()
-    return heap().used // SMALLEST, sys.getallocatedblocks(), references(
-        SharedMemory,
-        MappedFile,
-        AnonymousMemory,
-        ShareableList,
-        *operations.synchronizing.KINDS,
-        *operations.awaiting.KINDS,
-        type(spare._mmap),
-        spare._name,
-        spare.size,
+    return (
+        heap().used // SMALLEST,
+        sys.getallocatedblocks(),
+        references(
+            SharedMemory,
+            MappedFile,
+            AnonymousMemory,
+            ShareableList,
+            *operations.synchronizing.KINDS,
+            *operations.awaiting.KINDS,
+            type(spare._mmap),
+            spare._name,
+            spare.size,
+        ),
     )
 
 
