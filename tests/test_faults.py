@@ -163,6 +163,11 @@ def test_child_that_its_parent_made_no_party_is_one_by_itself(preload, code):
     assert by_parent > 5 < by_child
 
 
+def test_failing_call_of_a_fork_with_frames_and_messages_in_hand(preload):
+    """They are its parent's, and the child reads them as they were."""
+    assert int(run("inheriting.py", errno.EMFILE, **preload)) > 5
+
+
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.ENOMEM])
 def test_failing_call_of_the_first_create_and_lock(preload, code, name):
     assert 5 < int(run("first.py", code, name, **preload)) < 198
