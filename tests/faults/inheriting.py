@@ -85,6 +85,7 @@ def fork(k, channel, cast, told, tell):
     return calls
 
 
+operations.awaiting.let_go()
 told, tell = os.pipe()
 calls = k = 1
 while k <= calls:
