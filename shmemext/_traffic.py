@@ -5,6 +5,7 @@ Whatever stands there is looked at as a stranger's: it is read from the file,
 and no memory is touched, no lock taken. What the bytes are,
 csrc/core/channels/ring.h and broadcast.h say."""
 
+import errno
 import os
 import struct
 import sys
@@ -17,6 +18,9 @@ from ._synchronizers import Holder, Look
 
 CONTROL = "shmemext-cast."
 """What the names begin with of the segments that control broadcasts."""
+
+# What a file cannot be opened for that says nothing of it.
+_OUR_OWN = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 _MOST = 1 << 20  # messages that are counted
 _TRIES = 5
@@ -73,7 +77,8 @@ class Damaged(Exception):
 
 
 def look(file: int, open_control: Callable[[str], int]) -> Traffic | None:
-    """At a segment, by a descriptor of it. None: it is neither of both.
+    """At a segment, by a descriptor of it. None: it is neither of both, or has
+    gone. OSError: what is looked at cannot be, for want of anything here.
     `open_control` opens a segment by its name."""
     head = _heads.read(_heads.number(Look(file).read(0, _heads.SIZE)))
     if head is None or head.kind not in _heads.CHANNELS:
@@ -194,8 +199,8 @@ class _Cast(_Words):
         super().__init__(file, head)
         self._open_control = open_control
 
-    def traffic(self) -> Traffic:
-        """Who uses it says so in the other segment."""
+    def traffic(self) -> Traffic | None:
+        """Who uses it says so in the other segment. None: it has gone."""
         pair = self._word(8)
         try:
             control = self._open_control(f"{CONTROL}{pair:016x}")
@@ -206,7 +211,11 @@ class _Cast(_Words):
                 "unknown",
                 size=self._word(16),
             )
-        except OSError:
+        except OSError as error:
+            if error.errno in _OUR_OWN:
+                raise
+            if os.fstat(self._file).st_nlink == 0:
+                return None  # both have gone meanwhile, this one first
             raise Damaged from None
         try:
             return _Control(control, self._head).traffic(

@@ -146,7 +146,8 @@ def test_failing_call_is_an_error_that_leaves_nothing(preload, code):
     seen = run("calls.py", code, **preload).split()
     assert {"fstat", "fchmod", "fallocate", "linkat", "unlink"} < set(seen)
     assert {"fsync", "msync", "memfd_create", "fcntl", "madvise"} < set(seen)
-    assert {"fstatfs", "futex"} < set(seen)
+    assert {"fstatfs", "futex", "eventfd", "pthread_create"} < set(seen)
+    assert {"futex_waitv", "poll"} < set(seen)
 
 
 def test_interrupted_call_is_retried_or_an_error(preload):
@@ -160,6 +161,11 @@ def test_child_that_its_parent_made_no_party_is_one_by_itself(preload, code):
     either."""
     by_parent, by_child = map(int, run("forking.py", code, **preload).split())
     assert by_parent > 5 < by_child
+
+
+def test_failing_call_of_a_fork_with_frames_and_messages_in_hand(preload):
+    """They are its parent's, and the child reads them as they were."""
+    assert int(run("inheriting.py", errno.EMFILE, **preload)) > 5
 
 
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.ENOMEM])
@@ -176,6 +182,12 @@ def test_wait_for_a_name_works_without_inotify(preload, name):
     """Whichever call fails: the name comes, or the error is that one."""
     seen = run("waiting.py", name, **preload).split()
     assert "inotify_init1" in seen
+
+
+@pytest.mark.parametrize("code", ["EMFILE", "ENOMEM", "ENOSYS", "EINTR"])
+def test_failing_call_of_a_thread_that_helps_to_wait(preload, code):
+    seen = run("helping.py", code, timeout=60, **preload).split()
+    assert {"futex_waitv", "poll"} <= {*seen}
 
 
 @pytest.mark.parametrize("where", ["pthread_mutex_lock", "linkat"])

@@ -9,7 +9,14 @@ import os
 from contextlib import suppress
 from warnings import filterwarnings
 
-from shmemext import Broadcast, Channel, Event, _traffic, wait
+from shmemext import (
+    AnonymousMemory,
+    Broadcast,
+    Channel,
+    Event,
+    _traffic,
+    wait,
+)
 from shmemext.channels import Frame, Message, Reservation, ShutDown
 
 KINDS = Broadcast, Channel, Frame, Message, Reservation
@@ -34,8 +41,14 @@ channel, full_channel = (
 cast, full_cast = (
     Broadcast(create=True, size=9, lifetime="users") for _ in range(2)
 )
-event, full_event = Event(), Event()
+event, full_event = (Event(AnonymousMemory(SIZE)) for _ in range(2))
 full_channel.put(b"x"), full_cast.put(b"x"), full_event.set()
+
+
+def let_go():
+    """For who looks at what a fork makes of one memory alone."""
+    for noun in "channel", "cast", "event":
+        del globals()[noun], globals()[f"full_{noun}"]
 
 
 def wait_at_once(_):

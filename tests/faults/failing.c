@@ -6,8 +6,8 @@
  *                        now on, in this thread, does not happen
  *   failing_disarm()     how many calls there were
  *   failing_name()       the one that failed, "" if none did
- *   failing_arm_others("_shmemext", errno)
- *                        the next call of any other thread does not happen
+ *   failing_arm_others("_shmemext", k, errno)
+ *                        the k-th call of other threads does not happen
  *   failing_others()     the one that failed, "" if none did
  *   failing_hold(name)   the next call of that name, in this thread, stops: of
  *                        pthread_mutex_lock when it has the lock, of others
@@ -46,13 +46,15 @@ static atomic_int holds;
 static __thread int arms_others;
 static _Atomic(const char *) others_file;
 static _Atomic(const char *) others_failed;
+static atomic_int others_left;
 static int others_error;
 
 void
-failing_arm_others(const char *file, int code)
+failing_arm_others(const char *file, int k, int code)
 {
     arms_others = 1;
     others_error = code;
+    atomic_store(&others_left, k);
     atomic_store(&others_failed, "");
     atomic_store(&others_file, file);
 }
@@ -130,7 +132,7 @@ others_fail(const void *from, const char *name)
     const char *file = atomic_load(&others_file);
     if (arms_others || file == NULL || dladdr(from, &info) == 0 ||
         strstr(info.dli_fname, file) == NULL ||
-        !atomic_compare_exchange_strong(&others_file, &file, NULL)) {
+        atomic_fetch_sub(&others_left, 1) != 1) {
         return 0;
     }
     atomic_store(&others_failed, name);

@@ -78,6 +78,7 @@ def fork(lock, k, child_k):
     return calls, done
 
 
+operations.awaiting.let_go()
 shm = SharedMemory(operations.OLD, create=True, size=4096)
 lock = Lock(shm)
 lock.acquire(), lock.release()

@@ -19,6 +19,33 @@ shx_helper_take(shx_helper *self, const int *fds, size_t count)
     }
     self->fds = all;
     self->fd_count = count + 1;
+    self->process = shx_os_process();
+}
+
+/* A bell that is not its parent's. */
+static void
+hang_another(shx_helper *self)
+{
+    int *bell = &self->fds[self->fd_count - 1];
+    shx_os_close(*bell);
+    if (shx_os_hang_bell(bell) != 0) {
+        free(self->fds);
+        self->fds = NULL;
+        atomic_store(&self->useless, true);
+    }
+}
+
+static void
+look_whether_forked(shx_helper *self)
+{
+    uint32_t process = shx_os_process();
+    if (self->process != process && self->process != 0) {
+        self->runs = false;
+        if (self->fds != NULL) {
+            hang_another(self);
+        }
+    }
+    self->process = process;
 }
 
 static void *
@@ -30,8 +57,8 @@ help(void *context)
     shx_err err = self->reads
                       ? shx_os_poll(self->fds, self->fd_count, true, &any)
                       : shx_os_wait_any(self->berths, self->count, &never);
-    if (err == ENOTSUP || err == ENOMEM) {
-        atomic_store(&self->useless, true);
+    if (err != 0 && err != EINTR && err != EAGAIN) {
+        atomic_store(&self->useless, true); /* it would be so again */
     }
     shx_word *bell = self->bell;
     atomic_store(&self->rang, true);
@@ -43,6 +70,7 @@ help(void *context)
 bool
 shx_helper_is_idle(shx_helper *self)
 {
+    look_whether_forked(self);
     if (self->runs && atomic_load(&self->rang)) {
         shx_os_join_thread(&self->thread);
         self->runs = false;
@@ -69,6 +97,7 @@ shx_helper_start(shx_helper *self, shx_word *bell)
 void
 shx_helper_end(shx_helper *self)
 {
+    look_whether_forked(self);
     int bell = self->fds != NULL ? self->fds[self->fd_count - 1] : -1;
     if (self->runs) {
         atomic_store(&self->stop, 1);

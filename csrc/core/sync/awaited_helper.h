@@ -3,6 +3,10 @@
  *
  * A helper sleeps once, rings, and ends. It is started anew for the next sleep
  * then, with what the words are by that time.
+ *
+ * fork   A signal's handler may fork, and go on in the child, which has none
+ * of the threads, and descriptors that its parent has, too: so it has another
+ * bell, before it uses a helper.
  */
 #ifndef SHX_AWAITED_HELPER_H
 #define SHX_AWAITED_HELPER_H
@@ -20,6 +24,7 @@ typedef struct {
     _Atomic bool rang;
     _Atomic bool useless; /* the system does not let it sleep so */
     bool runs;
+    uint32_t process; /* whose thread and descriptor these are; 0: none yet */
     shx_thread thread;
 } shx_helper;
 
