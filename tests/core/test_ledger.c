@@ -24,10 +24,10 @@ count_names(void *context, const char *text, uint64_t bytes, shx_err err)
 
 static shx_mutex mutex = SHX_MUTEX;
 
-static shx_ring_record *
+static shx_record *
 write_record(shx_ledgers *ledgers, const char *called, uint64_t inode)
 {
-    shx_ring_record *record = NULL;
+    shx_record *record = NULL;
     const shx_identity identity = {.inode = inode};
     shx_err err = shx_ledger_write(ledgers, called, &identity, &record);
     if (err == EAGAIN) {
@@ -70,7 +70,7 @@ test_ledger_removes_what_is_still_its_own(void)
     const char *suffixes[] = {"own", "struck", "others"};
     name called[3];
     shx_segment made[3];
-    shx_ring_record *records[3];
+    shx_record *records[3];
     shx_ledgers ledgers = {.directory = directory, .mutex = &mutex};
     for (int i = 0; i < 3; i++) {
         called[i] = name_of(suffixes[i]);
@@ -86,7 +86,7 @@ test_ledger_removes_what_is_still_its_own(void)
     CHECK(atomic_load(&records[1]->inode) == 0);
     CHECK(!shx_ledger_strike(&ledgers, records[1], struck));
     /* In a mapping, but no record: where one was in another mapping. */
-    shx_ring_record *between = (void *)&records[0]->name[SHX_RECORD_NAME - 16];
+    shx_record *between = (void *)&records[0]->name[SHX_RECORD_NAME - 16];
     CHECK(!shx_ledger_strike(&ledgers, between, struck));
     CHECK(ledgers.free_count == ledgers.capacity - 2);
 
@@ -126,7 +126,7 @@ static void
 test_ledger_room_is_found_and_given_back(void)
 {
     enum { MANY = 3000 };
-    static shx_ring_record *records[MANY];
+    static shx_record *records[MANY];
     shx_ledgers ledgers = {.directory = directory, .mutex = &mutex};
     name called = name_of("not-there");
     char file[32];
@@ -147,7 +147,7 @@ test_ledger_room_is_found_and_given_back(void)
     /* Out of date now: room for as many again, and for one at a time. */
     size_t capacity = ledgers.capacity;
     for (int i = 0; i < 10 * MANY; i++) {
-        shx_ring_record *record = write_record(&ledgers, called.text, 1);
+        shx_record *record = write_record(&ledgers, called.text, 1);
         CHECK(shx_ledger_settle(&ledgers, record));
     }
     CHECK(ledgers.capacity <= capacity + SHX_LEDGER_MOST);
@@ -171,14 +171,14 @@ test_ledger_at_a_border_stays(void)
 {
     shx_ledgers ledgers = {.directory = directory, .mutex = &mutex};
     name called = name_of("border");
-    shx_ring_record *record = NULL;
+    shx_record *record = NULL;
     for (uint64_t i = 1; ledgers.count < 2; i++) {
         record = write_record(&ledgers, called.text, i);
         CHECK(ledgers.count == 2 || ledgers.free_count > 0 || i % 15 == 0);
     }
     char before[32], after[32];
     CHECK(ledger_files(before) == 2);
-    const shx_ring_record *first = record;
+    const shx_record *first = record;
     for (uint64_t i = 1000; i < 1100; i++) {
         uint64_t inode = atomic_load(&record->inode);
         CHECK(shx_ledger_strike(&ledgers, record, inode));
@@ -198,7 +198,7 @@ test_ledger_that_is_inherited(void)
 {
     shx_ledgers ledgers = {.directory = directory, .mutex = &mutex};
     name called = name_of("inherited"), again = name_of("again");
-    shx_ring_record *record = write_record(&ledgers, called.text, 7);
+    shx_record *record = write_record(&ledgers, called.text, 7);
     CHECK(shx_ledger_settle(&ledgers, record));
     shx_ledgers parents = ledgers;
     parents.list = malloc(ledgers.count * sizeof *parents.list);
@@ -207,14 +207,14 @@ test_ledger_that_is_inherited(void)
     ledgers.list[0].notes = NULL; /* the parent's; a child has a copy */
     shx_ledger_inherit(&ledgers);
     CHECK(ledgers.inherited == 1 && ledgers.capacity == 0);
-    shx_ring_record *own = write_record(&ledgers, again.text, 8);
+    shx_record *own = write_record(&ledgers, again.text, 8);
     CHECK(ledgers.count == 2);
     CHECK(!shx_ledger_settle(&ledgers, record));
     CHECK(shx_ledger_settle(&ledgers, own));
     CHECK(!shx_ledger_strike_name(&ledgers, called.text, 0));
     CHECK(shx_ledger_strike(&ledgers, record, 7));
     CHECK(atomic_load(&record->inode) == 0);
-    shx_ring_record copy;
+    shx_record copy;
     size_t free_before = parents.free_count;
     CHECK(shx_ledger_hand(&parents, &copy) == record);
     CHECK(atomic_load(&copy.inode) == 0);
@@ -237,10 +237,10 @@ write_and_strike(void *context)
 {
     writer *self = context;
     name called = name_of("thread");
-    shx_ring_record *kept[40] = {NULL}; /* maybe unmapped: only for a strike */
+    shx_record *kept[40] = {NULL}; /* maybe unmapped: only for a strike */
     uint64_t inodes[40] = {0};
     for (uint64_t i = 0; i < 20000; i++) {
-        shx_ring_record **slot = &kept[i * 7 % 40];
+        shx_record **slot = &kept[i * 7 % 40];
         uint64_t inode = self->first + i;
         const shx_identity identity = {.inode = inode};
         shx_err err = EAGAIN;
