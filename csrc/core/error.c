@@ -112,6 +112,10 @@ shx_error_text(shx_err err)
         return "the system, or a sandbox, lacks MADV_DONTFORK of madvise(2) "
                "(Linux 2.6.16), so a forked child would seem to hold what its "
                "parent does: multiprocessing's locks do without";
+    case SHX_FORKED:
+        return "this process was forked while its parent waited, and has not "
+               "come itself: call wait() again, if it is to be one of the "
+               "parties";
     case SHX_DAMAGED:
         return "it is damaged: somebody has written where only its own "
                "functions do. Nothing in it is to be trusted: unlink() it, "

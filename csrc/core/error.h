@@ -55,6 +55,7 @@ enum {
     SHX_TOO_MANY = -32,    /* released beyond, or no slot is left */
     SHX_NOT_LOCAL = -33,   /* a file system whose locks may be one kernel's */
     SHX_NO_DONTFORK = -34, /* what forks withhold from a child */
+    SHX_FORKED = -38,      /* a child by now: its parent waits, not this one */
 
     /* Of channels: core/channels. */
     SHX_DAMAGED = -35,       /* its bytes are nonsense: somebody wrote there */

@@ -105,6 +105,58 @@ shx_poll_signals(void *context)
     return status;
 }
 
+void
+shx_wait_begin(shx_wait *wait)
+{
+    wait->failed = 0;
+    wait->count = 0;
+    wait->saved = PyEval_SaveThread();
+}
+
+void
+shx_wait_as(shx_wait *wait, shx_party *party, shx_member *me)
+{
+    unsigned i = wait->count++;
+    wait->as[i].party = party;
+    wait->as[i].me = me;
+    wait->as[i].known = (shx_member){0};
+    (void)shx_party_me(party, &wait->as[i].known);
+}
+
+/* Also where to stop: nobody is to take back what is its parent's. */
+static shx_err
+ask_who(shx_wait *wait)
+{
+    shx_err failed = 0;
+    for (unsigned i = 0; i < wait->count; i++) {
+        shx_member now;
+        shx_err err = shx_party_me(wait->as[i].party, &now);
+        if (err != 0) {
+            now = (shx_member){0};
+            failed = err;
+        }
+        if (!shx_is_same_member(&now, &wait->as[i].known)) {
+            *wait->as[i].me = wait->as[i].known = now;
+        }
+    }
+    return failed;
+}
+
+int
+shx_wait_ask(shx_wait *wait)
+{
+    int status = shx_poll_signals(&wait->saved);
+    wait->failed = ask_who(wait);
+    return status != 0 || wait->failed != 0 ? -1 : 0;
+}
+
+shx_err
+shx_wait_end(shx_wait *wait, shx_err err)
+{
+    PyEval_RestoreThread(wait->saved);
+    return wait->failed != 0 && !PyErr_Occurred() ? wait->failed : err;
+}
+
 PyObject *
 shx_call_waiting(const char *function, PyObject *op)
 {

@@ -183,7 +183,7 @@ sleep_in_condition(uint64_t drawn, const shx_member *me,
     bool notified;
     shx_waiter waiter = {*me, *me};
     if (shx_condition_enter(&condition, &waiter, &slot) == 0) {
-        (void)shx_condition_sleep(&condition, slot, patience);
+        (void)shx_condition_sleep(&condition, &waiter, slot, patience);
         (void)shx_condition_leave(&condition, &waiter, slot, drawn % 3,
                                   &notified);
         shx_condition_abandon(&condition, &waiter, slot);

@@ -52,6 +52,12 @@ typedef struct {
     uint32_t nonce;
 } shx_member;
 
+static inline bool
+shx_is_same_member(const shx_member *one, const shx_member *other)
+{
+    return one->token == other->token && one->nonce == other->nonce;
+}
+
 /* What keeps a token, and what it keeps. */
 typedef struct {
     shx_member who;

@@ -274,10 +274,15 @@ end_reset_of_dead(const shx_site *at, const shx_visit *visit)
 shx_err
 shx_barrier_nap(const shx_site *at, shx_visit *visit, shx_patience *patience)
 {
+    const shx_member was = visit->me;
     bool by_state = visit->place != SHX_NO_PLACE || visit->resets;
     shx_err err =
         shx_nap(patience, own(at, by_state ? STATE : GATE),
                 by_state ? visit->state : visit->gate, &at->cell->watch);
+    if (!shx_is_same_member(&was, &visit->me)) {
+        visit->place = SHX_NO_PLACE; /* its parent's */
+        return err == SHX_INTERRUPTED ? err : SHX_FORKED;
+    }
     if (err == SHX_SLICE_OVER && visit->resets) {
         end_reset_of_dead(at, visit);
     }

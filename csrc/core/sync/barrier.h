@@ -83,12 +83,15 @@ shx_arrival shx_barrier_look(const shx_site *at, shx_visit *visit);
 
 /* The same, until there is something other than to wait. When the time is over
  * the barrier breaks, unless somebody leads: then all have come in time.
- * SHX_INTERRUPTED, EFAULT: the arrival has been taken back. */
+ * SHX_INTERRUPTED, EFAULT: the arrival has been taken back. SHX_FORKED: this
+ * is a child by now, see patience.h. It has not come, or all might go on one
+ * too early; its parent has, and is left alone, also where it is interrupted.
+ */
 shx_err shx_barrier_wait(const shx_site *at, shx_visit *visit,
                          shx_patience *patience, shx_arrival *out);
 
 /* Sleeps for a slice at most, and looks whether somebody died: then it is as
- * it was to be waited for. The results are those of a nap. */
+ * it was to be waited for. The results are those of a nap; or SHX_FORKED. */
 shx_err shx_barrier_nap(const shx_site *at, shx_visit *visit,
                         shx_patience *patience);
 

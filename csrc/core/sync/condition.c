@@ -133,10 +133,19 @@ wake_granted(const shx_condition *condition)
     }
 }
 
-shx_err
-shx_condition_sleep(const shx_condition *condition, unsigned slot,
-                    shx_patience *patience)
+/* Whoever forks is another one in all memories. */
+static bool
+is_same(const shx_waiter *one, const shx_waiter *other)
 {
+    return shx_is_same_member(&one->here, &other->here) &&
+           shx_is_same_member(&one->there, &other->there);
+}
+
+shx_err
+shx_condition_sleep(const shx_condition *condition, const shx_waiter *me,
+                    unsigned slot, shx_patience *patience)
+{
+    const shx_waiter was = *me;
     unsigned rounds = 0;
     const shx_word *word =
         shx_slot_word(&shx_condition_slot_at(condition, slot)->who);
@@ -147,6 +156,9 @@ shx_condition_sleep(const shx_condition *condition, unsigned slot,
         }
         shx_err err =
             shx_nap(patience, word, seen, &condition->at.cell->watch);
+        if (!is_same(&was, me)) {
+            return err == SHX_INTERRUPTED ? err : SHX_FORKED;
+        }
         if (err == 0) {
             err = shx_patience_spin(patience, &rounds);
         }
@@ -256,7 +268,7 @@ shx_condition_abandon(const shx_condition *condition, const shx_waiter *me,
 }
 
 /* The lock again, whatever happens: who is interrupted meanwhile is not asked
- * a second time. */
+ * a second time. Nobody can have it. */
 static shx_err
 come_back(const shx_condition *condition, const shx_waiter *me, uint32_t depth,
           shx_err slept, const shx_patience *patience)
@@ -264,8 +276,11 @@ come_back(const shx_condition *condition, const shx_waiter *me, uint32_t depth,
     bool asks = slept != SHX_INTERRUPTED;
     shx_patience relock =
         shx_patience_for(-1, asks ? patience->poll : NULL, patience->context);
+    if (me->there.token == 0) {
+        return SHX_INTERRUPTED;
+    }
     shx_err err = shx_condition_relock(condition, me, depth, &relock);
-    if (err == SHX_INTERRUPTED) {
+    if (err == SHX_INTERRUPTED && me->there.token != 0) {
         relock.poll = NULL;
         err = shx_condition_relock(condition, me, depth, &relock);
         if (err == 0 || err == SHX_OWNER_DIED) {
@@ -275,42 +290,94 @@ come_back(const shx_condition *condition, const shx_waiter *me, uint32_t depth,
     return err;
 }
 
+/* What one wait has. */
+typedef struct {
+    shx_waiter who; /* whose the slot is */
+    unsigned slot;
+    uint32_t order; /* its */
+    uint32_t depth;
+} stay;
+
+static shx_err
+enter(const shx_condition *condition, const shx_waiter *me, stay *has)
+{
+    shx_err err = shx_condition_enter(condition, me, &has->slot);
+    if (err == 0) {
+        has->who = *me;
+        has->order =
+            atomic_load(&shx_condition_slot_at(condition, has->slot)->order);
+    }
+    return err;
+}
+
+/* With the lock: does who has the slot wait as it did, and for all that we
+ * know nobody was notified whom a child would come after? */
+static bool
+still_waits(const shx_condition *condition, const stay *has)
+{
+    const shx_condition_slot *slot =
+        shx_condition_slot_at(condition, has->slot);
+    return atomic_load(&slot->who) == shx_slot_of(&has->who.here, 0) &&
+           atomic_load(&slot->order) == has->order;
+}
+
+/* A sleep is over, and this one has the lock again. EAGAIN: it sleeps on. */
+static shx_err
+conclude(const shx_condition *condition, const shx_waiter *me, stay *has,
+         shx_err slept, shx_err err)
+{
+    bool notified;
+    bool failed = slept != 0 && slept != ETIMEDOUT && slept != SHX_FORKED;
+    if (failed) {
+        err = slept;
+    }
+    if (!is_same(&has->who, me)) {
+        if (err != 0) {
+            return err;
+        }
+        if (slept == ETIMEDOUT || !still_waits(condition, has)) {
+            return slept == ETIMEDOUT ? ETIMEDOUT : 0;
+        }
+        err = enter(condition, me, has);
+        return err == 0 ? EAGAIN : err;
+    }
+    shx_leaving how = err != 0     ? SHX_LEAVES_FAILED
+                      : slept == 0 ? SHX_LEAVES_NOTIFIED
+                                   : SHX_LEAVES;
+    if (shx_condition_leave(condition, me, has->slot, how, &notified) != 0) {
+        return EAGAIN;
+    }
+    return err != 0 || notified ? err : ETIMEDOUT;
+}
+
 shx_err
 shx_condition_wait(const shx_condition *condition, const shx_waiter *me,
                    shx_patience *patience)
 {
-    unsigned slot;
-    uint32_t depth;
-    bool notified;
+    stay has;
     if (shx_condition_depth(condition, me) == 0) {
         return SHX_NOT_OWNER;
     }
-    shx_err err = shx_condition_enter(condition, me, &slot);
-    if (err != 0) {
-        return err;
-    }
-    for (;;) {
-        err = shx_condition_let_go(condition, me, &depth);
+    shx_err err = enter(condition, me, &has);
+    while (err == 0) {
+        err = shx_condition_let_go(condition, me, &has.depth);
         if (err != 0) {
-            shx_condition_abandon(condition, me, slot);
+            shx_condition_abandon(condition, me, has.slot);
             return err;
         }
-        shx_err slept = shx_condition_sleep(condition, slot, patience);
-        err = come_back(condition, me, depth, slept, patience);
+        shx_err slept = shx_condition_sleep(condition, me, has.slot, patience);
+        err = come_back(condition, me, has.depth, slept, patience);
         if (err != 0 && err != SHX_OWNER_DIED && err != SHX_INTERRUPTED) {
-            shx_condition_abandon(condition, me, slot);
+            shx_condition_abandon(condition, me, has.slot);
             return err;
         }
-        if (slept != 0 && slept != ETIMEDOUT) {
-            err = slept;
+        err = conclude(condition, me, &has, slept, err);
+        if (err != EAGAIN) {
+            return err;
         }
-        shx_leaving how = err != 0     ? SHX_LEAVES_FAILED
-                          : slept == 0 ? SHX_LEAVES_NOTIFIED
-                                       : SHX_LEAVES;
-        if (shx_condition_leave(condition, me, slot, how, &notified) == 0) {
-            return err != 0 || notified ? err : ETIMEDOUT;
-        }
+        err = 0;
     }
+    return err;
 }
 
 unsigned

@@ -79,9 +79,11 @@ shx_err shx_condition_enter(const shx_condition *condition,
 shx_err shx_condition_let_go(const shx_condition *condition,
                              const shx_waiter *me, uint32_t *depth);
 
-/* Takes nothing. 0: it is time to have the lock, and to leave. Else the
- * results of a nap that ends it. */
-shx_err shx_condition_sleep(const shx_condition *condition, unsigned slot,
+/* Takes nothing. 0: it is time to have the lock, and to leave. SHX_FORKED: the
+ * slot is not this process's, see patience.h. Else the results of a nap that
+ * ends it. */
+shx_err shx_condition_sleep(const shx_condition *condition,
+                            const shx_waiter *me, unsigned slot,
                             shx_patience *patience);
 
 /* Has the lock again, as one who queued, so often. SHX_OWNER_DIED: has it, and
@@ -111,7 +113,12 @@ void shx_condition_abandon(const shx_condition *condition,
 
 /* Waits with the lock, and comes back with it, on every error but EFAULT: its
  * page is lost. SHX_NOT_OWNER, SHX_TOO_MANY: it has not waited. ETIMEDOUT:
- * nobody notified it. SHX_INTERRUPTED; SHX_OWNER_DIED: the lock is torn. */
+ * nobody notified it. SHX_INTERRUPTED; SHX_OWNER_DIED: the lock is torn.
+ *
+ * Who is a child by now, see patience.h, leaves its parent's slot alone: with
+ * the lock, as itself, it takes one of its own, as the last, and waits on. If
+ * its parent does not wait any more it may have missed what that was notified
+ * of, and is as if notified. Who is nobody, and interrupted, has no lock. */
 shx_err shx_condition_wait(const shx_condition *condition,
                            const shx_waiter *me, shx_patience *patience);
 

@@ -26,7 +26,10 @@
 #include "core/os/os.h"
 
 /* Asks whoever waits whether to stop, as when a signal came: then it is not 0.
- * NULL: nobody is asked. */
+ * NULL: nobody is asked. Nothing that others wait for is held meanwhile. A
+ * handler may fork, and return in the child, too: then `me` says so when this
+ * returns, whatever it returns. A token of 0 is nobody, and is told to stop.
+ * So a wait asks `me` anew after each nap, and keeps nothing of it. */
 typedef int (*shx_poll)(void *context);
 
 typedef struct {

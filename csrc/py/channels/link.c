@@ -171,12 +171,7 @@ static int
 poll(void *context)
 {
     shx_link_wait *wait = context;
-    if (shx_link_check(wait->link, 0) != 0 ||
-        shx_poll_signals(&wait->saved) != 0) {
-        return -1;
-    }
-    wait->failed = shx_party_me(wait->link->party, wait->me);
-    return wait->failed == 0 ? 0 : -1;
+    return shx_link_check(wait->link, 0) != 0 ? -1 : shx_wait_ask(&wait->asks);
 }
 
 void
@@ -188,16 +183,14 @@ shx_link_begin(shx_link_wait *wait, shx_link *self, shx_member *me,
         shx_patience_for(timeout == 0 ? for_locks : timeout, poll, wait);
     wait->wait.blocks = timeout != 0;
     wait->link = self;
-    wait->me = me;
-    wait->failed = 0;
-    wait->saved = PyEval_SaveThread();
+    shx_wait_begin(&wait->asks);
+    shx_wait_as(&wait->asks, self->party, me);
 }
 
 shx_err
 shx_link_end(shx_link_wait *wait, shx_err err)
 {
-    PyEval_RestoreThread(wait->saved);
-    return wait->failed != 0 ? wait->failed : err;
+    return shx_wait_end(&wait->asks, err);
 }
 
 static PyType_Slot link_slots[] = {

@@ -116,14 +116,11 @@ enum { SHX_LONG = 1 << 16 };
 void shx_link_copy(void *into, const void *from, size_t length);
 
 /* Calls of the core without the GIL, which ask for signals now and then. A
- * handler may fork, and return in the child: then it is that one who waits,
- * and `me` says so from there on. */
+ * handler may fork: see shx_wait. */
 typedef struct {
     shx_ring_wait wait;
     shx_link *link;
-    shx_member *me;
-    shx_err failed; /* to say who we are */
-    PyThreadState *saved;
+    shx_wait asks;
 } shx_link_wait;
 
 /* For so long: 0 waits for locks alone, that are held for moments. It ends,

@@ -252,7 +252,7 @@ atomic_wait(PyObject *op, PyObject *args, PyObject *kwargs)
     }
     shx_waiting_begin_whole(&waiting, op, timeout);
     shx_err err = shx_atomic_wait(AT(op), bits, &waiting.patience);
-    shx_waiting_end(&waiting);
+    err = shx_waiting_end(&waiting, err);
     return shx_synchronizer_answer(
         op, err == 0 && shx_synchronizer_is_torn(op) ? EFAULT : err);
 }

@@ -72,9 +72,9 @@ barrier_reset(PyObject *op, PyObject *Py_UNUSED(ignored))
     }
     shx_waiting waiting;
     shx_waiting_begin(&waiting, -1);
+    shx_waiting_as(&waiting, op, &me);
     shx_err err = shx_barrier_reset(SITE(op), &me, &waiting.patience);
-    shx_waiting_end(&waiting);
-    return changed(op, err);
+    return changed(op, shx_waiting_end(&waiting, err));
 }
 
 static PyObject *

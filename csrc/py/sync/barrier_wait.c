@@ -79,8 +79,21 @@ begin(PyObject *op, shx_visit *visit)
     return 0;
 }
 
+/* Was it the child that went on, where the process has forked? It has the
+ * parent's visit, and nothing of it is to change by that. */
+static bool
+is_another(PyObject *op, const shx_visit *visit)
+{
+    shx_member me;
+    if (shx_party_me(SITE(op)->party, &me) != 0) {
+        return true;
+    }
+    me = of_object(op, me);
+    return !shx_is_same_member(&me, &visit->me);
+}
+
 /* With the GIL, in one party of all that have arrived. -1 with an exception:
- * it is broken. */
+ * it is broken; or this is a child by now. */
 static int
 run_action(PyObject *op, shx_visit *visit)
 {
@@ -89,13 +102,19 @@ run_action(PyObject *op, shx_visit *visit)
     if (is > 0) {
         result = PyObject_CallNoArgs(action);
     }
+    bool failed = is < 0 || (is > 0 && result == NULL);
     Py_XDECREF(action);
-    if (is < 0 || (is > 0 && result == NULL)) {
-        shx_barrier_abandon(SITE(op), visit);
+    Py_XDECREF(result);
+    if (is_another(op, visit)) {
+        if (!failed) {
+            (void)shx_synchronizer_raise(op, SHX_FORKED);
+        }
         return -1;
     }
-    Py_XDECREF(result);
-    return 0;
+    if (failed) {
+        shx_barrier_abandon(SITE(op), visit);
+    }
+    return failed ? -1 : 0;
 }
 
 static PyObject *
@@ -141,9 +160,10 @@ barrier_wait(PyObject *op, PyObject *args, PyObject *kwargs)
     if (arrival == SHX_BARRIER_WAITS) {
         shx_waiting waiting;
         shx_waiting_begin_whole(&waiting, op, timeout);
+        shx_waiting_as(&waiting, op, &visit.me);
         shx_err err =
             shx_barrier_wait(SITE(op), &visit, &waiting.patience, &arrival);
-        shx_waiting_end(&waiting);
+        err = shx_waiting_end(&waiting, err);
         if (err != 0) {
             return shx_synchronizer_raise(op, err);
         }
@@ -206,11 +226,12 @@ barrier_stay(PyObject *op, PyObject *args)
     }
     shx_waiting waiting;
     shx_waiting_begin(&waiting, timeout);
+    shx_waiting_as(&waiting, op, &visit.me);
     shx_err err = stay(SITE(op), &visit, &waiting.patience, &arrival);
     if (err != 0) {
         shx_barrier_take_back(SITE(op), &visit);
     }
-    shx_waiting_end(&waiting);
+    err = shx_waiting_end(&waiting, err);
     if (err != 0) {
         return shx_synchronizer_raise(op, err);
     }

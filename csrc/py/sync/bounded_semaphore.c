@@ -40,12 +40,15 @@ attempt(PyObject *op)
 }
 
 static shx_err
-acquire(PyObject *op, shx_patience *patience)
+acquire(PyObject *op, shx_waiting *waiting)
 {
     shx_member me;
     shx_err err = shx_party_me(SITE(op)->party, &me);
-    return err == 0 ? shx_permits_acquire(SITE(op), &me, HINT(op), patience)
-                    : err;
+    if (err != 0) {
+        return err;
+    }
+    shx_waiting_as(waiting, op, &me);
+    return shx_permits_acquire(SITE(op), &me, HINT(op), &waiting->patience);
 }
 
 static shx_err

@@ -6,7 +6,6 @@
 
 #include "py/memory/memory.h"
 #include "py/sync/lock.h"
-#include "py/sync/waiting.h"
 
 static int
 condition_traverse(PyObject *op, visitproc visit, void *arg)
@@ -163,10 +162,9 @@ wait_for(PyObject *op, int64_t timeout)
     shx_waiting waiting;
     shx_err err = shx_condition_me(core, &me);
     if (err == 0) {
-        shx_waiting_begin_whole(&waiting, op, timeout);
-        waiting.also = CONDITION(op)->lock;
+        shx_condition_begin_waiting(&waiting, op, timeout, &me);
         err = shx_condition_wait(core, &me, &waiting.patience);
-        shx_waiting_end(&waiting);
+        err = shx_waiting_end(&waiting, err);
     }
     if ((err == 0 || err == ETIMEDOUT) && shx_condition_is_torn(op)) {
         err = EFAULT;

@@ -5,6 +5,7 @@
 
 #include "core/sync/condition.h"
 #include "py/sync/synchronizer.h"
+#include "py/sync/waiting.h"
 
 /* Its lock is an object of its own: of the cell behind its own, or anybody's
  * Lock or RLock. */
@@ -18,6 +19,10 @@ typedef struct {
 
 /* condition_steps.c: what a wait is made of, for tasks. */
 extern PyMethodDef shx_condition_steps[];
+
+/* For both kinds of wait: as whom, in both memories. */
+void shx_condition_begin_waiting(shx_waiting *waiting, PyObject *op,
+                                 int64_t timeout, shx_waiter *me);
 
 /* condition_construct.c: the call, what pickles it, and what unpickles. */
 PyObject *shx_condition_new(PyTypeObject *type, PyObject *args,

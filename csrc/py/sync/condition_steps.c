@@ -4,7 +4,6 @@
 #include <errno.h>
 
 #include "py/sync/condition.h"
-#include "py/sync/waiting.h"
 
 #define CORE(op) (&CONDITION(op)->core)
 
@@ -59,21 +58,31 @@ condition_begin(PyObject *op, PyObject *Py_UNUSED(ignored))
     return result;
 }
 
+void
+shx_condition_begin_waiting(shx_waiting *waiting, PyObject *op,
+                            int64_t timeout, shx_waiter *me)
+{
+    shx_waiting_begin_whole(waiting, op, timeout);
+    waiting->also = CONDITION(op)->lock;
+    shx_waiting_as(waiting, op, &me->here);
+    shx_waiting_as(waiting, waiting->also, &me->there);
+}
+
 /* Is it time to have the lock, and to leave? */
 static PyObject *
 condition_sleep(PyObject *op, PyObject *args)
 {
+    shx_waiter me;
     unsigned slot;
     double seconds;
     shx_waiting waiting;
     if (!PyArg_ParseTuple(args, "Id:_sleep", &slot, &seconds) ||
-        check_slot(op, slot) < 0) {
+        check_slot(op, slot) < 0 || get_me(op, &me) < 0) {
         return NULL;
     }
-    shx_waiting_begin_whole(&waiting, op, (int64_t)(seconds * 1e9));
-    waiting.also = CONDITION(op)->lock;
-    shx_err err = shx_condition_sleep(CORE(op), slot, &waiting.patience);
-    shx_waiting_end(&waiting);
+    shx_condition_begin_waiting(&waiting, op, (int64_t)(seconds * 1e9), &me);
+    shx_err err = shx_condition_sleep(CORE(op), &me, slot, &waiting.patience);
+    err = shx_waiting_end(&waiting, err);
     if (err != 0 && err != ETIMEDOUT) {
         return shx_condition_raise(op, err, "");
     }

@@ -5,7 +5,6 @@
 #include <limits.h> /* INT_MAX */
 
 #include "py/memory/memory.h"
-#include "py/sync/waiting.h"
 
 #define KIND(op) ((const shx_counter_kind *)(SYNCHRONIZER(op)->kind))
 #define SITE(op) (&SYNCHRONIZER(op)->site)
@@ -39,9 +38,8 @@ wait_for(PyObject *op, int64_t timeout)
 {
     shx_waiting waiting;
     shx_waiting_begin_whole(&waiting, op, timeout);
-    shx_err err = KIND(op)->acquire(op, &waiting.patience);
-    shx_waiting_end(&waiting);
-    return err;
+    shx_err err = KIND(op)->acquire(op, &waiting);
+    return shx_waiting_end(&waiting, err);
 }
 
 static PyObject *
@@ -208,7 +206,7 @@ counter_watch(PyObject *op, PyObject *arg)
     }
     shx_waiting_begin_whole(&waiting, op, timeout);
     shx_err err = KIND(op)->watch(SITE(op), &waiting.patience);
-    shx_waiting_end(&waiting);
+    err = shx_waiting_end(&waiting, err);
     if (err != 0 && err != SHX_SLICE_OVER && err != ETIMEDOUT) {
         return shx_synchronizer_raise(op, err);
     }

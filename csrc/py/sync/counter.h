@@ -4,8 +4,8 @@
 #ifndef SHX_PY_COUNTER_H
 #define SHX_PY_COUNTER_H
 
-#include "core/sync/patience.h"
 #include "py/sync/synchronizer.h"
+#include "py/sync/waiting.h"
 
 /* What differs between the kinds. All but the last without an exception. */
 typedef struct {
@@ -15,7 +15,7 @@ typedef struct {
     /* The same, and asks whether who has one is dead: without the GIL. NULL:
      * nobody has any. */
     shx_err (*attempt)(PyObject *op);
-    shx_err (*acquire)(PyObject *op, shx_patience *patience);
+    shx_err (*acquire)(PyObject *op, shx_waiting *waiting);
     shx_err (*release)(PyObject *op, uint32_t count);
     /* Waits until one may be had, and takes none. */
     shx_err (*watch)(const shx_site *at, shx_patience *patience);

@@ -112,7 +112,7 @@ wait_for(PyObject *op, uint32_t times, int64_t timeout)
     shx_waiting waiting;
     shx_waiting_begin_whole(&waiting, op, timeout);
     shx_err err = shx_event_wait(SITE(op), times, &waiting.patience);
-    shx_waiting_end(&waiting);
+    err = shx_waiting_end(&waiting, err);
     return answer(op, err);
 }
 

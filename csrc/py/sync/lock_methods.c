@@ -39,13 +39,13 @@ answer(PyObject *op, const shx_member *me, shx_err err)
 }
 
 static shx_err
-wait_for(PyObject *op, const shx_member *me, shx_torn torn, int64_t timeout)
+wait_for(PyObject *op, shx_member *me, shx_torn torn, int64_t timeout)
 {
     shx_waiting waiting;
     shx_waiting_begin(&waiting, timeout);
+    shx_waiting_as(&waiting, op, me);
     shx_err err = KIND(op)->acquire(SITE(op), me, torn, &waiting.patience);
-    shx_waiting_end(&waiting);
-    return err;
+    return shx_waiting_end(&waiting, err);
 }
 
 static PyObject *
@@ -218,7 +218,7 @@ lock_watch(PyObject *op, PyObject *arg)
     }
     shx_waiting_begin(&waiting, timeout);
     shx_err err = shx_lock_watch(SITE(op), &waiting.patience);
-    shx_waiting_end(&waiting);
+    err = shx_waiting_end(&waiting, err);
     if (err != 0 && err != SHX_SLICE_OVER && err != ETIMEDOUT) {
         return shx_synchronizer_raise(op, err);
     }

@@ -150,7 +150,7 @@ watch(PyObject *op, PyObject *arg,
     }
     shx_waiting_begin(&waiting, timeout);
     shx_err err = look(SITE(op), &waiting.patience);
-    shx_waiting_end(&waiting);
+    err = shx_waiting_end(&waiting, err);
     if (err != 0 && err != SHX_SLICE_OVER && err != ETIMEDOUT) {
         return shx_synchronizer_raise(op, err);
     }

@@ -19,9 +19,9 @@ take(PyObject *op)
 }
 
 static shx_err
-acquire(PyObject *op, shx_patience *patience)
+acquire(PyObject *op, shx_waiting *waiting)
 {
-    return shx_semaphore_acquire(SITE(op), patience);
+    return shx_semaphore_acquire(SITE(op), &waiting->patience);
 }
 
 static shx_err

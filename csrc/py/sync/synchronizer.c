@@ -218,6 +218,9 @@ shx_synchronizer_raise(PyObject *op, shx_err err)
                      "would wait for itself. Release that first",
                      label);
     }
+    else if (err == SHX_FORKED) {
+        PyErr_Format(PyExc_RuntimeError, "%U: %s", label, shx_error_text(err));
+    }
     else if (err == SHX_NO_LOCKS) {
         shx_raise_unsupported(
             ENOTSUP,

@@ -3,15 +3,6 @@
 
 #include "py/sync/synchronizer.h"
 
-void
-shx_waiting_begin(shx_waiting *waiting, int64_t timeout)
-{
-    waiting->patience =
-        shx_patience_for(timeout, shx_poll_signals, &waiting->saved);
-    waiting->op = waiting->also = NULL;
-    waiting->saved = PyEval_SaveThread();
-}
-
 /* Of what nobody has touched, the guard knows nothing. */
 static bool
 touch(PyObject *lock)
@@ -22,26 +13,38 @@ touch(PyObject *lock)
 
 /* The mapping of an object that is in use does not go, nor change. */
 static int
-poll_whole(void *context)
+poll(void *context)
 {
     shx_waiting *waiting = context;
-    return shx_synchronizer_is_torn(waiting->op) ||
+    return (waiting->op != NULL && shx_synchronizer_is_torn(waiting->op)) ||
                    (waiting->also != NULL && touch(waiting->also))
                ? 1
-               : shx_poll_signals(&waiting->saved);
+               : shx_wait_ask(&waiting->wait);
+}
+
+void
+shx_waiting_begin(shx_waiting *waiting, int64_t timeout)
+{
+    waiting->patience = shx_patience_for(timeout, poll, waiting);
+    waiting->op = waiting->also = NULL;
+    shx_wait_begin(&waiting->wait);
 }
 
 void
 shx_waiting_begin_whole(shx_waiting *waiting, PyObject *op, int64_t timeout)
 {
-    waiting->patience = shx_patience_for(timeout, poll_whole, waiting);
+    shx_waiting_begin(waiting, timeout);
     waiting->op = op;
-    waiting->also = NULL;
-    waiting->saved = PyEval_SaveThread();
 }
 
 void
-shx_waiting_end(shx_waiting *waiting)
+shx_waiting_as(shx_waiting *waiting, PyObject *op, shx_member *me)
 {
-    PyEval_RestoreThread(waiting->saved);
+    shx_wait_as(&waiting->wait, SYNCHRONIZER(op)->site.party, me);
+}
+
+shx_err
+shx_waiting_end(shx_waiting *waiting, shx_err err)
+{
+    return shx_wait_end(&waiting->wait, err);
 }

@@ -8,7 +8,7 @@
 
 typedef struct {
     shx_patience patience;
-    PyThreadState *saved;
+    shx_wait wait;
     PyObject *op;   /* or NULL */
     PyObject *also; /* a lock that may lie elsewhere, or NULL */
 } shx_waiting;
@@ -23,6 +23,11 @@ void shx_waiting_begin(shx_waiting *waiting, int64_t timeout);
 void shx_waiting_begin_whole(shx_waiting *waiting, PyObject *op,
                              int64_t timeout);
 
-void shx_waiting_end(shx_waiting *waiting);
+/* As whom, in the memory of this synchronizer, for who is to own something: a
+ * handler may fork, see shx_wait_as(). */
+void shx_waiting_as(shx_waiting *waiting, PyObject *op, shx_member *me);
+
+/* `err`: what the core said. Returns what is to be said. */
+shx_err shx_waiting_end(shx_waiting *waiting, shx_err err);
 
 #endif
