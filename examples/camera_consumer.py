@@ -8,7 +8,7 @@ from shmemext import Broadcast
 
 print("waiting for the camera", flush=True)
 camera = Broadcast(NAME, timeout=30)
-seen = 0
+seen = newest = 0
 while True:
     try:
         with camera.receive(timeout=1) as frame:
@@ -16,8 +16,9 @@ while True:
             assert is_whole(pixels_of(frame), newest)
             seen += 1
     except Empty:
-        if camera.seq and camera.writer is None:
-            break  # it had begun, and is gone: killed, or done
+        # it had begun, and is gone, killed or done: was that its last one?
+        if camera.writer is None and 0 < newest == camera.seq:
+            break
 
 print(f"{seen} frames seen, {camera.missed} missed")
 print(f"frame {newest}: the square is at column {column}")

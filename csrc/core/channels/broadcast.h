@@ -185,9 +185,9 @@ shx_err shx_broadcast_reserve(shx_broadcast *cast, const shx_member *me,
 bool shx_broadcast_is_furnished(const shx_broadcast *cast,
                                 const shx_frame *frame);
 
-/* Does that, which takes a while. ENOSPC: there is no room for them, and
- * nothing is to be written there. EINTR: a signal came. Where the system
- * lacks the call it is 0, and a touch will tell. */
+/* Does that, which takes a while. ENOSPC: there is no room for all of them,
+ * so it has none of them now, and nothing is to be written there. EINTR: a
+ * signal came. Where nobody can say it is 0, and a touch will tell. */
 shx_err shx_broadcast_furnish(shx_broadcast *cast, const shx_frame *frame);
 
 /* It is the newest one from now on, and its seq is set; its length may have

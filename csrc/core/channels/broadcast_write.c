@@ -111,10 +111,18 @@ shx_broadcast_is_furnished(const shx_broadcast *cast, const shx_frame *frame)
 shx_err
 shx_broadcast_furnish(shx_broadcast *cast, const shx_frame *frame)
 {
-    shx_err err = shx_os_populate(shx_broadcast_bytes(cast, frame),
-                                  (size_t)cast->stride, true);
-    if (err != 0 && err != SHX_NO_POPULATE) {
-        return err == EFAULT ? ENOSPC : err;
+    void *bytes = shx_broadcast_bytes(cast, frame);
+    size_t size = (size_t)cast->stride;
+    shx_err err = shx_os_populate(bytes, size, true);
+    if (err == SHX_NO_POPULATE) {
+        err = shx_os_overwrite(bytes, size);
+    }
+    if (err == EFAULT) { /* what little there was is for others */
+        shx_os_discard(bytes, size);
+        return ENOSPC;
+    }
+    if (err != 0 && err != ENOENT) {
+        return err;
     }
     cast->furnished[frame->block / 64] |= UINT64_C(1) << frame->block % 64;
     return 0;

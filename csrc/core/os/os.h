@@ -177,6 +177,14 @@ void shx_os_unmap(void *address, size_t size);
  * signal came. SHX_NO_POPULATE. */
 shx_err shx_os_populate(void *address, size_t size, bool writable);
 
+/* The same for pages whose bytes are of no account: they may be zeros after
+ * that. It needs no call that is young. ENOENT: nobody can say. */
+shx_err shx_os_overwrite(void *address, size_t size);
+
+/* Gives the pages of a shared mapping back to the system, for all: zeros are
+ * there next, if there is room for them. Nothing, where it lacks the call. */
+void shx_os_discard(void *address, size_t size);
+
 /* Are these pages in this process's page table, so that a touch costs
  * nothing? Looks at each of them, or only at some; false where nobody can
  * say. */

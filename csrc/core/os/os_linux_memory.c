@@ -119,6 +119,30 @@ shx_os_populate(void *address, size_t size, bool writable)
     return errno == EINVAL || errno == ENOSYS ? SHX_NO_POPULATE : errno;
 }
 
+/* A system call that writes there fails where a touch would be SIGBUS. */
+shx_err
+shx_os_overwrite(void *address, size_t size)
+{
+    shx_err err = 0;
+    int fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return ENOENT;
+    }
+    for (size_t done = 0; done < size && err == 0;) {
+        ssize_t got = read(fd, (char *)address + done, size - done);
+        err = got < 0 ? errno : got == 0 ? ENOENT : 0;
+        done += got > 0 ? (size_t)got : 0;
+    }
+    (void)close(fd);
+    return err;
+}
+
+void
+shx_os_discard(void *address, size_t size)
+{
+    (void)madvise(address, size, MADV_REMOVE);
+}
+
 /* One number of 64 bits for each page, of which the highest says whether the
  * page is in the table: see pagemap in the kernel's documentation. */
 static bool

@@ -152,6 +152,19 @@ get_missed(PyObject *op, void *Py_UNUSED(closure))
     return get_number(op, MISSED);
 }
 
+/* 0: there is none. One that is gone while it is looked at has no pid: another
+ * look says who is there then, or that nobody stays for as long as that. */
+static uint32_t
+writer_of(const shx_broadcast *cast)
+{
+    enum { LOOKS = 8 };
+    shx_lock_state state = {.held = true};
+    for (int i = 0; i < LOOKS && state.held && state.pid == 0; i++) {
+        state = shx_broadcast_writer(cast);
+    }
+    return state.held && !state.dead ? state.pid : 0;
+}
+
 static PyObject *
 get_writer(PyObject *op, void *Py_UNUSED(closure))
 {
@@ -159,12 +172,11 @@ get_writer(PyObject *op, void *Py_UNUSED(closure))
     if (link == NULL) {
         return NULL;
     }
-    shx_lock_state state = shx_broadcast_writer(&link->cast.broadcast);
+    uint32_t pid = writer_of(&link->cast.broadcast);
     shx_err err = shx_link_check(link, 0);
-    PyObject *result = err != 0 ? shx_link_raise(link, err)
-                       : state.held && !state.dead
-                           ? PyLong_FromUnsignedLong(state.pid)
-                           : Py_NewRef(Py_None);
+    PyObject *result = err != 0   ? shx_link_raise(link, err)
+                       : pid != 0 ? PyLong_FromUnsignedLong(pid)
+                                  : Py_NewRef(Py_None);
     Py_DECREF((PyObject *)link);
     return result;
 }

@@ -132,25 +132,60 @@ shx_handle_call(const shx_link_kind *kind, const char *function, PyObject *op)
     return result;
 }
 
+/* With an exception set: has somebody removed the name since it was found? Who
+ * has made it anew, and alone, is told: somebody else may have that one. */
+static bool
+is_gone(PyObject *memories, PyObject *kwargs)
+{
+    bool gone = false;
+    if (PyErr_ExceptionMatches(PyExc_FileNotFoundError)) {
+        PyObject *error = PyErr_GetRaisedException();
+        PyObject *first = PyTuple_GET_ITEM(memories, 0);
+        PyObject *created = PyObject_GetAttrString(first, "created");
+        gone = created == Py_False ||
+               (kwargs != NULL &&
+                PyDict_GetItemString(kwargs, "exist_ok") == Py_True);
+        Py_XDECREF(created);
+        PyErr_SetRaisedException(error);
+    }
+    return gone;
+}
+
+/* Keeps the exception that is set. */
+static void
+undo(const shx_link_kind *kind, PyObject *memories)
+{
+    PyObject *error = PyErr_GetRaisedException();
+    PyObject *done = shx_handle_call(kind, "undo", memories);
+    if (done == NULL) {
+        PyErr_Clear();
+    }
+    Py_XDECREF(done);
+    PyErr_SetRaisedException(error);
+}
+
+/* One that goes while it is opened was not there: the next look says what is,
+ * waits for it, or makes it. */
 int
 shx_handle_init(PyObject *op, PyObject *args, PyObject *kwargs)
 {
+    enum { LOOKS = 8 };
     const shx_link_kind *kind = HANDLE(op)->kind;
-    PyObject *memories = call(kind, "open", args, kwargs);
-    if (memories == NULL) {
-        return -1;
-    }
-    int status = open_in(op, memories);
-    if (status < 0) {
-        PyObject *error = PyErr_GetRaisedException();
-        PyObject *done = shx_handle_call(kind, "undo", memories);
-        if (done == NULL) {
+    int status = -1;
+    bool again = true;
+    for (int looks = 1; again; looks++) {
+        PyObject *memories = call(kind, "open", args, kwargs);
+        status = memories == NULL ? -1 : open_in(op, memories);
+        again = memories != NULL && status < 0 && looks < LOOKS &&
+                is_gone(memories, kwargs);
+        if (memories != NULL && status < 0) {
+            undo(kind, memories);
+        }
+        if (again) {
             PyErr_Clear();
         }
-        Py_XDECREF(done);
-        PyErr_SetRaisedException(error);
+        Py_XDECREF(memories);
     }
-    Py_DECREF(memories);
     return status;
 }
 

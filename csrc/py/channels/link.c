@@ -29,6 +29,9 @@ static shx_err
 settle(shx_link *self, PyObject *memory)
 {
     const shx_segment *segment = &self->mapping->segment;
+    if (!segment->writable) {
+        return EACCES; /* all who use it write into it */
+    }
     shx_err err =
         shx_memory_join(memory, &segment->identity, SHX_FD_NONE, &self->party);
     if (err == 0) {

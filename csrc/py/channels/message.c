@@ -62,13 +62,14 @@ shx_message_new(shx_state *state, PyTypeObject *type, shx_link *link,
     return op;
 }
 
-/* New reference; NULL if it was given back. */
+/* New reference; NULL if it was given back. `lend`: it is not, from now on. */
 static PyObject *
-delivery_of(PyObject *op)
+delivery_of(PyObject *op, bool lend)
 {
     PyObject *found;
     Py_BEGIN_CRITICAL_SECTION(op);
     found = Py_XNewRef((PyObject *)MESSAGE(op)->delivery);
+    MESSAGE(op)->lent = MESSAGE(op)->lent || lend;
     Py_END_CRITICAL_SECTION();
     if (found == NULL) {
         PyErr_Format(PyExc_ValueError,
@@ -108,15 +109,10 @@ static int
 message_getbuffer(PyObject *op, Py_buffer *view, int flags)
 {
     const int any_order = PyBUF_ANY_CONTIGUOUS & ~PyBUF_STRIDES;
-    PyObject *of = delivery_of(op);
+    PyObject *of = delivery_of(op, (flags & any_order) != 0);
     if (of == NULL) {
         view->obj = NULL;
         return -1;
-    }
-    if ((flags & any_order) != 0) {
-        Py_BEGIN_CRITICAL_SECTION(op);
-        MESSAGE(op)->lent = true;
-        Py_END_CRITICAL_SECTION();
     }
     int status = PyObject_GetBuffer(of, view, flags);
     Py_DECREF(of);
@@ -177,7 +173,7 @@ message_compare(PyObject *op, PyObject *other, int how)
 static PyObject *
 message_enter(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    PyObject *of = delivery_of(op);
+    PyObject *of = delivery_of(op, false);
     if (of == NULL) {
         return NULL;
     }
