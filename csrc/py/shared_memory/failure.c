@@ -126,13 +126,27 @@ shx_raise_place(shx_err err)
     return NULL;
 }
 
+/* Whoever publishes one with a content makes something else of it, a Channel
+ * or a Lock, which is reserved whatever SharedMemory is told of that: in time
+ * each of its bytes is written. */
+static shx_words
+words_of(PyObject *op, const shx_create *request)
+{
+    shx_words words = MEMORY(op)->kind->words;
+    if (request->content != NULL) {
+        words.hint = "containers give it 64 MB unless told otherwise: docker "
+                     "run --shm-size";
+    }
+    return words;
+}
+
 int
 shx_raise_create(PyObject *op, const shx_create *request, shx_err err,
                  PyObject *name)
 {
     if (err == ENOSPC && request->step == SHX_STEP_RESERVE) {
-        shx_raise_full(&MEMORY(op)->kind->words, name, request->size,
-                       shx_os_room(-1));
+        const shx_words words = words_of(op, request);
+        shx_raise_full(&words, name, request->size, shx_os_room(-1));
     }
     else if (request->step == SHX_STEP_MAP) {
         shx_raise(err, NULL);
@@ -213,8 +227,14 @@ shx_raise_attach(const shx_call *call, const shx_attach *request, shx_err err,
     }
     else if ((err == EACCES || err == EROFS) && !request->readonly) {
         shx_note_place(err == EROFS ? err : 0);
-        shx_note("readonly=True attaches for reading, if its mode permits "
-                 "that");
+        if (call->content == NULL) {
+            shx_note("readonly=True attaches for reading, if its mode permits "
+                     "that");
+        }
+        else if (err == EACCES) {
+            shx_note("whoever uses it writes to it: choose another name, or "
+                     "have it created with mode=0o666");
+        }
     }
     else if (mapping && err == ENOMEM) {
         shx_note("%R is more than this process can map: see ulimit -v", name);
