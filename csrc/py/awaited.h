@@ -18,6 +18,7 @@
 typedef struct {
     PyObject_HEAD
     shx_awaited core;
+    shx_party *party; /* of which core.me is; NULL: that is nothing to it */
     shx_mapping *mapping;
     PyObject *owner;
 } shx_py_awaited;

@@ -9,6 +9,7 @@ shx_helper_take(shx_helper *self, const int *fds, size_t count)
 {
     int *all = calloc(count + 1, sizeof *all);
     self->reads = true;
+    self->process = shx_os_process();
     if (all == NULL || shx_os_hang_bell(&all[count]) != 0) {
         free(all);
         atomic_store(&self->useless, true);
@@ -40,9 +41,29 @@ help(void *context)
     return NULL;
 }
 
+/* In a child that was forked meanwhile the thread is its parent's, and so is
+ * the bell: the parent would hear it for ever. */
+static void
+forget_parents(shx_helper *self)
+{
+    uint32_t process = shx_os_process();
+    if (self->process == process) {
+        return;
+    }
+    self->process = process;
+    self->runs = false;
+    if (self->fds != NULL) {
+        int *bell = &self->fds[self->fd_count - 1];
+        shx_os_close(*bell);
+        *bell = -1;
+        atomic_store(&self->useless, shx_os_hang_bell(bell) != 0);
+    }
+}
+
 bool
 shx_helper_is_idle(shx_helper *self)
 {
+    forget_parents(self);
     if (self->runs && atomic_load(&self->rang)) {
         shx_os_join_thread(&self->thread);
         self->runs = false;
@@ -69,6 +90,7 @@ shx_helper_start(shx_helper *self, shx_word *bell)
 void
 shx_helper_end(shx_helper *self)
 {
+    forget_parents(self);
     int bell = self->fds != NULL ? self->fds[self->fd_count - 1] : -1;
     if (self->runs) {
         atomic_store(&self->stop, 1);

@@ -20,6 +20,7 @@ typedef struct {
     _Atomic bool rang;
     _Atomic bool useless; /* the system does not let it sleep so */
     bool runs;
+    uint32_t process; /* whose thread, and bell, these are */
     shx_thread thread;
 } shx_helper;
 

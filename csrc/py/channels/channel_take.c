@@ -353,6 +353,7 @@ channel_awaited(PyObject *op, PyObject *Py_UNUSED(ignored))
         made = shx_awaited_new(state, (PyObject *)link, link->mapping);
     }
     if (made != NULL) {
+        made->party = link->party;
         shx_ring_await(&link->ring, &me, &made->core);
     }
     Py_XDECREF((PyObject *)link);
