@@ -191,8 +191,8 @@ shx_link_begin(shx_link_wait *wait, shx_link *self, shx_member *me,
 {
     const int64_t for_locks = timeout == 0 ? 1000000000 : 4000000;
     wait->wait.blocks = shx_link_blocks(timeout);
-    wait->wait.patience = shx_patience_for(
-        wait->wait.blocks ? timeout : for_locks, poll, wait);
+    wait->wait.patience =
+        shx_patience_for(wait->wait.blocks ? timeout : for_locks, poll, wait);
     wait->link = self;
     wait->me = me;
     wait->failed = 0;
