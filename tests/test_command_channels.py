@@ -98,7 +98,7 @@ import queue, time
 made = Channel(name, create=True)
 made.put(b"x")
 as_dead(lambda: hold(made))
-as_dead(lambda: made.reserve(5).__enter__())
+as_dead(lambda: kept.append(made.reserve(5).__enter__()))
 made.get()
 while made._look()[3] == 0:
     try:

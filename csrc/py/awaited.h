@@ -12,6 +12,7 @@
 #ifndef SHX_PY_AWAITED_H
 #define SHX_PY_AWAITED_H
 
+#include "core/life/party.h"
 #include "core/sync/awaited.h"
 #include "py/memory/mapping.h"
 
