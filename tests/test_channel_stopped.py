@@ -92,9 +92,7 @@ def test_loop_goes_on(lock, channel, words, stopped):
         channel.put(b"x")
 
     def call():
-        return (
-            channel.put_async(b"y") if lock == PUT else channel.get_async()
-        )
+        return channel.put_async(b"y") if lock == PUT else channel.get_async()
 
     async def main():
         words(lock, stopped)

@@ -4,7 +4,6 @@
 import inspect
 import re
 
-import pytest
 from conftest import python
 from test_full import on_tmpfs  # noqa: F401
 

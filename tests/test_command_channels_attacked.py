@@ -39,7 +39,7 @@ def test_broadcast_whose_control_was_removed_is_damaged():
     with Broadcast(create=True, size=100) as cast:
 
         def open_late(name):
-            os.unlink(DEV_SHM / name)
+            (DEV_SHM / name).unlink()
             return opened(name)
 
         assert looked_at(opened(cast.name), open_late).state == "damaged"
