@@ -23,14 +23,22 @@ def wait(things: Iterable[_T], timeout: float | None = None) -> list[_T]:
     Nothing is taken: others may be faster. Returns [] after timeout seconds
     if that is not None, at once if it is 0 or less.
 
-    ValueError: one is closed, or nothing that can be waited for. KeyError: a
-    descriptor is there twice. Otherwise exceptions are those of
+    ValueError: one is closed, or nothing that can be waited for. TypeError:
+    it is of ours, and not one of these: a Lock. KeyError: a descriptor is
+    there twice. Otherwise exceptions are those of
     multiprocessing.connection.wait(), which is called if nothing else is
     there."""
     if hasattr(type(things), "_awaited"):  # or a Channel gave its messages
         raise TypeError(f"a list of things, not one {type(things).__name__!r}")
     all = tuple(things)
     begins = [getattr(type(one), "_awaited", None) for one in all]
+    for one, begin in zip(all, begins, strict=True):
+        if begin is None and _is_of_ours(one):
+            raise TypeError(
+                f"a {type(one).__name__} cannot be waited for beside others: "
+                "a Channel, a Broadcast and an Event can, and what "
+                "multiprocessing.connection.wait() takes"
+            )
     if not any(begins):
         from multiprocessing import connection
 
@@ -39,6 +47,14 @@ def wait(things: Iterable[_T], timeout: float | None = None) -> list[_T]:
     # what a function was given that gets no memory for what it shares with an
     # inner one, nor of what a list is to hold that gets none.
     return [*map(all.__getitem__, sorted(_wait(all, begins, timeout)))]
+
+
+def _is_of_ours(one: Any) -> bool:
+    """And no file, which a SharedMemory is."""
+    return not hasattr(type(one), "fileno") and any(
+        base.__module__.partition(".")[0] == __package__
+        for base in type(one).__mro__
+    )
 
 
 def _wait(

@@ -103,6 +103,9 @@ class Look:
         return content.ljust(size, b"\0")
 
     def is_alive(self, token: int) -> bool:
+        """0, which may be written anywhere, is nobody."""
+        if token == 0:
+            return False
         if token not in self._alive:
             found = _shmemext._next_token(self._file, token)
             self._alive[token] = found == token

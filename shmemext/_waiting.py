@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
 _SLICE = 0.064  # seconds, for which a thread watches
+_PAUSE = 0.001
 _THREADS = 32
 
 
@@ -120,20 +121,32 @@ async def leave(handle: Any) -> None:
 
 async def get(channel: Any) -> bytes:
     """The next message."""
+    pause = _PAUSE
     async with line(channel, "get"):
         while True:
             with suppress(Empty):
-                return bytes(channel.get_nowait())
+                while (data := channel._get_soon()) is None:
+                    pause = await _while_somebody_stops(pause)
+                return bytes(data)
             await in_thread(channel._watch, _SLICE, None)
 
 
 async def put(channel: Any, data: Any) -> None:
+    pause = _PAUSE
     async with line(channel, "put"):
         while True:
             with suppress(Full):
-                channel.put_nowait(data)
+                while channel._put_soon(data) is False:
+                    pause = await _while_somebody_stops(pause)
                 return
             await in_thread(channel._watch, _SLICE, data)
+
+
+async def _while_somebody_stops(pause: float) -> float:
+    """A process that is stopped by a debugger or a SIGSTOP may have one of the
+    channel's locks. The loop goes on."""
+    await asyncio.sleep(pause)
+    return min(2 * pause, _SLICE)
 
 
 async def receive(broadcast: Any) -> Any:

@@ -827,7 +827,7 @@ def test_lock_keeps_no_loop(kind, memory):
 def test_cancelled_tasks_lose_nothing(kind, memory):
     lock = kind(memory)
     draw = random.Random(3)
-    got = []
+    got, cancelled = [], []
 
     async def task():
         async with lock:
@@ -839,12 +839,12 @@ def test_cancelled_tasks_lose_nothing(kind, memory):
         for one in tasks:
             if draw.random() < 0.4:
                 await asyncio.sleep(draw.random() * 0.001)
-                one.cancel()
+                cancelled.append(one.cancel())
         _, stuck = await asyncio.wait(tasks, timeout=2 * LONG)
         assert not stuck
 
     asyncio.run(main())
-    assert 180 <= len(got) <= 300
+    assert 300 - len(cancelled) <= len(got) <= 300
     assert lock.acquire(False)
 
 

@@ -187,7 +187,8 @@ def test_dead_writers_do_not_stop_it(channels, pipe):
 
 
 def die_writing(channel):
-    channel.reserve(8).__enter__()
+    view = channel.reserve(8).__enter__()
+    assert len(view) == 8  # in hand
     os.kill(os.getpid(), signal.SIGKILL)
 
 

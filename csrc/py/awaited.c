@@ -35,6 +35,7 @@ typedef struct {
     size_t count;
     int *numbers;
     shx_readable readable;
+    shx_err failed; /* to say who we are */
     PyThreadState *saved;
 } call;
 
@@ -46,7 +47,8 @@ is_torn(const call *all, size_t i)
 }
 
 /* What is read from a memory that was cut short says nothing, and nobody
- * wakes who sleeps there. */
+ * wakes who sleeps there. A handler may fork, and return in the child: then it
+ * is that one who waits. */
 static int
 poll(void *context)
 {
@@ -56,7 +58,16 @@ poll(void *context)
             return 1;
         }
     }
-    return shx_poll_signals(&all->saved);
+    int status = shx_poll_signals(&all->saved);
+    for (size_t i = 0; i < all->count && status == 0; i++) {
+        PyObject *op = PyTuple_GET_ITEM(all->items, (Py_ssize_t)i);
+        shx_party *party = AWAITED(op)->party;
+        if (party != NULL) {
+            all->failed = shx_party_me(party, &AWAITED(op)->core.me);
+            status = all->failed != 0;
+        }
+    }
+    return status;
 }
 
 static int
@@ -101,6 +112,7 @@ answer(const call *all, shx_err err)
     if (PyErr_Occurred()) {
         return NULL;
     }
+    err = all->failed != 0 ? all->failed : err;
     if (err != 0 && err != ETIMEDOUT && err != EAGAIN && !torn) {
         return shx_raise(err, NULL);
     }

@@ -12,12 +12,14 @@
 #ifndef SHX_PY_AWAITED_H
 #define SHX_PY_AWAITED_H
 
+#include "core/life/party.h"
 #include "core/sync/awaited.h"
 #include "py/memory/mapping.h"
 
 typedef struct {
     PyObject_HEAD
     shx_awaited core;
+    shx_party *party; /* of which core.me is; NULL: that is nothing to it */
     shx_mapping *mapping;
     PyObject *owner;
 } shx_py_awaited;

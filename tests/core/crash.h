@@ -93,12 +93,13 @@ static pid_t
 start_victim(const row *of)
 {
     int status;
+    pid_t parent = getpid();
     pid_t pid = of->comes == CLONED
                     ? (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0)
                     : fork();
     CHECK(pid >= 0);
     if (pid == 0) {
-        CHECK(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0);
+        die_with(parent);
         of->prepare();
         CHECK(ptrace(PTRACE_TRACEME, 0, 0, 0) == 0);
         (void)raise(SIGSTOP);

@@ -108,12 +108,10 @@ inherit(const shx_frame *frame)
     pid_t child = fork();
     CHECK(child >= 0);
     if (child == 0) {
-        CHECK(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0);
-        if (getppid() == parent) {
-            look_for_a_while(frame);
-            look_for_a_while(frame);
-            give(frame);
-        }
+        die_with(parent);
+        look_for_a_while(frame);
+        look_for_a_while(frame);
+        give(frame);
         _exit(0);
     }
     give(frame);

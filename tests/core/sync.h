@@ -147,15 +147,25 @@ sleep_for(int64_t nanoseconds)
         }                                                                     \
     } while (0)
 
-/* Processes. None stays when a CHECK has ended who started it. */
+/* Processes. None stays when a CHECK has ended who started it, which may be
+ * before it is asked to be told of that. */
+static inline void
+die_with(pid_t parent)
+{
+    CHECK(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0);
+    if (getppid() != parent) {
+        _exit(1);
+    }
+}
+
 static inline pid_t
 spawn(void (*run)(int), int number)
 {
     (void)fflush(NULL);
-    pid_t pid = fork();
+    pid_t parent = getpid(), pid = fork();
     CHECK(pid >= 0);
     if (pid == 0) {
-        CHECK(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0);
+        die_with(parent);
         run(number);
         _exit(0);
     }

@@ -128,20 +128,10 @@ shx_ring_await_message(shx_ring *ring, const shx_member *me,
     return err;
 }
 
-/* A handler may have forked, and returned in the child: then it is that one
- * who waits from there on. */
-static shx_err
-say_who(shx_awaited *one)
-{
-    const shx_ring *ring = one->what;
-    return shx_party_me(ring->put.party, &one->me);
-}
-
 static shx_err
 look(shx_awaited *one)
 {
-    shx_err err = say_who(one);
-    return err != 0 ? err : peek(one->what, &one->me, NULL, NULL);
+    return peek(one->what, &one->me, NULL, NULL);
 }
 
 static shx_err
@@ -149,11 +139,7 @@ recover(shx_awaited *one, const shx_patience *brief)
 {
     shx_ring *ring = one->what;
     const shx_ring_wait wait = {.patience = *brief, .blocks = false};
-    if (!shx_ring_is_due(ring)) {
-        return 0;
-    }
-    shx_err err = say_who(one);
-    return err != 0 ? err : shx_ring_recover(ring, &one->me, &wait);
+    return shx_ring_is_due(ring) ? shx_ring_recover(ring, &one->me, &wait) : 0;
 }
 
 static void

@@ -106,7 +106,8 @@ try_once(shx_ring *ring, const shx_member *me, shx_ring_attempt attempt,
     return err == ESTALE ? EAGAIN : err; /* it has just happened again */
 }
 
-/* Nothing is to be had, and nothing to be waited for: EAGAIN. */
+/* Nothing is to be had, and nothing to be waited for: EAGAIN. Where the lock
+ * is held by one who has stopped the dead are left to another time. */
 static shx_err
 try_again(shx_ring *ring, const shx_member *me, shx_ring_attempt attempt,
           void *what, const shx_ring_wait *wait)
@@ -117,8 +118,14 @@ try_again(shx_ring *ring, const shx_member *me, shx_ring_attempt attempt,
     if (wait == NULL) {
         return EBUSY;
     }
-    shx_err err = shx_ring_recover(ring, me, wait);
-    return err == 0 ? try_once(ring, me, attempt, what, wait) : err;
+    const int64_t brief_time = 16000000;
+    const shx_ring_wait brief = {
+        .patience = shx_patience_for(brief_time, wait->patience.poll,
+                                     wait->patience.context)};
+    shx_err err = shx_ring_recover(ring, me, &brief);
+    return err == 0           ? try_once(ring, me, attempt, what, wait)
+           : err == ETIMEDOUT ? EAGAIN
+                              : err;
 }
 
 static uint64_t

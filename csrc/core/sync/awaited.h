@@ -23,7 +23,9 @@
  * was woken for. It may also be one of those few who look after the dead of a
  * cell: another one is woken for that.
  *
- * fork   A child of another thread has nothing of all this.
+ * fork   A child of another thread has nothing of all this. One that is forked
+ *        while its parent asks for signals, and goes on, has helpers of its
+ *        own, and is to say in `me` who it is.
  */
 #ifndef SHX_AWAITED_H
 #define SHX_AWAITED_H

@@ -44,7 +44,7 @@ put_all(shx_link *link, shx_member *me, const shx_piece *pieces, size_t count,
     if (total <= SHX_LONG) {
         err = shx_ring_put(ring, me, pieces, count, done, NULL);
     }
-    if (err == EBUSY || (err == EAGAIN && timeout != 0)) {
+    if (err == EBUSY || (err == EAGAIN && shx_link_blocks(timeout))) {
         shx_link_wait wait;
         size_t more;
         shx_link_begin(&wait, link, me, timeout);
@@ -74,7 +74,9 @@ put_one(shx_link *link, PyObject *data, int64_t timeout)
         shx_err err =
             put_all(link, &me, &piece, 1, piece.length, timeout, &done);
         result = err == 0 ? Py_NewRef(Py_None)
-                          : shx_link_raise_or(link, err, "Full");
+                 : err == ETIMEDOUT && timeout == SHX_SOON
+                     ? Py_NewRef(Py_False)
+                     : shx_link_raise_or(link, err, "Full");
     }
     PyBuffer_Release(&view);
     return result;
@@ -125,6 +127,17 @@ channel_put_nowait(PyObject *op, PyObject *data)
 {
     shx_link *link = shx_handle_link(op);
     PyObject *result = link == NULL ? NULL : put_one(link, data, 0);
+    Py_XDECREF((PyObject *)link);
+    return result;
+}
+
+/* For tasks: False, if somebody stops in it, and it cannot be said whether
+ * there is room. */
+static PyObject *
+channel_put_soon(PyObject *op, PyObject *data)
+{
+    shx_link *link = shx_handle_link(op);
+    PyObject *result = link == NULL ? NULL : put_one(link, data, SHX_SOON);
     Py_XDECREF((PyObject *)link);
     return result;
 }
@@ -238,7 +251,7 @@ reserve(shx_state *state, shx_link *link, Py_ssize_t length, int64_t timeout)
     }
     shx_err err =
         shx_ring_reserve(&link->ring, &me, (size_t)length, &item.record, NULL);
-    if (err == EBUSY || (err == EAGAIN && timeout != 0)) {
+    if (err == EBUSY || (err == EAGAIN && shx_link_blocks(timeout))) {
         shx_link_wait wait;
         shx_link_begin(&wait, link, &me, timeout);
         err = shx_ring_reserve(&link->ring, &me, (size_t)length, &item.record,
@@ -308,6 +321,7 @@ PyMethodDef shx_channel_put_methods[] = {
     {"put", (PyCFunction)(void (*)(void))channel_put,
      METH_FASTCALL | METH_KEYWORDS, put_doc},
     {"put_nowait", channel_put_nowait, METH_O, put_nowait_doc},
+    {"_put_soon", channel_put_soon, METH_O, NULL},
     {"put_async", channel_put_async, METH_O, put_async_doc},
     {"put_many", (PyCFunction)(void (*)(void))channel_put_many,
      METH_FASTCALL | METH_KEYWORDS, put_many_doc},

@@ -15,7 +15,7 @@ take(shx_link *link, shx_member *me, shx_ring_record *records, size_t most,
 {
     shx_ring *ring = &link->ring;
     shx_err err = shx_ring_take(ring, me, records, most, count, NULL);
-    if (err == EBUSY || (err == EAGAIN && timeout != 0)) {
+    if (err == EBUSY || (err == EAGAIN && shx_link_blocks(timeout))) {
         shx_link_wait wait;
         shx_link_begin(&wait, link, me, timeout);
         err = shx_ring_take(ring, me, records, most, count, &wait.wait);
@@ -60,8 +60,9 @@ get_one(shx_link *link, int64_t timeout, bool ends)
     shx_err err = take(link, &me, &record, 1, timeout, &count);
     if (err != 0) {
         err = shx_link_check(link, err);
-        return ends && err == SHX_SHUT_DOWN
-                   ? NULL
+        return ends && err == SHX_SHUT_DOWN ? NULL
+               : err == ETIMEDOUT && timeout == SHX_SOON
+                   ? Py_NewRef(Py_None)
                    : shx_link_raise_or(link, err, "Empty");
     }
     PyObject *made = copy(link, &record);
@@ -108,6 +109,17 @@ channel_get_nowait(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     shx_link *link = shx_handle_link(op);
     PyObject *result = link == NULL ? NULL : get_one(link, 0, false);
+    Py_XDECREF((PyObject *)link);
+    return result;
+}
+
+/* For tasks: None, if somebody stops in it, and it cannot be said whether
+ * there is a message. */
+static PyObject *
+channel_get_soon(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    shx_link *link = shx_handle_link(op);
+    PyObject *result = link == NULL ? NULL : get_one(link, SHX_SOON, false);
     Py_XDECREF((PyObject *)link);
     return result;
 }
@@ -347,6 +359,7 @@ channel_awaited(PyObject *op, PyObject *Py_UNUSED(ignored))
         made = shx_awaited_new(state, (PyObject *)link, link->mapping);
     }
     if (made != NULL) {
+        made->party = link->party;
         shx_ring_await(&link->ring, &me, &made->core);
     }
     Py_XDECREF((PyObject *)link);
@@ -357,6 +370,7 @@ PyMethodDef shx_channel_take_methods[] = {
     {"get", (PyCFunction)(void (*)(void))channel_get,
      METH_FASTCALL | METH_KEYWORDS, get_doc},
     {"get_nowait", channel_get_nowait, METH_NOARGS, get_nowait_doc},
+    {"_get_soon", channel_get_soon, METH_NOARGS, NULL},
     {"get_many", (PyCFunction)(void (*)(void))channel_get_many,
      METH_VARARGS | METH_KEYWORDS, get_many_doc},
     {"get_async", channel_get_async, METH_NOARGS, get_async_doc},

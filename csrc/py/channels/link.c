@@ -181,10 +181,10 @@ void
 shx_link_begin(shx_link_wait *wait, shx_link *self, shx_member *me,
                int64_t timeout)
 {
-    const int64_t for_locks = INT64_C(1000000000);
+    const int64_t for_locks = timeout == 0 ? 1000000000 : 4000000;
+    wait->wait.blocks = shx_link_blocks(timeout);
     wait->wait.patience =
-        shx_patience_for(timeout == 0 ? for_locks : timeout, poll, wait);
-    wait->wait.blocks = timeout != 0;
+        shx_patience_for(wait->wait.blocks ? timeout : for_locks, poll, wait);
     wait->link = self;
     shx_wait_begin(&wait->asks);
     shx_wait_as(&wait->asks, self->party, me);

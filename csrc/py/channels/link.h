@@ -123,6 +123,17 @@ typedef struct {
     shx_wait asks;
 } shx_link_wait;
 
+/* As a timeout: what is there at once, and locks are waited for no longer than
+ * it takes to see whether who has one is dead. For tasks, whose loop is not to
+ * stop where that one has. */
+enum { SHX_SOON = -2 };
+
+static inline bool
+shx_link_blocks(int64_t timeout)
+{
+    return timeout != 0 && timeout != SHX_SOON;
+}
+
 /* For so long: 0 waits for locks alone, that are held for moments. It ends,
  * too, where the memory was cut short: nobody would wake who sleeps there. */
 void shx_link_begin(shx_link_wait *wait, shx_link *self, shx_member *me,

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: MIT
+"""Somebody is stopped, by SIGSTOP or a debugger, in the few instructions for
+which it has one of a channel's locks. It lives, so nobody takes that from it.
+
+Here a process that lives is written into the word of the lock."""
+
+import asyncio
+import queue
+import struct
+import time
+
+import pytest
+from channel_children import PATIENCE, kill, take_and_stay, told
+
+from shmemext import Channel, SharedMemory, wait
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*multi-threaded, use of fork:DeprecationWarning"
+)
+PUT, TAKE = 72, 200  # their words: csrc/core/channels/ring.h
+DATA, TOKEN = 4096, (1 << 29) - 1
+
+
+@pytest.fixture
+def channel():
+    with Channel(create=True, size=1 << 16) as made:
+        yield made
+        made.unlink()
+
+
+@pytest.fixture
+def words(channel):
+    """Sets a word of its memory."""
+    with SharedMemory(channel.name, track=False) as memory:
+
+        def set(where, value):
+            struct.pack_into("=I", memory.buf, where, value)
+
+        set.record = lambda: struct.unpack_from("=Q", memory.buf, DATA)[0]
+        yield set
+
+
+@pytest.fixture
+def stopped(channel, words):
+    """The token of another process that has it open."""
+    channel.put(b"in hand")
+    child, connection = told(take_and_stay, channel)
+    connection.recv()
+    yield words.record() >> 28 & TOKEN
+    kill(child)
+
+
+def test_empty_is_said_at_once(channel, words, stopped):
+    """That needs no lock; a look after the dead does, and may wait."""
+    words(PUT, stopped)
+    for call in (
+        channel.get_nowait,
+        lambda: channel.get(False),
+        lambda: channel.get(timeout=0),
+        lambda: channel.receive(block=False),
+        lambda: channel.get_many(block=False),
+    ):
+        began = time.monotonic()
+        with pytest.raises(queue.Empty):
+            call()
+        assert time.monotonic() - began < 0.9
+    words(PUT, 0)
+    assert wait([channel], 0) == []
+
+
+@pytest.mark.parametrize("lock", [PUT, TAKE])
+def test_what_cannot_be_said_ends(lock, channel, words, stopped):
+    """After a second, or what is left of a timeout."""
+    channel.put(b"x")
+    words(lock, stopped)
+    call, error = {
+        PUT: (lambda *args: channel.put(b"y", *args), queue.Full),
+        TAKE: (channel.get, queue.Empty),
+    }[lock]
+    for arguments in [(False,), (True, 0.05), (True, 0)]:
+        with pytest.raises(error):
+            call(*arguments)
+    words(lock, 0)
+    call()
+
+
+@pytest.mark.parametrize("lock", [PUT, TAKE])
+def test_loop_goes_on(lock, channel, words, stopped):
+    """Other tasks run; this one may be cancelled, and it gets what it wants
+    when that one goes on."""
+    if lock == TAKE:
+        channel.put(b"x")
+
+    def call():
+        return channel.put_async(b"y") if lock == PUT else channel.get_async()
+
+    async def main():
+        words(lock, stopped)
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(call(), 0.05)
+        task = asyncio.create_task(call())
+        began = before = time.monotonic()
+        longest = 0.0
+        while before - began < 1.5:
+            await asyncio.sleep(0.001)
+            now = time.monotonic()
+            before, longest = now, max(longest, now - before)
+        assert not task.done()
+        words(lock, 0)
+        return longest, await asyncio.wait_for(task, PATIENCE)
+
+    longest, got = asyncio.run(main())
+    assert longest < 0.9  # a second, where the loop waits for it
+    assert got == (None if lock == PUT else b"x")
+    assert channel.qsize() == (lock == PUT)
