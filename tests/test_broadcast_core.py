@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Broadcasts without Python, and what may happen to who uses one.
 
-SHMEMEXT_STORM_SECONDS is how long the storm takes, and says that a SIGKILL
-comes after more instructions than elsewhere; `make storm-channels` takes
-SECONDS, `make crash-channels` all instructions of everything.
+SHMEMEXT_STORM_SECONDS is how long the storm takes, up to 10, and says that a
+SIGKILL comes after more instructions than elsewhere; `make storm-channels`
+takes SECONDS of each kind, `make crash-channels` all instructions of everything.
 """
 
 import pytest
@@ -37,7 +37,7 @@ def test_broadcast_killed_after_each_instruction(tmp_path):
 def test_broadcast_in_a_storm(tmp_path):
     """What is held is whole, no number is left out, nobody waits for a
     second."""
-    passed(program(tmp_path, "storm", "-O2"), SECONDS)
+    passed(program(tmp_path, "storm", "-O2"), min(SECONDS, 10))
 
 
 def test_broadcast_with_a_hostile_writer(tmp_path):

@@ -5,7 +5,7 @@ typedef struct {
     PyObject_HEAD
     shx_link *link;
     shx_item item;
-    bool seen; /* by whoever has it in hand */
+    _Atomic bool seen; /* by whoever has it in hand */
 } delivery;
 
 typedef struct {
