@@ -3,7 +3,7 @@
 
 SHMEMEXT_STORM_SECONDS is how long the storm takes, up to 10, and says that a
 SIGKILL comes after more instructions than elsewhere; `make storm-channels`
-takes SECONDS of each kind, `make crash-channels` all instructions of everything.
+takes SECONDS of each kind, `make crash-channels` all instructions there are.
 """
 
 import pytest
