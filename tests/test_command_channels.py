@@ -133,9 +133,11 @@ os.waitpid(children[0], 0)
 print(*children[1:])
 """
     with using(more) as (_, children):
-        (found,) = listed(machine, name)
-        for one in children:
-            os.kill(int(one), signal.SIGKILL)
+        try:
+            (found,) = listed(machine, name)
+        finally:
+            for one in children:
+                os.kill(int(one), signal.SIGKILL)
     assert found["members"] == 3
 
 
