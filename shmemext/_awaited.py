@@ -23,9 +23,9 @@ def wait(things: Iterable[_T], timeout: float | None = None) -> list[_T]:
     Nothing is taken: others may be faster. Returns [] after timeout seconds
     if that is not None, at once if it is 0 or less.
 
-    ValueError: one is closed, or nothing that can be waited for. TypeError:
-    it is of ours, and not one of these: a Lock. KeyError: a descriptor is
-    there twice. Otherwise exceptions are those of
+    ValueError: one is closed, or is nothing that can be waited for.
+    TypeError: one is of ours, and none of these: a Lock. KeyError: a
+    descriptor is there twice. Otherwise exceptions are those of
     multiprocessing.connection.wait(), which is called if nothing else is
     there."""
     if hasattr(type(things), "_awaited"):  # or a Channel gave its messages

@@ -52,13 +52,6 @@ def take_and_stay(channel, connection):
     time.sleep(600)
 
 
-def take_and_end(channel, connection):
-    """A worker that ends normally with one in hand."""
-    message = channel.receive()
-    kept.append(message)
-    connection.send(bytes(message))
-
-
 def take_and_go(channel, how, connection):
     """Ends as it was told to, with one in hand and one that it writes."""
     message = channel.receive()
@@ -180,9 +173,12 @@ def forked(function):
     return child
 
 
+def ended_well(pid):
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
 def in_a_fork(function):
-    child = forked(function)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    ended_well(forked(function))
 
 
 def ended(child):

@@ -90,8 +90,10 @@ class User:
             self.notes.add(self.place, "short_begun")
             return 0
         number = self.notes.get(self.place, "next")
-        while number == NUMBERS:
-            time.sleep(1)  # until it is killed
+        while number == NUMBERS:  # until it is killed
+            if not self.go_on():
+                os._exit(0)
+            time.sleep(1)
         self.notes.set_fate(self.place, number, BEGUN)
         self.notes.set(self.place, "next", number + 1)
         return number

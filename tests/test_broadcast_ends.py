@@ -5,12 +5,12 @@ import errno
 import gc
 import pickle
 import threading
-import time
 import weakref
 
 import pytest
 from broadcasts import PATIENCE, controls, held, received
 from conftest import DEV_SHM
+from waiters import wait_until_asleep
 
 from shmemext import SharedMemory
 from shmemext.channels import Broadcast
@@ -97,9 +97,11 @@ def test_closed(cast):
 
 def test_close_leaves_who_waits_alone(cast, reader):
     got = []
-    waiting = threading.Thread(target=lambda: got.append(received(reader, 9)))
+    waiting = threading.Thread(
+        target=lambda: got.append(received(reader, PATIENCE))
+    )
     waiting.start()
-    time.sleep(0.03)
+    wait_until_asleep(waiting)
     reader.close()
     cast.put(b"x")
     waiting.join(PATIENCE)

@@ -7,7 +7,7 @@ import queue
 
 import pytest
 from broadcasts import received
-from channel_children import forked, in_a_fork
+from channel_children import ended_well, forked, in_a_fork
 from conftest import python
 
 # They fork beside threads, as their users do.
@@ -20,25 +20,24 @@ def test_child_holds_what_its_parent_holds(cast):
     """It is another one: neither gives the other's back."""
     cast.put(b"hello")
     frame = cast.receive()
-    ours, theirs = os.pipe(), os.pipe()
+    told, tell = os.pipe()
 
     def live():
-        os.read(theirs[0], 1)
+        os.close(tell)
+        os.read(told, 1)
         assert bytes(frame) == b"hello"
         frame.__exit__(None, None, None)
         assert cast._look()[1] == 0
-        os.write(ours[1], b"x")
 
     child = forked(live)
     frame.__exit__(None, None, None)
     assert cast._look()[1] == 1
     for i in range(50):
         cast.put(b"again%d" % i)
-    os.write(theirs[1], b"x")
-    os.read(ours[0], 1)
-    assert os.waitpid(child, 0)[1] == 0
-    for each in (*ours, *theirs):
-        os.close(each)
+    os.close(told)
+    os.write(tell, b"x")
+    os.close(tell)
+    ended_well(child)
 
 
 def test_child_gives_nothing_of_its_parents_back(cast):

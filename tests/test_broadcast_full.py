@@ -17,14 +17,15 @@ def room():
 
 def refused(cast):
     before = room()
-    try:
-        cast.put(b"x")
-    except OSError as error:
-        assert error.errno == errno.ENOSPC, error
-        assert error.filename == cast.name and "room" in str(error)
-    else:
-        raise AssertionError(room())
-    assert room() == before > 0, (room(), before)
+    for call in (lambda: cast.put(b"x")), cast.reserve:
+        try:
+            call()
+        except OSError as error:
+            assert error.errno == errno.ENOSPC, error
+            assert error.filename == cast.name and "room" in str(error)
+        else:
+            raise AssertionError(room())
+        assert room() == before > 0, (room(), before)
 
 size = room() // 4
 cast = Broadcast("shmemext-test-full", create=True, size=size, readers=20)

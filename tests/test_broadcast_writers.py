@@ -5,6 +5,7 @@ import multiprocessing
 import time
 
 import pytest
+from broadcasts import PATIENCE
 from conftest import python
 
 from shmemext import Broadcast
@@ -16,8 +17,9 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 def write_and_leave(name, end):
+    until = time.monotonic() + 2 * PATIENCE
     with Broadcast(name):  # so that it lives on where it has left
-        while not end.is_set():
+        while not end.is_set() and time.monotonic() < until:
             with Broadcast(name) as cast:
                 cast.put(b"x")
 
@@ -27,11 +29,13 @@ def test_writer_that_goes_while_it_is_looked_at():
     context = multiprocessing.get_context("spawn")
     with Broadcast(create=True, size=100) as cast:
         end = context.Event()
-        writer = context.Process(target=write_and_leave, args=(cast.name, end))
+        writer = context.Process(
+            target=write_and_leave, args=(cast.name, end), daemon=True
+        )
         writer.start()
-        assert cast.receive(60).seq
+        assert cast.receive(PATIENCE).seq
         seen = {cast.writer for _ in range(5000)}
-        until = time.monotonic() + 60
+        until = time.monotonic() + PATIENCE
         while not seen >= {None, writer.pid} and time.monotonic() < until:
             seen.add(cast.writer)
         end.set()
@@ -58,5 +62,5 @@ def test_camera_that_is_started_again(name):
     with Broadcast(name, size=10, **options) as cast:
         for times in range(1, 4):
             python(CAMERA, name, check=False)
-            assert cast.receive(60).seq == times
+            assert cast.receive(PATIENCE).seq == times
             assert (cast.writer, cast.missed) == (None, 0)

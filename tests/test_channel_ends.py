@@ -9,6 +9,7 @@ import time
 
 import pytest
 from channel_children import PATIENCE
+from waiters import wait_until_asleep
 
 from shmemext.channels import Channel, ShutDown
 
@@ -57,7 +58,8 @@ def test_shutdown_wakes_who_waits(full):
         threads = [threading.Thread(target=wait, args=(c,)) for c in calls]
         for thread in threads:
             thread.start()
-        time.sleep(0.05)
+        for thread in threads:
+            wait_until_asleep(thread)
         empty.shutdown()
         full.shutdown()
         for thread in threads:
@@ -98,7 +100,7 @@ def test_close_leaves_who_waits_alone(channel):
     got = []
     waiting = threading.Thread(target=lambda: got.append(channel.get()))
     waiting.start()
-    time.sleep(0.03)
+    wait_until_asleep(waiting)
     with Channel(channel.name) as other:
         channel.close()
         other.put(b"x")
@@ -138,10 +140,11 @@ def test_interrupted_wait_raises(channel, full):
             lambda: full.put_many([bytes(500)]),
             lambda: full.reserve(500),
         ):
-            signal.setitimer(signal.ITIMER_REAL, 0.05)
             with pytest.raises(Stop):
+                signal.setitimer(signal.ITIMER_REAL, 0.05)
                 call()
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, old)
     channel.put(b"x")
     assert channel.get() == b"x"
@@ -153,4 +156,5 @@ def test_handled_signal_goes_on_waiting(channel):
         signal.setitimer(signal.ITIMER_REAL, 0.05)
         assert channel.get(timeout=PATIENCE) == b"x"
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, old)

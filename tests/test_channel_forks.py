@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 
 import pytest
-from channel_children import PATIENCE, in_a_fork
+from channel_children import PATIENCE, ended_well, in_a_fork
 from machine import wait_until
 
 from shmemext.channels import Broadcast, Channel
@@ -92,7 +92,7 @@ def test_handler_that_forks_while_one_waits(wait):
             signal.signal(signal.SIGALRM, old)
         both.join()
         (child,) = children
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        ended_well(child)
         assert taken(channel) == 0
         with suppress(queue.Empty):
             while True:
@@ -116,6 +116,7 @@ def go_on(channel, filled, children):
 def test_handler_that_forks_while_one_waits_for_a_frame():
     """The child holds what it receives as itself, and gives it back."""
     parent, children = os.getpid(), []
+    told, tell = os.pipe()
     old = signal.signal(
         signal.SIGALRM, lambda *args: children.append(os.fork())
     )
@@ -128,6 +129,7 @@ def test_handler_that_forks_while_one_waits_for_a_frame():
             with cast.receive() as frame:
                 status = 0 if frame == b"frame" else 2
             if os.getpid() != parent:
+                os.write(tell, b"x")
                 # What is not its own it cannot give back: nor may it end.
                 cast.receive(PATIENCE).__exit__()
         finally:
@@ -135,11 +137,12 @@ def test_handler_that_forks_while_one_waits_for_a_frame():
                 os._exit(status)
             signal.signal(signal.SIGALRM, old)
         timer.join()
-        time.sleep(0.1)
+        os.close(tell)
+        os.read(told, 1)
+        os.close(told)
         held = cast._look()[1]
         cast.put(b"last")
-        (child,) = children
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        ended_well(*children)
         assert (status, held) == (0, 0)
         cast.unlink()
 

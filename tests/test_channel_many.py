@@ -4,10 +4,10 @@
 import queue
 import random
 import threading
-import time
 from contextlib import suppress
 
 import pytest
+from waiters import wait_until_asleep
 
 from shmemext.channels import Channel, ShutDown
 
@@ -87,9 +87,7 @@ def test_many_that_are_shut_down_say_how_many():
             target=lambda: done.append(channel.put_many([bytes(1000)] * 9))
         )
         writer.start()
-        while not channel.full() and channel.qsize() < 3:
-            time.sleep(0.001)
-        time.sleep(0.02)
+        wait_until_asleep(writer)
         channel.shutdown()
         writer.join()
         assert done == [len(list(channel))]

@@ -33,14 +33,6 @@ def test_message_of_a_killed_reader_is_delivered_again(channel):
     assert channel._look()[4] == 3
 
 
-def test_message_of_a_reader_that_ends_is_done(channel):
-    channel.put_many([b"1", b"2"])
-    child, ours = told(children.take_and_end, channel)
-    assert ours.recv() == b"1"
-    child.join()
-    assert channel.get() in (b"1", b"2")
-
-
 @methods
 @pytest.mark.parametrize("how", ["return", "exit", "_exit"])
 def test_daemon_that_ends_normally_is_in_nobodys_way(channel, method, how):
@@ -171,8 +163,8 @@ channel = Channel(create=True, size=4096)
 if "put" in {call!r}:
     channel.put(bytes(2000))
     channel.put(bytes(2000))
-threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
 try:
+    threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
     channel.{call}
 except KeyboardInterrupt:
     print("stopped")

@@ -155,38 +155,3 @@ def test_damaged_is_told_by_name(channel):
     with pytest.raises(OSError, match=channel.name) as caught:
         channel.get()
     assert caught.value.errno == errno.EBADMSG
-
-
-def test_full_dev_shm_is_an_error_at_create(private):
-    code = """
-import errno, os
-from shmemext import Channel
-room = os.statvfs("/dev/shm")
-size = 1 << (room.f_bavail * room.f_frsize).bit_length()
-before = os.listdir("/dev/shm")
-try:
-    Channel("shmemext-test-full", create=True, size=size)
-except OSError as error:
-    assert error.errno == errno.ENOSPC, error
-else:
-    raise AssertionError(size)
-assert "shmemext-test-full" not in os.listdir("/dev/shm")
-    """
-    private.run("-c", code)
-
-
-def test_file_that_may_only_be_read(two_users):
-    two_users.run(
-        "-c",
-        "from shmemext import Channel\n"
-        "Channel('shmemext-test-ro', create=True, mode=0o644, track=False)",
-    )
-    code = """
-from shmemext import Channel
-try:
-    Channel("shmemext-test-ro")
-except PermissionError as error:
-    print(error.filename or error)
-    """
-    done = two_users.run("-c", code, user=65534)
-    assert "shmemext-test-ro" in done.stdout

@@ -12,20 +12,13 @@ import time
 import pytest
 from channel_children import PATIENCE, kill, take_and_stay, told
 
-from shmemext import Channel, SharedMemory, wait
+from shmemext import SharedMemory, wait
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*multi-threaded, use of fork:DeprecationWarning"
 )
 PUT, TAKE = 72, 200  # their words: csrc/core/channels/ring.h
 DATA, TOKEN = 4096, (1 << 29) - 1
-
-
-@pytest.fixture
-def channel():
-    with Channel(create=True, size=1 << 16) as made:
-        yield made
-        made.unlink()
 
 
 @pytest.fixture
@@ -50,6 +43,20 @@ def stopped(channel, words):
     kill(child)
 
 
+TRIES = 3  # others use the machine, too
+
+
+def is_quick(call):
+    """In less than the second for which it would wait."""
+    for _ in range(TRIES):
+        began = time.monotonic()
+        with pytest.raises(queue.Empty):
+            call()
+        if time.monotonic() - began < 0.9:
+            return True
+    return False
+
+
 def test_empty_is_said_at_once(channel, words, stopped):
     """That needs no lock; a look after the dead does, and may wait."""
     words(PUT, stopped)
@@ -60,10 +67,7 @@ def test_empty_is_said_at_once(channel, words, stopped):
         lambda: channel.receive(block=False),
         lambda: channel.get_many(block=False),
     ):
-        began = time.monotonic()
-        with pytest.raises(queue.Empty):
-            call()
-        assert time.monotonic() - began < 0.9
+        assert is_quick(call)
     words(PUT, 0)
     assert wait([channel], 0) == []
 
@@ -88,28 +92,35 @@ def test_what_cannot_be_said_ends(lock, channel, words, stopped):
 def test_loop_goes_on(lock, channel, words, stopped):
     """Other tasks run; this one may be cancelled, and it gets what it wants
     when that one goes on."""
-    if lock == TAKE:
-        channel.put(b"x")
+    for _ in range(TRIES):
+        if lock == TAKE:
+            channel.put(b"x")
+        longest, got = asyncio.run(hold_up(lock, channel, words, stopped))
+        assert got == (None if lock == PUT else b"x")
+        assert channel.qsize() == (lock == PUT)
+        if longest < 0.9:  # a second, where the loop waits for it
+            return
+        if lock == PUT:
+            channel.get()
+    pytest.fail("the loop waits")
+
+
+async def hold_up(lock, channel, words, stopped):
+    """How long the loop did, at most, and what the task got."""
 
     def call():
         return channel.put_async(b"y") if lock == PUT else channel.get_async()
 
-    async def main():
-        words(lock, stopped)
-        with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(call(), 0.05)
-        task = asyncio.create_task(call())
-        began = before = time.monotonic()
-        longest = 0.0
-        while before - began < 1.5:
-            await asyncio.sleep(0.001)
-            now = time.monotonic()
-            before, longest = now, max(longest, now - before)
-        assert not task.done()
-        words(lock, 0)
-        return longest, await asyncio.wait_for(task, PATIENCE)
-
-    longest, got = asyncio.run(main())
-    assert longest < 0.9  # a second, where the loop waits for it
-    assert got == (None if lock == PUT else b"x")
-    assert channel.qsize() == (lock == PUT)
+    words(lock, stopped)
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(call(), 0.05)
+    task = asyncio.create_task(call())
+    began = before = time.monotonic()
+    longest = 0.0
+    while before - began < 1.5:
+        await asyncio.sleep(0.001)
+        now = time.monotonic()
+        before, longest = now, max(longest, now - before)
+    assert not task.done()
+    words(lock, 0)
+    return longest, await asyncio.wait_for(task, PATIENCE)

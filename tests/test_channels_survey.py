@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: MIT
-"""What is seen of channels and broadcasts that go while they are looked at, or
-that cannot be looked at."""
+"""What is seen of channels and broadcasts that go while they are looked at,
+that cannot be looked at, or where strangers write what they like."""
 
 import errno
 import os
+import struct
+from contextlib import suppress
 
 import pytest
+from conftest import DEV_SHM
 
-from shmemext import Broadcast, Channel, _traffic
+from shmemext import Broadcast, Channel, _heads, _traffic
 
 SIZE = 4096
 
 
 def opened(name):
-    return os.open(f"/dev/shm/{name}", os.O_RDONLY)
+    return os.open(DEV_SHM / name, os.O_RDONLY)
 
 
 def descriptors():
@@ -25,6 +28,8 @@ def cast():
     with Broadcast(create=True, size=100) as made:
         made.put(b"x")
         yield made
+        with suppress(FileNotFoundError):
+            made.unlink()
 
 
 @pytest.fixture
@@ -58,11 +63,30 @@ def test_broadcast_that_goes_meanwhile_is_none(cast):
 
 def test_broadcast_without_what_controls_it_is_damaged(cast):
     def lose(name):
-        os.unlink(f"/dev/shm/{name}")  # noqa: PTH108
+        (DEV_SHM / name).unlink()
         return opened(name)
 
     assert seen(cast.name, lose).state == "damaged"
-    cast.unlink()
+
+
+@pytest.mark.parametrize("kind", [os.mkdir, os.mkfifo, None])
+def test_broadcast_whose_control_is_something_else(kind, cast):
+    """Nobody waits for it."""
+    controls = []
+
+    def open_late(name):
+        path = DEV_SHM / name
+        controls.append(path)
+        path.unlink()
+        if kind is None:
+            path.symlink_to("/dev/zero")
+        else:
+            kind(path)
+        return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+
+    assert seen(cast.name, open_late).state == "damaged"
+    (control,) = controls
+    control.rmdir() if kind is os.mkdir else control.unlink()
 
 
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
@@ -73,7 +97,6 @@ def test_want_of_descriptors_is_no_damage(cast, code):
     with pytest.raises(OSError) as caught:
         seen(cast.name, fail)
     assert caught.value.errno == code
-    cast.unlink()
 
 
 @pytest.mark.parametrize("call", ["pread", "fstat"])
@@ -105,5 +128,30 @@ def test_each_call_that_fails_is_an_error_or_no_more_than_damage(
                 assert found is None or found.state in states
         k += 1
     assert k > 0
-    if noun == "cast":
-        made.unlink()
+
+
+def test_channel_that_is_cut_short_is_damaged(channel):
+    channel.put_many([b"x" * 100] * 10)
+    os.truncate(DEV_SHM / channel.name, 4096 + 50)
+    assert seen(channel.name).state == "damaged"
+
+
+TAKEN, KEPT = 3, 5
+
+
+@pytest.mark.parametrize("token", [0, 1, (1 << 29) - 1])
+@pytest.mark.parametrize("state", [TAKEN, KEPT])
+def test_message_in_the_hand_of_nobody(state, token, tmp_path):
+    """Or of whom a stranger has made up."""
+    number = _heads.MAGIC | 9 << 16 | _heads.VERSION << 24 | 12 << 32
+    content = bytearray(8192)
+    struct.pack_into("=Q", content, 0, number)
+    struct.pack_into("=Q", content, 128, 64)
+    struct.pack_into("=Q", content, 256, 64)
+    for at in 4096, 4128:
+        struct.pack_into("=QQ", content, at, state << 61 | token << 28 | 2, 9)
+    path = tmp_path / "made-up"
+    path.write_bytes(content)
+    found = seen(path)  # which is not in /dev/shm
+    assert (found.state, found.in_hand, found.in_dead_hands) == ("open", 2, 2)
+    assert (found.messages, found.members) == (0, 0)

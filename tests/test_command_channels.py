@@ -133,9 +133,11 @@ os.waitpid(children[0], 0)
 print(*children[1:])
 """
     with using(more) as (_, children):
-        (found,) = listed(machine, name)
-        for one in children:
-            os.kill(int(one), signal.SIGKILL)
+        try:
+            (found,) = listed(machine, name)
+        finally:
+            for one in children:
+                os.kill(int(one), signal.SIGKILL)
     assert found["members"] == 3
 
 
@@ -188,7 +190,7 @@ def test_no_such_channel(machine, name):
     for missing in (name, f"{name}-not"):
         done = machine.cli("channels", missing, status=FAILED)
         only_stderr_line(done, missing, "no such channel")
-    assert listed(machine) == []
+    assert name not in {one["name"] for one in listed(machine)}
 
 
 def test_segment_that_may_not_be_read(machine, name):
@@ -261,8 +263,8 @@ def test_random_bytes_are_no_crash(machine, name):
             content[64:4096] = drawn.randbytes(4032)
         content[:4] = head(9 + i % 3 % 2)[:4]
         machine.file(one).write_bytes(content)
-    found = listed(machine)
-    assert [one["name"] for one in found] == sorted(names)
+    found = [one["name"] for one in listed(machine)]
+    assert [one for one in found if one in names] == sorted(names)
     machine.cli("channels")
 
 
@@ -309,7 +311,7 @@ def cast(machine, name):
 
 def test_broadcast_without_a_frame(machine, name, cast):
     cast()
-    assert rows(machine) == [f"{name} Broadcast 0 no writer - 0 -"]
+    assert f"{name} Broadcast 0 no writer - 0 -" in rows(machine)
     (found,) = listed(machine, name)
     assert (found["state"], found["newest"], found["size"]) == (
         "idle",

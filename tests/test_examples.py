@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from arrays import np
 from conftest import DEV_SHM
+from machine import wait_until
 
 import shmemext
 
@@ -227,7 +228,7 @@ def test_camera_shows_its_last_frame_to_all(camera):
     consumers = [camera("camera_consumer.py") for _ in range(3)]
     for consumer in consumers:
         assert consumer.stdout.readline() == "waiting for the camera\n"
-    producer = camera("camera_producer.py", "500", "0")
+    producer = camera("camera_producer.py", "500", "200")
     assert producer.communicate(timeout=300) == (
         "publishing 500 frames\n",
         "",
@@ -245,6 +246,7 @@ def test_consumer_sees_that_the_camera_is_gone(camera):
         for _ in range(5):
             with cast.receive(timeout=60):
                 pass
+        wait_until(lambda: cast.peers == 2)  # the consumer has found it
         assert cast.writer == producer.pid
         producer.kill()
         producer.communicate()

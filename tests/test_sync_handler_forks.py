@@ -27,7 +27,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:.*multi-threaded, use of fork:DeprecationWarning"
 )
 
-PATIENCE = 20  # seconds, of who would wait for ever
+PATIENCE = 60  # seconds, of who would wait for ever
 
 
 def until(condition):
@@ -431,7 +431,7 @@ def test_wait_that_ends_in_time(start):
 
     def work(say):
         with condition:
-            say(str(condition.wait(1)))
+            say(str(condition.wait(3)))
 
     pair = start(work)
     pair.fork(waiting(condition, 1))

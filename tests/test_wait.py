@@ -6,11 +6,12 @@ import os
 import signal
 import socket
 import subprocess
-import time
+import threading
 from multiprocessing import connection
 
 import pytest
 from channel_children import started
+from machine import wait_until
 from waiters import PATIENCE, waits, woken
 
 from shmemext import Broadcast, Channel, Event, wait
@@ -97,6 +98,7 @@ WRONG = {
     "none": lambda: None,
     "number": lambda: -1,
     "fraction": lambda: 1.5,
+    "event": threading.Event,  # not one of ours
     "connection": closed_connection,
     "socket": closed_socket,
     "fileno": lambda: Odd("x"),
@@ -145,11 +147,12 @@ def test_same_thing_twice(channels, pipe):
 
 def test_closed_descriptor_is_ready(channels):
     """As for multiprocessing: who reads is told."""
+    channel = channels()
     end, other = os.pipe()
     os.close(end)
     os.close(other)
     assert connection.wait([end]) == wait([end]) == [end]
-    assert wait([channels(), end]) == [end]
+    assert wait([channel, end]) == [end]
 
 
 @pytest.mark.parametrize("timeout", ["1", [], object()], ids=repr)
@@ -205,8 +208,7 @@ def test_message_that_came_back_is_ready_once(channels):
     channel = channels()
     child = started(hold, channel)
     channel.put(b"x")
-    while channel.peers:
-        time.sleep(0.001)
+    wait_until(lambda: channel.peers == 0)
     assert wait([channel], PATIENCE) == [channel]
     with channel.receive(False) as message:
         assert message.deliveries == 2

@@ -1,20 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""What wait() does not wait for."""
+"""What of ours wait() does not wait for. What others are refused is in
+test_wait.py."""
 
-import threading
 from multiprocessing import connection
 
 import pytest
 
-from shmemext import Channel, SharedMemory, synchronize, wait
-
-
-@pytest.fixture
-def channel():
-    with Channel(create=True, size=4096) as made:
-        yield made
-        made.unlink()
-
+from shmemext import SharedMemory, synchronize, wait
 
 OURS = {
     "Lock": lambda: synchronize.Lock(),
@@ -44,23 +36,6 @@ def test_message_cannot_be_waited_for(channel):
         for one in message, channel.reserve(1):
             with pytest.raises(TypeError, match="Channel"):
                 wait([one], 0)
-
-
-STRANGERS = [object(), None, "x", 1.5, threading.Event(), -1]
-
-
-@pytest.mark.parametrize("one", STRANGERS, ids=repr)
-def test_strangers_are_refused_as_multiprocessing_does(one, channel):
-    words = []
-    for call, things in [
-        (connection.wait, [one]),
-        (wait, [one]),
-        (wait, [channel, one]),
-    ]:
-        with pytest.raises(ValueError) as caught:
-            call(things, 0)
-        words.append(str(caught.value))
-    assert len(set(words)) == 1
 
 
 def test_memory_with_a_descriptor_is_a_file(channel):

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""Threads that wait, for the tests of wait()."""
+"""Threads that wait, for the tests of wait() and of what may close or end
+meanwhile."""
 
+import os
 import threading
-import time
 from pathlib import Path
+
+from machine import PATIENCE, wait_until
 
 from shmemext import wait
 
-PATIENCE = 60
 HUNDREDS = 300  # more than a system sleeps at
 
 
@@ -18,13 +20,28 @@ def waits(things, timeout=PATIENCE):
         target=lambda: got.append(wait(things, timeout)), daemon=True
     )
     thread.start()
-    while not asleep(thread.native_id):
-        time.sleep(0.001)
+    wait_until_asleep(thread)
     return thread, got
 
 
+def wait_until_asleep(thread):
+    """For longer than it would wait for the GIL."""
+    seen = 0
+
+    def sleeps():
+        nonlocal seen
+        seen = seen + 1 if asleep(thread.native_id) else 0
+        return seen == 3
+
+    wait_until(sleeps)
+
+
 def asleep(thread):
-    text = Path(f"/proc/self/task/{thread}/stat").read_text()
+    """Or at its end."""
+    try:
+        text = Path(f"/proc/self/task/{thread}/stat").read_text()
+    except OSError:
+        return True
     return text.rpartition(")")[2].split()[0] == "S"
 
 
@@ -34,7 +51,10 @@ def woken(waiting):
     return got[0]
 
 
-def tasks_and_descriptors():
-    return len([*Path("/proc/self/task").iterdir()]), len(
-        [*Path("/proc/self/fd").iterdir()]
-    )
+def threads():
+    """Of the kernel's: one that was joined may end yet."""
+    return {int(one) for one in os.listdir("/proc/self/task")}  # noqa: PTH208
+
+
+def descriptors():
+    return os.listdir("/proc/self/fd")  # noqa: PTH208

@@ -57,6 +57,7 @@ def fork(k, channel, cast, told, tell):
     child = os.fork()
     calls = libc.failing_disarm()
     if child == 0:
+        os.close(tell)  # it does not wait for a parent that has failed
         status = 1
         try:
             use(channel, cast, held, told)
