@@ -3,6 +3,7 @@
 in the child, in the parent, or in both."""
 
 import os
+import queue
 import signal
 import threading
 import time
@@ -10,6 +11,7 @@ import time
 import pytest
 
 from shmemext import Channel, wait
+from shmemext.channels import ShutDown
 
 PATIENCE = 60
 
@@ -149,3 +151,55 @@ def test_child_that_goes_on_has_nothing_in_hand(
                 os._exit(ready != [])
         assert ended(*children) == 0
         assert wait([channel], 0) == [channel]
+
+
+def test_child_that_raises_does_not_look_as_its_parent(
+    channel, pipe, on_alarm
+):
+    """Which works on a message, and may leave that to others: so there may be
+    more for them."""
+    parent = os.getpid()
+    channel.put(b"x")
+    taker = os.fork()
+    if taker == 0:
+        message = channel.receive()
+        os.write(pipe[1], b".")
+        time.sleep(PATIENCE)
+        os._exit(len(message))
+    os.read(pipe[0], 1)
+    channel.shutdown()
+    found = []
+
+    def handler():
+        child = os.fork()
+        if child == 0:
+            os.read(pipe[0], 1)
+            raise Enough
+        os.kill(taker, signal.SIGKILL)
+        os.waitpid(taker, 0)
+        with channel.receive(timeout=PATIENCE) as message:
+            os.write(pipe[1], b".")
+            found.append((message.deliveries, ended(child), others()))
+        raise Enough
+
+    def others():
+        """What another process is told meanwhile."""
+        child = os.fork()
+        if child == 0:
+            try:
+                channel.get(timeout=0.1)
+            except queue.Empty:
+                os._exit(0)
+            except ShutDown:
+                os._exit(1)
+        return ended(child)
+
+    on_alarm(handler)
+    try:
+        wait([channel])
+    except Enough:
+        pass
+    finally:
+        if os.getpid() != parent:
+            os._exit(0)
+    assert found == [(2, 0, 0)]
