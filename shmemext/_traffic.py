@@ -76,10 +76,6 @@ class Damaged(Exception):
     """What is there cannot be so."""
 
 
-class Gone(Exception):
-    """It was unlinked meanwhile."""
-
-
 def look(file: int, open_control: Callable[[str], int]) -> Traffic | None:
     """At a segment, by a descriptor of it. None: it is neither of both, or has
     gone. OSError: what is looked at cannot be, for want of anything here.
@@ -93,10 +89,7 @@ def look(file: int, open_control: Callable[[str], int]) -> Traffic | None:
             state = "damaged"
             if head.type == "Channel":
                 return _Ring(file, head).traffic()
-            try:
-                return _Cast(file, head, open_control).traffic()
-            except Gone:
-                return None
+            return _Cast(file, head, open_control).traffic()
     return Traffic(head.type, head.version, state)
 
 
@@ -211,11 +204,6 @@ class _Cast(_Words):
         pair = self._word(8)
         try:
             control = self._open_control(f"{CONTROL}{pair:016x}")
-        except FileNotFoundError:
-            # The name goes first, so whoever has removed it has both.
-            if os.fstat(self._file).st_nlink == 0:
-                raise Gone from None
-            raise Damaged from None
         except PermissionError:
             return Traffic(
                 "Broadcast",

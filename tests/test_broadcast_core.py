@@ -31,7 +31,7 @@ def test_broadcast_deaths_forks_and_wake_ups(noun, tmp_path):
 
 def test_broadcast_killed_after_each_instruction(tmp_path):
     """Another writer goes on where it was, and no place is lost."""
-    passed(program(tmp_path, "crash", "-O2"), POINTS)
+    passed(program(tmp_path, "crash", "-O2"), min(POINTS, 100))
 
 
 def test_broadcast_in_a_storm(tmp_path):

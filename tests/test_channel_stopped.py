@@ -5,8 +5,10 @@ which it has one of a channel's locks. It lives, so nobody takes that from it.
 Here a process that lives is written into the word of the lock."""
 
 import asyncio
+import contextlib
 import queue
 import struct
+import threading
 import time
 
 import pytest
@@ -86,6 +88,26 @@ def test_what_cannot_be_said_ends(lock, channel, words, stopped):
             call(*arguments)
     words(lock, 0)
     call()
+
+
+def test_message_that_comes_meanwhile_is_got(channel, words, stopped):
+    """Who waits looks after the dead, which needs a lock that who is about to
+    send does not."""
+    got = []
+
+    def get():
+        with contextlib.suppress(queue.Empty):
+            got.append(channel.get(timeout=3))
+
+    with channel.reserve(1) as view:
+        view[0] = ord("x")
+        words(PUT, stopped)
+        reader = threading.Thread(target=get)
+        reader.start()
+        time.sleep(0.2)
+    reader.join()
+    words(PUT, 0)
+    assert got == [b"x"]
 
 
 @pytest.mark.parametrize("lock", [PUT, TAKE])

@@ -34,7 +34,7 @@ def test_channels_deaths_and_wake_ups(noun, tmp_path):
 @pytest.mark.parametrize("noun", ["crash", "crash_take"])
 def test_channels_killed_after_each_instruction(noun, tmp_path):
     """Another one goes on within 150 ms, and what was promised holds."""
-    passed(program(tmp_path, noun, "-O2"), POINTS)
+    passed(program(tmp_path, noun, "-O2"), min(POINTS, 100))
 
 
 def test_channels_in_a_storm(tmp_path):

@@ -47,8 +47,8 @@ is_torn(const call *all, size_t i)
 }
 
 /* What is read from a memory that was cut short says nothing, and nobody
- * wakes who sleeps there. A handler may fork, and return in the child: then it
- * is that one who waits. */
+ * wakes who sleeps there. A handler may fork, and return in the child, or
+ * raise: then it is that one who looks from there on. */
 static int
 poll(void *context)
 {
@@ -59,12 +59,14 @@ poll(void *context)
         }
     }
     int status = shx_poll_signals(&all->saved);
-    for (size_t i = 0; i < all->count && status == 0; i++) {
+    for (size_t i = 0; i < all->count; i++) {
         PyObject *op = PyTuple_GET_ITEM(all->items, (Py_ssize_t)i);
         shx_party *party = AWAITED(op)->party;
-        if (party != NULL) {
-            all->failed = shx_party_me(party, &AWAITED(op)->core.me);
-            status = all->failed != 0;
+        shx_err err =
+            party == NULL ? 0 : shx_party_me(party, &AWAITED(op)->core.me);
+        if (err != 0) {
+            all->failed = err;
+            status = 1;
         }
     }
     return status;

@@ -83,6 +83,28 @@ test_segment_is_shared_and_outlives_its_name(void)
     }
 }
 
+/* What is beside it may be of a frame that somebody reads, where pages are
+ * larger than the pieces of memory. */
+static void
+test_discard_spares_what_is_beside_it(void)
+{
+    name called = name_of("discard");
+    const size_t page = shx_os_page_size();
+    shx_segment made = create(called.text, 3 * page, true);
+    char *bytes = made.address;
+    for (size_t i = 0; i < 3 * page; i++) {
+        bytes[i] = 'x';
+    }
+    shx_os_discard(bytes, page / 2);
+    shx_os_discard(bytes + page - 1, 2);
+    CHECK(bytes[0] == 'x' && bytes[page - 1] == 'x' && bytes[page] == 'x');
+    shx_os_discard(bytes + 1, 2 * page);
+    CHECK(bytes[1] == 'x' && bytes[page - 1] == 'x');
+    CHECK(bytes[2 * page] == 'x' && bytes[3 * page - 1] == 'x');
+    CHECK(shx_os_remove(called.text) == 0);
+    shx_segment_detach(&made);
+}
+
 static void
 test_segment_errors_leave_everything_as_it_was(void)
 {
@@ -599,6 +621,7 @@ main(int argc, char **argv)
     begin(argc, argv);
     test_names();
     test_segment_is_shared_and_outlives_its_name();
+    test_discard_spares_what_is_beside_it();
     test_segment_errors_leave_everything_as_it_was();
     test_unlink_spares_what_has_the_name_by_now();
     test_segment_grows_and_others_refresh();

@@ -106,8 +106,20 @@ try_once(shx_ring *ring, const shx_member *me, shx_ring_attempt attempt,
     return err == ESTALE ? EAGAIN : err; /* it has just happened again */
 }
 
-/* Nothing is to be had, and nothing to be waited for: EAGAIN. Where the lock
- * is held by one who has stopped the dead are left to another time. */
+/* Where the lock is held by one who has stopped the dead are left to another
+ * time: what comes meanwhile may be had without it. */
+static shx_err
+recover(shx_ring *ring, const shx_member *me, const shx_ring_wait *wait)
+{
+    const int64_t brief_time = 16000000;
+    const shx_ring_wait brief = {
+        .patience = shx_patience_for(brief_time, wait->patience.poll,
+                                     wait->patience.context)};
+    shx_err err = shx_ring_recover(ring, me, &brief);
+    return err == ETIMEDOUT ? EAGAIN : err;
+}
+
+/* Nothing is to be had, and nothing to be waited for: EAGAIN. */
 static shx_err
 try_again(shx_ring *ring, const shx_member *me, shx_ring_attempt attempt,
           void *what, const shx_ring_wait *wait)
@@ -118,14 +130,8 @@ try_again(shx_ring *ring, const shx_member *me, shx_ring_attempt attempt,
     if (wait == NULL) {
         return EBUSY;
     }
-    const int64_t brief_time = 16000000;
-    const shx_ring_wait brief = {
-        .patience = shx_patience_for(brief_time, wait->patience.poll,
-                                     wait->patience.context)};
-    shx_err err = shx_ring_recover(ring, me, &brief);
-    return err == 0           ? try_once(ring, me, attempt, what, wait)
-           : err == ETIMEDOUT ? EAGAIN
-                              : err;
+    shx_err err = recover(ring, me, wait);
+    return err == 0 ? try_once(ring, me, attempt, what, wait) : err;
 }
 
 static uint64_t
@@ -216,7 +222,7 @@ shx_ring_insist(shx_ring *ring, const shx_member *me, shx_ring_side side,
         }
         unwoken = err == SHX_SLICE_OVER;
         if (unwoken) {
-            err = shx_ring_recover(ring, me, wait);
+            err = recover(ring, me, wait);
         }
         if (err != 0 && err != EAGAIN) {
             shx_patience_quit(&wait->patience, &cell->word, &cell->watch);

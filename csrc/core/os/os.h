@@ -181,8 +181,9 @@ shx_err shx_os_populate(void *address, size_t size, bool writable);
  * that. It needs no call that is young. ENOENT: nobody can say. */
 shx_err shx_os_overwrite(void *address, size_t size);
 
-/* Gives the pages of a shared mapping back to the system, for all: zeros are
- * there next, if there is room for them. Nothing, where it lacks the call. */
+/* Gives the pages of a shared mapping that lie whole in it back to the system,
+ * for all: zeros are there next, if there is room for them. Nothing, where it
+ * lacks the call. */
 void shx_os_discard(void *address, size_t size);
 
 /* Are these pages in this process's page table, so that a touch costs

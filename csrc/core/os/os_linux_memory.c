@@ -137,10 +137,16 @@ shx_os_overwrite(void *address, size_t size)
     return err;
 }
 
+/* The system would take the rest of the last page for a part of it. */
 void
 shx_os_discard(void *address, size_t size)
 {
-    (void)madvise(address, size, MADV_REMOVE);
+    size_t page = shx_os_page_size();
+    size_t before = (page - (uintptr_t)address % page) % page;
+    if (size > before) {
+        (void)madvise((char *)address + before, (size - before) / page * page,
+                      MADV_REMOVE);
+    }
 }
 
 /* One number of 64 bits for each page, of which the highest says whether the
