@@ -31,26 +31,27 @@ def test_child_that_raises_does_not_look_as_its_parent(channel, pipe):
     """Which works on a message, and may leave that to others: so there may be
     more for them."""
     parent = os.getpid()
+    reads, writes = (end.fileno() for end in pipe)
     channel.put(b"x")
     taker = os.fork()
     if taker == 0:
         message = channel.receive()
-        os.write(pipe[1], b".")
+        os.write(writes, b".")
         time.sleep(PATIENCE)
         os._exit(len(message))
-    os.read(pipe[0], 1)
+    os.read(reads, 1)
     channel.shutdown()
     found = []
 
     def handler():
         child = os.fork()
         if child == 0:
-            os.read(pipe[0], 1)
+            os.read(reads, 1)
             raise Enough
         os.kill(taker, signal.SIGKILL)
         os.waitpid(taker, 0)
         with channel.receive(timeout=PATIENCE) as message:
-            os.write(pipe[1], b".")
+            os.write(writes, b".")
             found.append((message.deliveries, code_of(child), others()))
         raise Enough
 
