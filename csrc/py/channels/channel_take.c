@@ -200,34 +200,53 @@ PyDoc_STRVAR(
     "It waits for the first one as get() does, and for no more. Exceptions\n"
     "are get()'s.");
 
+static int
+parse_many(PyObject *asked, PyObject *block, PyObject *seconds,
+           Py_ssize_t *most, int64_t *timeout)
+{
+    int blocks = PyObject_IsTrue(block);
+    if (blocks < 0) {
+        return -1;
+    }
+    if (asked != NULL) {
+        *most = PyNumber_AsSsize_t(asked, PyExc_OverflowError);
+        if (*most == -1 && PyErr_Occurred()) {
+            return -1;
+        }
+    }
+    if (*most < 1) {
+        PyErr_SetString(PyExc_ValueError, "'max' must be at least 1");
+        return -1;
+    }
+    if (shx_parse_timeout(seconds, timeout) < 0) {
+        return -1;
+    }
+    *timeout = blocks ? *timeout : 0;
+    return 0;
+}
+
+/* With references of its own: code that runs meanwhile may find the dict of
+ * the keywords, and change it. */
 static PyObject *
 channel_get_many(PyObject *op, PyObject *args, PyObject *kwargs)
 {
     static char *keywords[] = {"max", "block", "timeout", NULL};
-    PyObject *asked = NULL, *seconds = Py_None;
+    PyObject *asked = NULL, *block = Py_True, *seconds = Py_None;
     Py_ssize_t most = 1000;
     int64_t timeout;
-    int blocks = 1;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OpO:get_many", keywords,
-                                     &asked, &blocks, &seconds)) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OOO:get_many", keywords,
+                                     &asked, &block, &seconds)) {
         return NULL;
     }
-    if (asked != NULL) {
-        most = PyNumber_AsSsize_t(asked, PyExc_OverflowError);
-        if (most == -1 && PyErr_Occurred()) {
-            return NULL;
-        }
-    }
-    if (most < 1) {
-        PyErr_SetString(PyExc_ValueError, "'max' must be at least 1");
-        return NULL;
-    }
-    if (shx_parse_timeout(seconds, &timeout) < 0) {
-        return NULL;
-    }
-    shx_link *link = shx_handle_link(op);
-    PyObject *result =
-        link == NULL ? NULL : get_many(link, most, blocks ? timeout : 0);
+    Py_XINCREF(asked);
+    Py_INCREF(block);
+    Py_INCREF(seconds);
+    int status = parse_many(asked, block, seconds, &most, &timeout);
+    Py_XDECREF(asked);
+    Py_DECREF(block);
+    Py_DECREF(seconds);
+    shx_link *link = status < 0 ? NULL : shx_handle_link(op);
+    PyObject *result = link == NULL ? NULL : get_many(link, most, timeout);
     Py_XDECREF((PyObject *)link);
     return result;
 }

@@ -242,9 +242,14 @@ atomic_wait(PyObject *op, PyObject *args, PyObject *kwargs)
     int64_t timeout;
     shx_waiting waiting;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O:wait", keywords,
-                                     &value, &seconds) ||
-        shx_number_bits(ATOMIC(op)->type, value, false, &bits) < 0 ||
-        shx_parse_timeout(seconds, &timeout) < 0) {
+                                     &value, &seconds)) {
+        return NULL;
+    }
+    Py_INCREF(seconds); /* of a dict that code may find and change */
+    int status = shx_number_bits(ATOMIC(op)->type, value, false, &bits);
+    status = status < 0 ? status : shx_parse_timeout(seconds, &timeout);
+    Py_DECREF(seconds);
+    if (status < 0) {
         return NULL;
     }
     if (!ATOMIC(op)->type->wide) {

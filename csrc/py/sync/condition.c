@@ -217,16 +217,8 @@ PyDoc_STRVAR(condition_wait_for_doc,
              "return what it was the last time.");
 
 static PyObject *
-condition_wait_for(PyObject *op, PyObject *args, PyObject *kwargs)
+wait_until(PyObject *op, PyObject *predicate, int64_t left)
 {
-    static char *keywords[] = {"predicate", "timeout", NULL};
-    PyObject *predicate, *timeout = Py_None;
-    int64_t left;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O:wait_for", keywords,
-                                     &predicate, &timeout) ||
-        shx_parse_timeout(timeout, &left) < 0) {
-        return NULL;
-    }
     bool ends = left >= 0;
     int64_t end = ends ? now() + left : 0;
     for (;;) {
@@ -246,6 +238,26 @@ condition_wait_for(PyObject *op, PyObject *args, PyObject *kwargs)
         }
         Py_DECREF(waited);
     }
+}
+
+/* With a reference of its own: code that runs meanwhile may find the dict of
+ * the keywords, and change it. */
+static PyObject *
+condition_wait_for(PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    static char *keywords[] = {"predicate", "timeout", NULL};
+    PyObject *predicate, *timeout = Py_None;
+    int64_t left;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O:wait_for", keywords,
+                                     &predicate, &timeout)) {
+        return NULL;
+    }
+    Py_INCREF(predicate);
+    PyObject *result = shx_parse_timeout(timeout, &left) < 0
+                           ? NULL
+                           : wait_until(op, predicate, left);
+    Py_DECREF(predicate);
+    return result;
 }
 
 static PyObject *
