@@ -23,7 +23,7 @@ CONTROL = "shmemext-cast."
 _OUR_OWN = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 _MOST = 1 << 20  # messages that are counted
-_TRIES = 5
+_TRIES = 20
 _CHUNK = 1 << 16
 _PAGE = 4096
 _TOKEN = (1 << 29) - 1
@@ -125,21 +125,21 @@ def members(file: int) -> int | None:
 class _Ring(_Words):
     def traffic(self) -> Traffic:
         """Others go on meanwhile: what lies beyond `head` stays where it is
-        for as long as that does."""
+        for as long as that does. Where it never does it is no damage: what
+        was seen last is said, or nothing."""
         capacity = 1 << min(self._head.parameter, 63)
         if self._look.size < _PAGE + capacity:
             raise Damaged
-        for tries in range(_TRIES):
-            head = self._word(_HEAD)
-            try:
-                found = self._count(head, capacity)
-            except Damaged:
-                if self._word(_HEAD) == head or tries == _TRIES - 1:
-                    raise
-                continue
+        found: tuple[int, int, list[int]] | None = None
+        for _ in range(_TRIES):
+            head, counted = self._word(_HEAD), None
+            with suppress(Damaged):
+                found = counted = self._count(head, capacity)
             if self._word(_HEAD) == head:
+                if counted is None:
+                    raise Damaged
                 break
-        messages, size, taken = found
+        messages, size, taken = found or (None, None, None)
         return Traffic(
             "Channel",
             self._head.version,
@@ -148,8 +148,8 @@ class _Ring(_Words):
             members=self._members(),
             messages=messages,
             bytes=size,
-            in_hand=len(taken),
-            in_dead_hands=self._dead(taken),
+            in_hand=None if taken is None else len(taken),
+            in_dead_hands=None if taken is None else self._dead(taken),
             discarded=self._word(_DISCARDED),
             redelivered=self._word(_REDELIVERED),
         )

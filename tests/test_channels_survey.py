@@ -130,6 +130,28 @@ def test_each_call_that_fails_is_an_error_or_no_more_than_damage(
     assert k > 0
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_channel_that_is_never_still_is_not_damaged(
+    fails, channel, monkeypatch
+):
+    """What was read of it may be of two moments, each time."""
+    count = _traffic._Ring._count
+
+    def count_meanwhile(self, head, capacity):
+        counted = count(self, head, capacity)
+        for _ in range(SIZE // 32):  # comes round once
+            channel.put(b"y"), channel.get()
+        if fails:
+            raise _traffic.Damaged
+        return counted
+
+    monkeypatch.setattr(_traffic._Ring, "_count", count_meanwhile)
+    found = seen(channel.name)
+    assert found.state == "open"
+    assert found.messages == (None if fails else 1)
+    assert found.in_hand == (None if fails else 0)
+
+
 def test_channel_that_is_cut_short_is_damaged(channel):
     channel.put_many([b"x" * 100] * 10)
     os.truncate(DEV_SHM / channel.name, 4096 + 50)
