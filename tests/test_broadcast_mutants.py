@@ -50,6 +50,14 @@ MUTANTS = [
         "directed_broadcast",
     ),
     Mutant(
+        "who frees nobody has no place that others have freed",
+        READ,
+        "(void)shx_broadcast_reap(cast, me, shx_party_is_dead);",
+        "if (shx_broadcast_reap(cast, me, shx_party_is_dead) == 0) {"
+        " return SHX_TOO_MANY; }",
+        "directed_broadcast",
+    ),
+    Mutant(
         "takes a dead one's place for ours",
         BROADCAST,
         "(ours ? !shx_is_hold_of(slot, me)",

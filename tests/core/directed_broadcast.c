@@ -14,6 +14,7 @@ static memory in;
 static struct {
     _Atomic bool done[SLEEPERS];
     _Atomic int steps;
+    _Atomic uint32_t rounds[2];
 } * notes;
 
 static shx_frame open_frame;
@@ -119,6 +120,55 @@ test_directed_token_drawn_again(void)
     hold_all();
     give_all();
     CHECK(count_held() == 0);
+}
+
+enum { RACES = 2000, RACERS = 2 };
+
+static void
+meet(int number, uint32_t round)
+{
+    uint64_t began = now();
+    atomic_store(&notes->rounds[number], round);
+    while (atomic_load(&notes->rounds[1 - number]) < round) {
+        CHECK(now() - began < (uint64_t)(10 * SECOND));
+        shx_os_relax();
+    }
+}
+
+/* All is held by the dead, and another one frees it at the same moment. */
+static void
+race(int number)
+{
+    uint64_t dead[8];
+    for (unsigned i = 0; i < usual.readers; i++) {
+        dead[i] = atomic_load(&cast.slots[i]);
+    }
+    for (uint32_t round = 1; round < 3 * RACES; round += 3) {
+        meet(number, round);
+        for (unsigned i = 0; number == 0 && i < usual.readers; i++) {
+            atomic_store(&cast.slots[i], dead[i]);
+        }
+        meet(number, round + 1);
+        shx_frame frame = newest();
+        meet(number, round + 2);
+        give(&frame);
+    }
+}
+
+static void
+test_directed_dead_readers_whom_others_forget(void)
+{
+    pid_t racers[RACERS];
+    begin_anew();
+    publish_next();
+    CHECK(resign() == 0);
+    check_ended(spawn(hold_and_die, 0));
+    for (int i = 0; i < RACERS; i++) {
+        racers[i] = spawn(race, i);
+    }
+    for (int i = 0; i < RACERS; i++) {
+        check_ended(racers[i]);
+    }
 }
 
 static void
@@ -384,6 +434,7 @@ main(void)
     test_directed_reservation();
     test_directed_more_is_held_than_was_said();
     test_directed_dead_readers_are_forgotten();
+    test_directed_dead_readers_whom_others_forget();
     test_directed_token_drawn_again();
     test_directed_dead_writer();
     test_directed_second_writer();

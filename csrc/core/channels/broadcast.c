@@ -226,9 +226,11 @@ static bool
 claim_or_reap(shx_broadcast *cast, unsigned block, const shx_member *me,
               const shx_member *child)
 {
-    return claim_for(cast, block, child) ||
-           (shx_broadcast_reap(cast, me, shx_party_prove_death) != 0 &&
-            claim_for(cast, block, child));
+    if (claim_for(cast, block, child)) {
+        return true;
+    }
+    (void)shx_broadcast_reap(cast, me, shx_party_prove_death);
+    return claim_for(cast, block, child); /* or others have freed some */
 }
 
 /* Before this process forks, with the mutex of its parties. What is given back

@@ -25,10 +25,12 @@ claim(shx_broadcast *cast, const shx_member *me, uint64_t hold, unsigned *slot)
 {
     unsigned readers = cast->shape.readers;
     *slot = atomic_load_explicit(&cast->hint, memory_order_relaxed);
-    if (!shx_slots_claim(cast->slots, readers, hold, slot) &&
-        (shx_broadcast_reap(cast, me, shx_party_is_dead) == 0 ||
-         !shx_slots_claim(cast->slots, readers, hold, slot))) {
-        return SHX_TOO_MANY;
+    if (!shx_slots_claim(cast->slots, readers, hold, slot)) {
+        /* Another one may have freed those of the dead meanwhile. */
+        (void)shx_broadcast_reap(cast, me, shx_party_is_dead);
+        if (!shx_slots_claim(cast->slots, readers, hold, slot)) {
+            return SHX_TOO_MANY;
+        }
     }
     atomic_store_explicit(&cast->hint, *slot, memory_order_relaxed);
     return 0;
