@@ -3,6 +3,7 @@
 that a Channel has not."""
 
 import pytest
+from test_full import on_tmpfs as on_tmpfs
 
 NAME = "shmemext-test-rights"
 
@@ -47,26 +48,37 @@ def test_who_may_only_read_is_told_what_to_do(
     assert unsaid not in done.stdout
 
 
-@pytest.mark.parametrize("kind", ["Channel", "SharedMemory"])
-@pytest.mark.parametrize("reserve", ["0", "1"])
-def test_no_room_says_how_to_do_with_less(private, kind, reserve):
-    """Memory may do without; a Channel comes round to all of it, and would
-    find none in the middle of a put()."""
-    code = f"""
-import errno, os
-from shmemext import {kind}
-room = os.statvfs("/dev/shm")
-size = 1 << (room.f_bavail * room.f_frsize).bit_length()
+TOO_MUCH = """
+import errno, sys
+import shmemext
 try:
-    {kind}(create=True, size=size)
+    getattr(shmemext, sys.argv[1])(create=True, size=1 << 24)
 except OSError as error:
     assert error.errno == errno.ENOSPC, error
     print(error)
 """
-    done = private.run("-c", code, env={"SHMEMEXT_RESERVE": reserve})
-    if kind == "Channel":
-        assert "a smaller size= takes less" in done.stdout
-        assert "reserve=" not in done.stdout
-        assert "RESERVE" not in done.stdout
-    else:
-        assert ("reserve=False, or SHM" in done.stdout) == (reserve == "1")
+
+
+@pytest.mark.parametrize("kind", ["Channel", "SharedMemory"])
+@pytest.mark.parametrize("reserve", ["0", "1"])
+def test_no_room_says_how_to_do_with_less(on_tmpfs, kind, reserve):
+    """Memory may do without; a Channel comes round to all of it, and would
+    find none in the middle of a put()."""
+    on_tmpfs(
+        "8m",
+        f"""
+        said = subprocess.run(
+            [sys.executable, "-c", {TOO_MUCH!r}, {kind!r}],
+            env={{**os.environ, "SHMEMEXT_RESERVE": {reserve!r}}},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        ).stdout
+        if {kind!r} == "Channel":
+            assert "a smaller size= takes less" in said, said
+            assert "reserve=" not in said and "RESERVE" not in said, said
+        else:
+            reserves = {reserve!r} == "1"
+            assert ("reserve=False, or SHM" in said) == reserves, said
+        """,
+    )
