@@ -71,8 +71,8 @@ build: $(VENV)/.built $(VENV)/.editable  ## build into a virtual environment, .v
 demo: build  ## run the README's programs: two applications meet in a segment
 	@$(BIN)/python examples/demo.py
 
-test: build $(VENV)/.test  ## build with warnings as errors, run the tests: 12 minutes on two cores
-	@$(if $(ARGS),,echo "all tests, about 12 minutes on two cores; make test-quick takes under two")
+test: build $(VENV)/.test  ## build with warnings as errors, run the tests: 20 minutes on two cores
+	@$(if $(ARGS),,echo "all tests, about 20 minutes on two cores; make test-quick takes under two")
 	$(BIN)/python -m pytest $(ARGS)
 
 test-quick: build $(VENV)/.test  ## run those that matter most: under two minutes on two cores
