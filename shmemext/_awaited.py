@@ -51,10 +51,9 @@ def wait(things: Iterable[_T], timeout: float | None = None) -> list[_T]:
 
 def _is_of_ours(one: Any) -> bool:
     """And no file, which a SharedMemory is."""
-    return not hasattr(type(one), "fileno") and any(
-        base.__module__.partition(".")[0] == __package__
-        for base in type(one).__mro__
-    )
+    modules = [base.__module__ for base in type(one).__mro__]
+    packages = [module.partition(".")[0] for module in modules]
+    return __package__ in packages and not hasattr(type(one), "fileno")
 
 
 def _wait(
