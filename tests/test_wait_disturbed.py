@@ -37,7 +37,7 @@ def test_close_meanwhile_disturbs_nobody(channels):
 def test_signal_handler_ends_it(count, channels, pipe):
     """Nothing is left of it, and what it slept for others get."""
     things = [pipe[0], Event(), *[channels() for _ in range(count)]]
-    before = threads(), descriptors()
+    before, files = threads(), descriptors()
 
     def handler(number, frame):
         raise ZeroDivisionError
@@ -51,7 +51,9 @@ def test_signal_handler_ends_it(count, channels, pipe):
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, old)
-    wait_until(lambda: (threads(), descriptors()) == before)
+    # What others have left may go meanwhile.
+    wait_until(lambda: threads() <= before)
+    assert len(descriptors()) <= len(files)
     things[-1].put(b"x")
     assert wait(things) == things[-1:]
 
