@@ -56,6 +56,8 @@ flags = ["-std=c11", FILES, "-fvisibility=hidden", *SECTIONS, *WARNINGS]
 # takes the place of all of the interpreter's own.
 if "-DNDEBUG" in str(sysconfig.get_config_var("CFLAGS")).split():
     flags.append("-DNDEBUG")
+if "CFLAGS" not in os.environ:  # what -O3 adds is size
+    flags.append("-O2")
 if os.environ.get("SHMEMEXT_WERROR"):  # ours to fix, not the user's
     flags.append("-Werror")
 
