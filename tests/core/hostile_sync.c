@@ -9,8 +9,6 @@
  * call says is worth nothing: it is not looked at. */
 #define _GNU_SOURCE
 
-#include <sys/resource.h> /* getrusage */
-
 #include "core/sync/bounded_semaphore.h"
 #include "core/sync/event.h"
 #include "core/sync/semaphore.h"
@@ -199,8 +197,9 @@ arrive(uint64_t drawn, const shx_member *me, shx_patience *patience)
         arrival == SHX_BARRIER_LEADS) {
         (void)shx_barrier_trip(&barrier, &visit);
     }
-    if (drawn % 8 == 0) {
-        (void)shx_barrier_reset(&barrier, me, patience);
+    if (drawn % 8 == 0) { /* the wait's patience has no end when it is over */
+        shx_patience other = shx_patience_for(MS, NULL, NULL);
+        (void)shx_barrier_reset(&barrier, me, &other);
     }
     (void)shx_barrier_waiting(&barrier);
     shx_barrier_leave(&barrier, me);
@@ -213,8 +212,7 @@ static const use uses[] = {use_lock,           watch_lock,     use_rlock,
 
 static int calls;
 
-/* Time in which others had the processor is nobody's fault: a user that the
- * words keep busy would show it here. */
+/* A user that the words keep busy, or asleep, would show it here. */
 static void
 use_all(int number)
 {
