@@ -322,14 +322,30 @@ def test_threads_that_close_at_once():
         assert not there(segment.name)
 
 
+def left_behind():
+    """The name of a segment whose last user was killed, and a descriptor of
+    it."""
+    segment = create()
+    fd = os.open(DEV_SHM / segment.name, os.O_RDWR)
+    child = fork(lambda: os._exit(0))
+    segment.close()
+    let_go_on(*child)
+    return segment.name, fd
+
+
 @contextlib.contextmanager
-def somebody_who_leaves(name):
-    """Has the lock alone: for what he does then."""
+def somebody_who_leaves():
+    """Has the lock of what was left alone, for what he does then, unless the
+    attendant was quicker: then of another one."""
     lock = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 1 << 61, 1, 0)
-    fd = os.open(DEV_SHM / name, os.O_RDWR)
+    name, fd = left_behind()
+    fcntl.fcntl(fd, fcntl.F_OFD_SETLKW, lock)
+    while not there(name):
+        os.close(fd)
+        name, fd = left_behind()
+        fcntl.fcntl(fd, fcntl.F_OFD_SETLKW, lock)
     try:
-        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, lock)
-        yield
+        yield name
     finally:
         os.close(fd)
 
@@ -340,31 +356,27 @@ def somebody_who_leaves(name):
 )
 def test_attacher_waits_for_who_is_about_to_leave(options, removes):
     """And then finds the name, or none."""
-    segment = create()
-    child = fork(lambda: os._exit(0))
-    segment.close()
-    let_go_on(*child)
     results = []
 
-    def attach():
+    def attach(name):
         try:
-            results.append(SharedMemory(segment.name, **options))
+            results.append(SharedMemory(name, **options))
         except FileNotFoundError:
             results.append(None)
 
-    thread = threading.Thread(target=attach)
-    with somebody_who_leaves(segment.name):
+    with somebody_who_leaves() as name:
+        thread = threading.Thread(target=attach, args=(name,))
         thread.start()
         thread.join(0.05)
         assert results == []
         if removes:
-            (DEV_SHM / segment.name).unlink()
+            (DEV_SHM / name).unlink()
     thread.join()
     if removes:
         assert results == [None]
     else:
         results[0].close()
-    assert not there(segment.name)
+    assert not there(name)
 
 
 # --- How a process ends
@@ -680,18 +692,14 @@ def test_create_on_a_name_whose_last_user_was_killed(
 
 def test_attach_beside_one_who_was_stopped_while_he_left():
     """It says why it was refused."""
-    segment = create()
-    child = fork(lambda: os._exit(0))
-    segment.close()
-    let_go_on(*child)
     with (
-        somebody_who_leaves(segment.name),
+        somebody_who_leaves() as name,
         pytest.raises(BlockingIOError) as caught,
     ):
-        SharedMemory(segment.name)
+        SharedMemory(name)
     assert "has been stopped" in caught.value.__notes__[0]
-    SharedMemory(segment.name).close()
-    assert not there(segment.name)
+    SharedMemory(name).close()
+    assert not there(name)
 
 
 def test_name_of_another_file_stays():
