@@ -111,5 +111,5 @@ def run(*words, timeout=600):
 def passed(*words):
     """A program that says nothing of a fault."""
     done = run(*map(str, words), timeout=SECONDS + 600)
-    print(done.stdout)
-    assert (done.returncode, done.stderr) == (0, "")
+    said = f"{done.returncode}\n{done.stdout}{done.stderr}"
+    assert (done.returncode, done.stderr) == (0, ""), said
