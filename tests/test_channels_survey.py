@@ -8,7 +8,7 @@ import struct
 from contextlib import suppress
 
 import pytest
-from conftest import DEV_SHM
+from conftest import DEV_SHM, descriptors
 
 from shmemext import Broadcast, Channel, _heads, _traffic
 
@@ -17,10 +17,6 @@ SIZE = 4096
 
 def opened(name):
     return os.open(DEV_SHM / name, os.O_RDONLY)
-
-
-def descriptors():
-    return os.listdir("/proc/self/fd")  # noqa: PTH208
 
 
 @pytest.fixture
@@ -47,7 +43,7 @@ def seen(name, open_control=opened):
         return _traffic.look(file, open_control)
     finally:
         os.close(file)
-        assert len(descriptors()) <= len(before)
+        assert descriptors() <= before
 
 
 def test_broadcast_that_goes_meanwhile_is_none(cast):

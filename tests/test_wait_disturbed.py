@@ -11,9 +11,9 @@ from pathlib import Path
 
 import preload
 import pytest
-from conftest import python
+from conftest import descriptors, python
 from machine import wait_until
-from waiters import HUNDREDS, PATIENCE, descriptors, threads, waits, woken
+from waiters import HUNDREDS, PATIENCE, threads, waits, woken
 
 from shmemext import Channel, Event, wait
 
@@ -53,7 +53,7 @@ def test_signal_handler_ends_it(count, channels, pipe):
         signal.signal(signal.SIGALRM, old)
     # What others have left may go meanwhile.
     wait_until(lambda: threads() <= before)
-    assert len(descriptors()) <= len(files)
+    assert descriptors() <= files
     things[-1].put(b"x")
     assert wait(things) == things[-1:]
 

@@ -54,7 +54,3 @@ def woken(waiting):
 def threads():
     """Of the kernel's: one that was joined may end yet."""
     return {int(one) for one in os.listdir("/proc/self/task")}  # noqa: PTH208
-
-
-def descriptors():
-    return os.listdir("/proc/self/fd")  # noqa: PTH208
