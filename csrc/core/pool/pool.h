@@ -10,7 +10,7 @@
  *   block    word | generation | holders, a bit a place | offset | size
  *   word     63..32 sends | 31 PINNED | 30 FREED | 29..0 in flight
  *   place    63..32 nonce | 28..0 token       a slot: who has that bit
- *   owner    the same: who allocates
+ *   owner    the same: who allocates; 31 RETIRED: nobody any more
  *
  *   take     FREED           the owner holds it, in a new generation
  *   send     held            sends + 1, in flight + 1: a reference is out
@@ -152,7 +152,7 @@ typedef struct {
 shx_err shx_pool_open(void *control, size_t control_size, uint64_t data_size,
                       shx_party *party, shx_pool *out);
 
-/* Nothing is to be held by then. */
+/* Nothing is to be held by then. Of the owner: it is none any more. */
 void shx_pool_close(shx_pool *pool);
 
 /* One local hold of a block, whose extent this is. */
@@ -213,7 +213,7 @@ bool shx_pool_is_abandoned(shx_pool *pool, const shx_member *me);
 /* This process allocates in it from now on, for as long as it lives: a pool
  * has one owner. SHX_NOT_OWNER: it has another. ENOMEM. */
 shx_err shx_pool_own(shx_pool *pool, const shx_member *me);
-bool shx_pool_is_own(const shx_pool *pool, const shx_member *me);
+bool shx_pool_is_own(shx_pool *pool, const shx_member *me);
 
 /* A block of so many bytes, in whole pages, held once. If it is `fresh`, its
  * pages may not exist: then shx_pool_back() comes next. EAGAIN: the pool is
