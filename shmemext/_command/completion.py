@@ -99,7 +99,8 @@ def script() -> str:
 def _cases() -> Iterator[tuple[str, str]]:
     """What fits the word before, the command, which may be none yet, and the
     word; and what to do then. The first that fits counts."""
-    from .arguments import build, options_of
+    from .arguments import build
+    from .parser import options_of
 
     parser, commands = build()
     for option, words in _values([*commands.values()]).items():
