@@ -5,7 +5,7 @@ import argparse
 from collections.abc import Callable
 from typing import TypeAlias
 
-from . import channels, completion, gc, info, locks, ls, rm
+from . import channels, completion, gc, info, locks, ls, pools, rm
 from .entries import KINDS, ORDERS
 from .output import Output
 from .parser import Parser
@@ -94,6 +94,18 @@ def _add_channels(parser: Parser) -> None:
         "read",
     )
     _add_form(parser, "of those that there are")
+    _add_null(parser, _NULL)
+
+
+def _add_pools(parser: Parser) -> None:
+    parser.add_argument(
+        "names",
+        metavar="NAME",
+        nargs="*",
+        help="only those, by their digits or the names of their segments; "
+        "without one, all that this user may read",
+    )
+    _add_form(parser, "of both segments of each")
     _add_null(parser, _NULL)
 
 
@@ -263,6 +275,31 @@ COMMANDS: tuple[tuple[str, Run, str, Callable[[Parser], None]], ...] = (
         "  OF THE DEAD\twhat was begun and dropped, and what was delivered "
         "again, since it was made",
         _add_channels,
+    ),
+    (
+        "pools",
+        pools.run,
+        "list pools, through which arrays travel, and what is in them\n"
+        "A process has one from the first array that it makes by "
+        "shmemext.arrays, or sends by reference. Nothing is taken from the "
+        "dead here: the owner does that when it needs room.\n"
+        "\n"
+        "columns:\n"
+        "  POOL\tits number, which the names of its two segments end with\n"
+        "  OWNER\twhether the process lives that puts arrays there; "
+        "abandoned, nobody has any of them either, and who next looks removes "
+        "it; damaged, what is there cannot be so; unknown, of another "
+        "version\n"
+        "  LIMIT\tbytes that it may take\n"
+        "  USED\tbytes of arrays that somebody holds or is sent\n"
+        "  IDLE\tbytes that its pages take besides, for what comes next\n"
+        "  BLOCKS\tpieces of memory that are used\n"
+        "  IN FLIGHT\tarrays that were sent and not received. What stays "
+        "there was lost: nobody will read it\n"
+        "  HOLDERS\tprocesses that have any, and how many of them are dead\n"
+        "  PINNED\tblocks that stay as long as the pool: a child has them, "
+        "and there was no place to say so",
+        _add_pools,
     ),
     (
         "rm",

@@ -11,7 +11,7 @@ from .status import OK
 WHAT = ("bash", "families")
 
 # Commands whose names are those that they list.
-_LISTS = ("locks", "channels")
+_LISTS = ("locks", "channels", "pools")
 
 # bash breaks words at = and : too, and replaces what comes after the last of
 # them, its second argument. What of a name comes before stays where it is;
