@@ -20,7 +20,7 @@ FLOORS = [
     ["core/name"],
     ["core/memory", "core/life", "core/list"],
     ["core/sync"],
-    ["core/channels"],
+    ["core/channels", "core/pool"],
     ["py/compat"],
     ["py/errors"],
     ["py/state", "py/waiting"],

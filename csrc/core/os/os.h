@@ -135,6 +135,10 @@ shx_err shx_os_reserve(int fd, uint64_t offset, uint64_t length);
 shx_err shx_os_reserve_beyond(int fd, uint64_t offset, uint64_t length);
 void shx_os_release_beyond(int fd);
 
+/* Gives the pages of [offset, offset + length) back: zeros are there next.
+ * Whole pages; the length stays. EOPNOTSUPP: this file system cannot. */
+shx_err shx_os_punch(int fd, uint64_t offset, uint64_t length);
+
 /* Returns when whoever is making the file so long at this moment is done with
  * that. Its length is seen before; and then some file systems clear the rest
  * of what was the last page, with all that others have written there since. */
