@@ -54,6 +54,7 @@ _LATER = {
     "Semaphore": "synchronize",
     "Broadcast": "channels",
     "Channel": "channels",
+    "Queue": "channels",
     "wait": "channels",
 }
 
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from ._install import uninstall as uninstall
     from .channels import Broadcast as Broadcast
     from .channels import Channel as Channel
+    from .channels import Queue as Queue
     from .channels import wait as wait
     from .lifetime import Collected as Collected
     from .lifetime import Family as Family

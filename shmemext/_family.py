@@ -78,4 +78,7 @@ def _end_child() -> None:
     barriers: Any = sys.modules.get("shmemext._barriers")
     if barriers is not None:
         barriers.leave()
+    queues: Any = sys.modules.get("shmemext._queues")
+    if queues is not None:
+        queues.leave()
     _shmemext._leave()
