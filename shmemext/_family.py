@@ -81,4 +81,7 @@ def _end_child() -> None:
     queues: Any = sys.modules.get("shmemext._queues")
     if queues is not None:
         queues.leave()
+    pools: Any = sys.modules.get("shmemext._pools")
+    if pools is not None:
+        pools.leave()
     _shmemext._leave()

@@ -67,7 +67,9 @@
     X(channel)                                                                \
     X(broadcast)                                                              \
     X(hand)                                                                   \
-    X(queue)
+    X(queue)                                                                  \
+    X(pool)                                                                   \
+    X(lease)
 
 typedef struct {
 #define X(n) PyTypeObject *n##_type;
