@@ -22,6 +22,7 @@
     X(acquire_async)                                                          \
     X(_prepend_leading_slash)                                                 \
     X(_resource_tracker)                                                      \
+    X(_shmemext_hands)                                                        \
     X(_size)                                                                  \
     X(_track)                                                                 \
     X(close)                                                                  \
@@ -66,7 +67,9 @@
     X(channel)                                                                \
     X(broadcast)                                                              \
     X(pool)                                                                   \
-    X(lease)
+    X(lease)                                                                  \
+    X(hand)                                                                   \
+    X(queue)
 
 typedef struct {
 #define X(n) PyTypeObject *n##_type;
