@@ -55,6 +55,7 @@ _LATER = {
     "Semaphore": "synchronize",
     "Broadcast": "channels",
     "Channel": "channels",
+    "Queue": "channels",
     "wait": "channels",
     "dumps": "_stock",
     "loads": "_stock",
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
     from ._stock import loads as loads
     from .channels import Broadcast as Broadcast
     from .channels import Channel as Channel
+    from .channels import Queue as Queue
     from .channels import wait as wait
     from .lifetime import Collected as Collected
     from .lifetime import Family as Family

@@ -87,7 +87,7 @@ def look(file: int, open_control: Callable[[str], int]) -> Traffic | None:
     with suppress(Damaged):
         if head.version == _heads.VERSION:
             state = "damaged"
-            if head.type == "Channel":
+            if head.type != "Broadcast":
                 return _Ring(file, head).traffic()
             return _Cast(file, head, open_control).traffic()
     return Traffic(head.type, head.version, state)
@@ -141,7 +141,7 @@ class _Ring(_Words):
                 break
         messages, size, taken = found or (None, None, None)
         return Traffic(
-            "Channel",
+            self._head.type,
             self._head.version,
             "shut down" if self._word(_SHUT, 4) else "open",
             size=capacity,

@@ -20,7 +20,7 @@ FUNCTIONS = {"collect", "install", "segments", "uninstall"}
 RECORDS = {"Collected", "Family", "Process", "Segment"}
 STDLIB = {"ShareableList", "SharedMemory"}
 LOCKS = {*shmemext.synchronize.__all__} - {"ReadLock", "WriteLock"}
-CHANNELS = {"Broadcast", "Channel", "wait"}
+CHANNELS = {"Broadcast", "Channel", "Queue", "wait"}
 PICKLES = {"dumps", "loads"}
 
 

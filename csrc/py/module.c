@@ -2,6 +2,8 @@
 /* The roof: makes the module shmemext._shmemext, room by room. */
 #include "py/awaited.h"
 #include "py/channels/broadcast.h"
+#include "py/channels/hand.h"
+#include "py/channels/queue.h"
 #include "py/channels/channel.h"
 #include "py/channels/message.h"
 #include "py/channels/reservation.h"
@@ -62,6 +64,8 @@ static int (*const rooms[])(PyObject *module) = {
     shx_reservation_add,
     shx_channel_add,
     shx_broadcast_add,
+    shx_hand_add,
+    shx_queue_add,
     shx_py_pool_add,
     shx_lease_add,
     shx_reference_add,

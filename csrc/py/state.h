@@ -22,6 +22,7 @@
     X(acquire_async)                                                          \
     X(_prepend_leading_slash)                                                 \
     X(_resource_tracker)                                                      \
+    X(_shmemext_hands)                                                        \
     X(_size)                                                                  \
     X(_track)                                                                 \
     X(close)                                                                  \
@@ -65,6 +66,8 @@
     X(reservation)                                                            \
     X(channel)                                                                \
     X(broadcast)                                                              \
+    X(hand)                                                                   \
+    X(queue)                                                                  \
     X(pool)                                                                   \
     X(lease)
 
