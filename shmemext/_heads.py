@@ -18,6 +18,7 @@ KINDS = {
     8: "RWLock",
 }
 CHANNELS = {9: "Channel", 10: "Broadcast", 12: "Queue"}
+POOL = 11
 MAGIC = int.from_bytes(b"SX", "little")
 
 

@@ -1,6 +1,6 @@
 # The C side. Its docstrings are in the C sources.
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from os import PathLike
 from types import GenericAlias
 from typing import (
@@ -17,12 +17,17 @@ from typing import (
     type_check_only,
 )
 
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
 from typing_extensions import Buffer, TypeVar
 
 # What a list holds. Without a default, ShareableList(name=...) and a bare
 # ShareableList in an annotation would be errors to `mypy --strict`.
 _T = TypeVar("_T")
 _Item = TypeVar("_Item", bound=float | str | bytes | None, default=Any)
+_Scalar = TypeVar("_Scalar", bound=np.generic)
+# An int or several, as numpy has it.
+_Shape = SupportsIndex | Sequence[SupportsIndex]
 
 # numpy's arrays are buffers to a type checker since Python 3.12 only.
 @type_check_only
@@ -67,6 +72,27 @@ class Memory:
     def fileno(self) -> int: ...
     def flush(self, offset: int = 0, size: int | None = None) -> None: ...
     def grow(self, size: int, /) -> None: ...
+    @overload
+    def ndarray(
+        self,
+        shape: _Shape,
+        dtype: Literal["f8"] = "f8",
+        offset: SupportsIndex = 0,
+    ) -> NDArray[np.float64]: ...
+    @overload
+    def ndarray(
+        self,
+        shape: _Shape,
+        dtype: type[_Scalar] | np.dtype[_Scalar],
+        offset: SupportsIndex = 0,
+    ) -> NDArray[_Scalar]: ...
+    @overload
+    def ndarray(
+        self,
+        shape: _Shape,
+        dtype: DTypeLike,
+        offset: SupportsIndex = 0,
+    ) -> NDArray[Any]: ...
     def populate(self) -> None: ...
     def readinto(self, buffer: Buffer | _Array, /, offset: int = 0) -> int: ...
     def refresh(self) -> bool: ...

@@ -43,6 +43,15 @@ def outputs(done):
     return done.returncode, done.stdout, done.stderr
 
 
+def printed_by(program, *, needs_numpy=False):
+    """Lines of one that ends well."""
+    if needs_numpy and not np:
+        pytest.skip("there is no numpy")
+    status, printed, errors = outputs(run(program, "-Werror"))
+    assert (status, errors) == (0, "")
+    return printed.removesuffix("\n").split("\n")
+
+
 def test_demo():
     assert outputs(run("demo.py")) == (0, A + B + PROCESS, "")
 
@@ -197,6 +206,39 @@ def no_longer_there(path):
     while path.exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     return not path.exists()
+
+
+# The eight programs of docs/programs.md
+
+
+def test_live_plot_ends_with_the_last_step():
+    shown = printed_by("live_plot.py", needs_numpy=True)
+    steps = [int(line.split()[0]) for line in shown]
+    assert steps == sorted({*steps}) and steps[-1] == 5000
+    assert shown[-1].count("@") > 4
+
+
+def test_frame_ring_leaves_none_out():
+    shown = printed_by("frame_ring.py", needs_numpy=True)
+    assert shown == ["200 frames, in order: True"]
+
+
+def test_progress_counts_all_that_is_done():
+    *parts, last = printed_by("progress.py")  # \r is a newline to us
+    assert last == "1000 of 1000 done"
+    percents = [int(part.removesuffix(" %")) for part in parts]
+    assert percents == sorted(percents)
+
+
+def test_stop_flag_stops_all():
+    assert printed_by("stop_flag.py") == ["stopped: [0, 0]"]
+
+
+def test_shared_config_reaches_all():
+    assert printed_by("shared_config.py") == [
+        str([str({"running": True, "rate": 10})] * 2),
+        str([str({"running": False})] * 2),
+    ]
 
 
 @pytest.fixture
