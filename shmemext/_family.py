@@ -78,4 +78,7 @@ def _end_child() -> None:
     barriers: Any = sys.modules.get("shmemext._barriers")
     if barriers is not None:
         barriers.leave()
+    pools: Any = sys.modules.get("shmemext._pools")
+    if pools is not None:
+        pools.leave()
     _shmemext._leave()

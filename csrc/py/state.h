@@ -64,7 +64,9 @@
     X(frame)                                                                  \
     X(reservation)                                                            \
     X(channel)                                                                \
-    X(broadcast)
+    X(broadcast)                                                              \
+    X(pool)                                                                   \
+    X(lease)
 
 typedef struct {
 #define X(n) PyTypeObject *n##_type;
