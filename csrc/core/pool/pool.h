@@ -25,7 +25,8 @@
  * receivers: sends + 1, and what is in flight stays. The owner reads the word,
  * then all bits, and sets FREED by one compare-exchange of that word: whoever
  * has sent or claimed meanwhile has changed it. `sends` is there for that: who
- * sends a block on and drops it between the two looks would be missed.
+ * sends a block on, or forks with it, and drops it between the two looks would
+ * be missed.
  *
  * Bits are those of places. A process has one in a pool while it holds a
  * block there, and as long only: so there may be any number of processes, and

@@ -227,13 +227,16 @@ pin_all(shx_pool *pool)
     }
 }
 
+/* The owner may have looked at that place by now, and not yet at ours, which
+ * is free before it does: so the word is changed, as by who claims. */
 static void
 hold_all_as(shx_pool *pool, unsigned place)
 {
     for (unsigned i = 0; i < pool->held; i++) {
-        (void)atomic_fetch_or(
-            shx_pool_holders(&pool->words[pool->local[i].listed], place),
-            shx_pool_bit(place));
+        shx_pool_block *block = &pool->words[pool->local[i].listed];
+        (void)atomic_fetch_or(shx_pool_holders(block, place),
+                              shx_pool_bit(place));
+        (void)atomic_fetch_add(&block->word, SHX_POOL_SEND);
     }
 }
 

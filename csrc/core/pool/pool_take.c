@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The owner: blocks for what it sends. Pages are what costs, so blocks are
- * used that were used before, if they are free; a few are looked at whenever
- * one is taken, and all, with the places of the dead, before fresh pages are.
- */
+ * used that were used before, if they are free: a few are looked at whenever
+ * one is taken, and all, with the places of the dead, before fresh pages are,
+ * or where they are many, from time to time. */
 #include "core/pool/pool_words.h"
 
 #include <errno.h>
@@ -11,7 +11,7 @@
 /* Idle pages that nobody minds; and how many blocks are looked at each time.
  * One reservation of a gigabyte can be interrupted for ever; pieces cannot. */
 static const uint64_t modest = 64u << 20, piece = 16u << 20, least = 64u << 10;
-enum { FEW = 32 };
+enum { FEW = 32, MANY = 128 };
 
 static void
 dispose(shx_pool_estate *estate)
@@ -116,6 +116,13 @@ put_back(shx_pool_estate *estate, unsigned at)
     estate->numbers[estate->in_use] = number;
 }
 
+static bool
+is_unused(shx_pool *pool, unsigned number)
+{
+    return pool->local[number].count == 0 &&
+           shx_pool_try_free(&pool->words[number], SHX_NO_PLACE);
+}
+
 /* Which of those in use are so no more? In turn, and no more than that. */
 static void
 look_at(shx_pool *pool, unsigned most)
@@ -127,8 +134,7 @@ look_at(shx_pool *pool, unsigned most)
             estate->cursor = 0;
         }
         unsigned number = estate->numbers[estate->cursor];
-        if (pool->local[number].count == 0 &&
-            shx_pool_try_free(&pool->words[number], SHX_NO_PLACE)) {
+        if (is_unused(pool, number)) {
             put_back(estate, estate->cursor);
         }
         else {
@@ -148,6 +154,29 @@ find_space(shx_pool_estate *estate, uint64_t size, bool backed_alone,
                                fresh);
 }
 
+/* This one, if nobody else has got it since. */
+static void
+free_one(shx_pool *pool, unsigned number)
+{
+    shx_pool_estate *estate = pool->estate;
+    for (unsigned i = 0; estate != NULL && i < estate->in_use; i++) {
+        if (estate->numbers[i] == number && is_unused(pool, number)) {
+            put_back(estate, i);
+            break;
+        }
+    }
+}
+
+/* Of many it is not done anew before a quarter more is in use. */
+static void
+look_at_all(shx_pool *pool)
+{
+    shx_pool_estate *estate = pool->estate;
+    (void)shx_pool_reap_locked(pool, shx_party_is_dead);
+    look_at(pool, estate->in_use);
+    estate->enough = estate->in_use + estate->in_use / 4;
+}
+
 static shx_err
 find_or_make_space(shx_pool *pool, uint64_t size, uint64_t *offset,
                    bool *fresh)
@@ -155,12 +184,18 @@ find_or_make_space(shx_pool *pool, uint64_t size, uint64_t *offset,
     shx_pool_estate *estate = pool->estate;
     look_at(pool, FEW);
     shx_err err = find_space(estate, size, true, offset, fresh);
-    if (err != EAGAIN) {
-        return err;
+    bool looked = estate->in_use < MANY || estate->in_use > estate->enough;
+    if (err == EAGAIN && looked) {
+        look_at_all(pool);
     }
-    (void)shx_pool_reap_locked(pool, shx_party_is_dead);
-    look_at(pool, estate->in_use);
-    return find_space(estate, size, false, offset, fresh);
+    if (err == EAGAIN) {
+        err = find_space(estate, size, false, offset, fresh);
+    }
+    if (err == EAGAIN && !looked) {
+        look_at_all(pool);
+        err = find_space(estate, size, false, offset, fresh);
+    }
+    return err;
 }
 
 /* Nobody claims it before its word is there: not in this generation, nor in
@@ -322,6 +357,7 @@ shx_pool_back(shx_pool *pool, const shx_hold *hold, int fd)
     shx_pools_lock();
     if (err != 0) {
         shx_pool_release_locked(pool, hold->block);
+        free_one(pool, hold->block);
     }
     else if (pool->estate != NULL) {
         pool->estate->block[hold->block].backed = true;

@@ -108,6 +108,7 @@ typedef struct shx_pool_estate {
     unsigned blocks;
     unsigned in_use; /* of `numbers` those before that; the rest are free */
     unsigned cursor; /* which is looked at next */
+    unsigned enough; /* in use: with more all are looked at */
     uint16_t *numbers;
     shx_pool_own_block block[];
 } shx_pool_estate;
