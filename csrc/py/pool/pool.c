@@ -304,7 +304,7 @@ static PyMethodDef pool_methods[] = {
 
 PyDoc_STRVAR(
     pool_doc,
-    "_Pool(control, data, pair, blocks)\n--\n\n"
+    "_Pool(control, data, pair, blocks, /)\n--\n\n"
     "A pool of blocks in two SharedMemory. blocks: how many, to make\n"
     "one of memories that are new; 0: it is there.");
 
