@@ -64,6 +64,8 @@ static int (*const rooms[])(PyObject *module) = {
     shx_reservation_add,
     shx_channel_add,
     shx_broadcast_add,
+    shx_hand_add,
+    shx_queue_add,
     shx_py_pool_add,
     shx_lease_add,
     shx_reference_add,

@@ -69,7 +69,11 @@
     X(pool)                                                                   \
     X(lease)                                                                  \
     X(hand)                                                                   \
-    X(queue)
+    X(queue)                                                                  \
+    X(hand)                                                                   \
+    X(queue)                                                                  \
+    X(pool)                                                                   \
+    X(lease)
 
 typedef struct {
 #define X(n) PyTypeObject *n##_type;
