@@ -70,8 +70,6 @@ static int (*const rooms[])(PyObject *module) = {
     shx_lease_add,
     shx_reference_add,
     shx_block_add,
-    shx_hand_add,
-    shx_queue_add,
 };
 /* clang-format on */
 

@@ -66,10 +66,6 @@
     X(reservation)                                                            \
     X(channel)                                                                \
     X(broadcast)                                                              \
-    X(pool)                                                                   \
-    X(lease)                                                                  \
-    X(hand)                                                                   \
-    X(queue)                                                                  \
     X(hand)                                                                   \
     X(queue)                                                                  \
     X(pool)                                                                   \
