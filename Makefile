@@ -34,7 +34,7 @@ stop = { echo "$1" >&2; exit 1; }
 
 SPHINX := $(BIN)/python -m sphinx -q -W -n -d build/doctrees
 
-.PHONY: help build demo test test-quick core musl portable missing clang lint format docs docs-test bench bench-quick bench-plots storm storm-users storm-sync crash-sync storm-channels crash-channels hostile-channels sanitize tsan fuzz model wheel sdist-test release-test clean
+.PHONY: help build demo test test-quick mutants core musl portable missing clang lint format docs docs-test bench bench-quick bench-plots storm storm-users storm-sync crash-sync storm-channels crash-channels hostile-channels sanitize tsan fuzz model wheel sdist-test release-test clean
 
 help:  ## print this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 26
@@ -77,6 +77,9 @@ test: build $(VENV)/.test  ## build with warnings as errors, run the tests: 20 m
 
 test-quick: build $(VENV)/.test  ## run those that matter most: under two minutes on two cores
 	$(BIN)/python -m pytest $(QUICK:%=tests/test_%.py) $(ARGS)
+
+mutants: build $(VENV)/.test  ## put faults into the core, one at a time: a test must catch each
+	$(BIN)/python -m pytest $(wildcard tests/test_*_mutants.py) $(ARGS)
 
 core: build $(VENV)/.test  ## the core and the reaper without Python, by CORE_CC
 	CC="$(CORE_CC)" $(BIN)/python -m pytest tests/test_core.py $(ARGS)
@@ -192,7 +195,7 @@ clean:  ## remove what was built
 .PHONY: consumers downstream
 
 consumers: build $(VENV)/.test $(VENV)/.consumers  ## memory stays for torch, pyarrow, Qt and others that take it without a copy
-	$(BIN)/python -m pytest tests/consumers/consumers.py tests/consumers/starters.py $(ARGS)
+	$(BIN)/python -m pytest tests/consumers/consumers.py tests/consumers/starters.py tests/test_examples.py $(ARGS)
 
 downstream: build  ## the suites of other packages, on the standard library and over install()
 	$(BIN)/python tests/downstream/run.py $(ARGS)

@@ -26,7 +26,7 @@ FLOORS = [
     ["py/state", "py/waiting"],
     ["py/memory"],
     ["py/awaited"],
-    ["py/shared_memory", "py/list", "py/sync", "py/channels"],
+    ["py/shared_memory", "py/list", "py/sync", "py/channels", "py/pool"],
     ["py/module"],
 ]
 

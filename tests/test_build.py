@@ -75,9 +75,9 @@ def tree(tmp_path, monkeypatch):
 class Build:
     """What is compiled is in `compiled`, which is forgotten when read."""
 
-    def __init__(self, *flags, version="", sources=(REAPER, NUMBER)):
+    def __init__(self, *flags, version="", sources=(REAPER, NUMBER), own=None):
         command = [*compiler(), "-Icsrc", *flags]
-        self.objects = Objects(command, version, "objects", "tag")
+        self.objects = Objects(command, version, "objects", "tag", own)
         self.sources = list(sources)
 
     def compiled(self, **options):
@@ -205,6 +205,16 @@ exit 1
     both.compile([REAPER, NUMBER], jobs=2)
 
 
+def test_options_of_one_source_come_last(tree):
+    Path(NUMBER).write_text("#ifdef A\n#error\n#endif\n")
+    change(NUMBER)
+    build = Build("-DA", own={NUMBER: ["-UA"]})
+    assert build.compiled() == [REAPER, NUMBER]
+    assert Build("-DA", own={NUMBER: ["-UA"]}).compiled() == []
+    with pytest.raises(NotCompiled):
+        Build("-DA").compiled()
+
+
 def test_names_in_a_rule():
     rule = "a.o: b.c \\\n c\\ d.h \\\n  e$$f.h g\\#h.h\n"
     assert names(rule) == ["b.c", "c d.h", "e$f.h", "g#h.h"]
@@ -307,6 +317,32 @@ def test_setup_links_what_was_asked_for_last(project):
     for n, compiled in (1, SOURCES), (2, SOURCES), (1, []):
         assert run_setup("--inplace", CFLAGS=f"-DN={n}") == compiled
         assert number() == n
+
+
+SIZE = """
+#ifdef __OPTIMIZE_SIZE__
+enum { SMALL = 1 };
+#else
+enum { SMALL = 0 };
+#endif
+"""
+
+
+def test_setup_makes_small_what_is_not_felt(project, monkeypatch):
+    """And nothing, where CFLAGS say what there is to be."""
+    monkeypatch.delenv("CFLAGS", raising=False)
+    hot = Path("csrc/core/list/hot.c")
+    hot.parent.mkdir()
+    hot.write_text(f"int hot(void);{SIZE}int hot(void) {{ return SMALL; }}\n")
+    Path(NUMBER).write_text(
+        f"int hot(void);\nint number(void);{SIZE}"
+        "int number(void) { return 10 * hot() + SMALL; }\n"
+    )
+    run_setup("--inplace")
+    assert number() == 1
+    for flags, expected in ("-O1", 0), ("-Os", 11):
+        run_setup("--inplace", CFLAGS=flags)
+        assert number() == expected
 
 
 def test_setup_says_whether_the_interpreter_has_assertions(project):

@@ -30,11 +30,13 @@ class NotCompiled(Exception):
 
 class Objects:
     """What `command`, with a file's name after it, makes under `root`. The
-    text of its version is a part of it."""
+    text of its version is a part of it. Some files have options of their own,
+    which come last."""
 
-    def __init__(self, command, version, root, tag):
+    def __init__(self, command, version, root, tag, own=None):
         self.command = command
-        how = "\0".join([*command, version]).encode()
+        self.own = own or {}
+        how = "\0".join([*command, version, repr(self.own)]).encode()
         digest = hashlib.blake2b(how, digest_size=4).hexdigest()
         self.folder = Path(root, f"{tag}-{digest}")
 
@@ -72,8 +74,8 @@ class Objects:
         made.parent.mkdir(parents=True, exist_ok=True)
         record.unlink(missing_ok=True)
         begin = time.time_ns() - TICK
-        listed = ["-MMD", "-MF", str(listing)]
-        command = [*self.command, *listed, "-c", source, "-o", str(made)]
+        options = [*self.own.get(source, ()), "-MMD", "-MF", str(listing)]
+        command = [*self.command, *options, "-c", source, "-o", str(made)]
         say(" ".join(command))
         if subprocess.run(command).returncode != 0:
             raise NotCompiled(f"{source} does not compile")

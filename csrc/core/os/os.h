@@ -176,6 +176,11 @@ shx_err shx_os_random(void *bytes, size_t size);
 shx_err shx_os_map(int fd, size_t size, bool writable, void **address);
 void shx_os_unmap(void *address, size_t size);
 
+/* Maps [offset, offset + size), which begins a page, readable and writable:
+ * what is written there nobody else sees. SHX_CROWDED as above. */
+shx_err shx_os_map_private(int fd, uint64_t offset, size_t size,
+                           void **address);
+
 /* Makes the pages of a mapping present, for writing or for reading, faster
  * than touching them one by one. EFAULT: a touch would be SIGBUS. EINTR: a
  * signal came. SHX_NO_POPULATE. */
