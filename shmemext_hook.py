@@ -33,7 +33,9 @@ try:
 except ImportError:
     pass
 else:
-    shmemext_hook.install_in_child({list(_packages)!r}, {_reserve!r})
+    shmemext_hook.install_in_child(
+        {list(_packages)!r}, {_reserve!r}, {_handoff!r}
+    )
 """
 
     def __reduce__(self) -> "tuple[Any, ...]":
@@ -89,6 +91,9 @@ class _Installation:
             f"{package}.spawn": self.mend_spawn,
             "shmemext.shared_memory": _pass_on_reserve,
         }
+        if package == "multiprocessing":
+            for name in _SENDERS:
+                self.actions[name] = _begin_handoff
         sys.meta_path.insert(0, self)
         for name, action in self.actions.items():
             if name in sys.modules:
@@ -165,6 +170,8 @@ class _Installation:
             import shmemext_family
 
             shmemext_family.packages.add(self.package)
+            if self.package == "multiprocessing":
+                _begin_handoff(None)
             data: dict[str, Any] = prepare(name)
             path = data.get("sys_path", sys.path)
             return {
@@ -205,6 +212,8 @@ class _Installation:
 
 _packages: "dict[str, _Installation]" = {}
 _reserve: "bool | None" = None
+_handoff = False
+_SENDERS = "multiprocessing.connection", "multiprocessing.queues"
 
 
 def _pass_on_reserve(shared_memory: "Any") -> None:
@@ -218,30 +227,70 @@ def _set_reserve(reserve: "bool | None") -> None:
         _pass_on_reserve(sys.modules["shmemext.shared_memory"])
 
 
+def _begin_handoff(loaded: "Any") -> None:
+    """When one of those that send has been loaded. While another one is being
+    loaded, it waits for that one's end."""
+    for name in _SENDERS if _handoff else ():
+        module: Any = sys.modules.get(name)
+        if module is not None and module is not loaded:
+            spec: Any = getattr(module, "__spec__", None)
+            if getattr(spec, "_initializing", False):
+                return
+    if _handoff:
+        from shmemext import handoff
+
+        handoff.enable()
+
+
+def _set_handoff() -> None:
+    global _handoff
+    if not _handoff:
+        _handoff = True
+        if any(name in sys.modules for name in _SENDERS):
+            _begin_handoff(None)
+
+
 def install(
-    package: str = "multiprocessing", *, reserve: "bool | None" = None
+    package: str = "multiprocessing",
+    *,
+    reserve: "bool | None" = None,
+    handoff: bool = False,
 ) -> None:
     """As shmemext.install(), but nothing is imported: what is to be put into
     a module is put there when somebody imports it.
 
     For a .pth file: `import shmemext_hook; shmemext_hook.install()`.
     """
+    if handoff and package != "multiprocessing":
+        raise ValueError(f"handoff is for multiprocessing, not for {package}")
     if package not in _packages:
         _packages[package] = _Installation(package, tracker_is_fresh=False)
     if reserve is not None:
         _set_reserve(reserve)
+    if handoff:
+        _set_handoff()
 
 
-def install_in_child(packages: "list[str]", reserve: "bool | None") -> None:
+def install_in_child(
+    packages: "list[str]", reserve: "bool | None", handoff: bool
+) -> None:
     """The same, where nobody can have registered anything yet."""
     for package in packages:
         if package not in _packages:
             _packages[package] = _Installation(package, tracker_is_fresh=True)
     _set_reserve(reserve)
+    if handoff:
+        _set_handoff()
 
 
 def uninstall() -> None:
     """As shmemext.uninstall()."""
+    global _handoff
+    if _handoff:
+        _handoff = False
+        ours: Any = sys.modules.get("shmemext.handoff")
+        if ours is not None:
+            ours.disable()
     while _packages:
         _packages.popitem()[1].undo()
     _set_reserve(None)

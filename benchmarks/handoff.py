@@ -24,7 +24,7 @@ from bench import PATIENCE, Bench, asking, of_floor
 from machine import places, spare
 from paired import Measure
 from side import Lost, Sides
-from table import FLOOR, Row
+from table import FLOOR, HANDOFF, STDLIB, Row
 
 START_METHOD = "spawn"
 ARRAY = 100_000_000
@@ -35,7 +35,20 @@ SIZES = (4096, 65_536, 1 << 20, 16 << 20, ARRAY, 256 << 20, 1 << 30)
 # one.
 SLOW = 2.5  # seconds
 # Where there is no memory for all at once.
-FEW = ("shmemext", "shmemext write()", "stdlib", "joblib memmap", "mp.Pipe")
+FEW = (
+    *("shmemext", "shmemext write()", "shmemext hand-off", "shmemext arrays"),
+    *("stdlib", "joblib memmap", "mp.Pipe"),
+)
+# How many times as long as ours the others are to take, at least.
+REACHES = {
+    1 << 20: {"mp.Pipe": 1 / 0.10},
+    ARRAY: {
+        "mp.Pipe": 1 / 0.06,
+        "joblib memmap": 1 / 0.35,
+        "shmemext write()": 1 / 0.40,
+        "torch": 1 / 0.2,
+    },
+}
 FLOOR_WORK = {"fresh": "fresh", "reused": "reused", "in place": "place"}
 
 
@@ -200,6 +213,12 @@ def at_size(
             size=size,
             count=count,
         )
+    is_fresh = mode == "fresh" and HANDOFF in sides
     return bench.paired(
-        "handoff", f"hand-off of {words(size)}, {mode}", "ms", measures
+        "handoff",
+        f"hand-off of {words(size)}, {mode}",
+        "ms",
+        measures,
+        base=HANDOFF if is_fresh else STDLIB,
+        reach=REACHES.get(size) if is_fresh else None,
     )

@@ -19,7 +19,7 @@ from crash_cases import CASES
 from crash_matrix import short
 from handoff import ARRAY, SIZES, words
 from machine import caption
-from table import FLOOR, OURS, STDLIB
+from table import FLOOR, HANDOFF, OURS, STDLIB
 
 try:
     import matplotlib
@@ -177,6 +177,14 @@ def lifecycle(result: Result) -> Any:
     return figure
 
 
+# The three that have a label in each panel; the others are grey.
+LABELLED = {
+    "fresh": (HANDOFF, STDLIB, "mp.Pipe"),
+    "reused": (OURS, STDLIB, "mp.RawArray"),
+    "in place": ("shmemext arrays", STDLIB, "mp.RawArray"),
+}
+
+
 def handoff(result: Result) -> Any:
     modes = {
         "fresh": "fresh memory each time",
@@ -184,55 +192,64 @@ def handoff(result: Result) -> Any:
         "in place": "made in place",
     }
     figure, panels = plt.subplots(
-        1, 3, figsize=(10.4, 5.2), sharey=True, width_ratios=(1.25, 1, 1)
+        1, 3, figsize=(10.4, 4.6), sharey=True, width_ratios=(1.25, 1, 1)
     )
-    shown: dict[str, Any] = {}
+    others: dict[str, None] = {}
     for axes, (mode, title) in zip(panels, modes.items(), strict=True):
         lines: dict[str, list[tuple[int, float]]] = {}
         for size in SIZES:
             work = f"hand-off of {words(size)}, {mode}"
             for side, of in times(result, "handoff", work).items():
-                if side == "stdlib untracked":
-                    continue  # as the tracked one: the picture is full
                 lines.setdefault(side, []).append((size, of[0]))
-        for side, points in lines.items():
-            grey, _, marker, style = LOOKS.get(side, PLAIN)
-            loud = side in (FLOOR, OURS, STDLIB)
-            (shown[side],) = axes.plot(
-                *zip(*points, strict=True),
-                color="black" if loud else str(min(float(grey), 0.6)),
-                marker=marker or None,
-                linestyle=style,
-                linewidth=1.8 if loud else 1,
-                markersize=5,
-                markerfacecolor="white" if side == STDLIB else None,
-            )
+        others |= dict.fromkeys(lines)
+        handoff_lines(axes, lines, LABELLED[mode])
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
         axes.set_xticks(SIZES, [words(size) for size in SIZES], rotation=60)
         axes.set_xticks([], minor=True)
-        axes.grid(True, which="major", linewidth=0.3, color="0.8")
+        axes.grid(True, which="major", linewidth=0.3, color="0.85")
         axes.set_title(title)
         axes.set_xlabel("size of the array")
+        if lines:
+            axes.legend(fontsize=8, frameon=False, handlelength=3)
     panels[0].set_ylabel("until the worker has read it and replied, ms")
-    figure.legend(
-        shown.values(),
-        [label(result, side) for side in shown],
-        loc="upper center",
-        ncols=6,
-        fontsize=7.5,
-        frameon=False,
-        handlelength=3.5,
-        columnspacing=1.2,
-    )
+    loud = {side for of in LABELLED.values() for side in of}
+    grey = ", ".join(label(result, one) for one in others if one not in loud)
     captioned(
         figure,
         result,
         "Medians. The worker reads a byte of every page; slow peers are not "
-        f"asked beyond {words(ARRAY)}.",
+        f"asked beyond {words(ARRAY)}. Grey: {grey}.",
     )
-    figure.tight_layout(rect=(0, 0.05, 1, 0.87))
+    figure.tight_layout(rect=(0, 0.1, 1, 1))
     return figure
+
+
+def handoff_lines(
+    axes: Any,
+    lines: dict[str, list[tuple[int, float]]],
+    labelled: tuple[str, ...],
+) -> None:
+    looks = {
+        one: ("-", "o", "black") if one.startswith(OURS) else ("--", "s", None)
+        for one in labelled[:2]
+    }
+    looks[labelled[2]] = (":", "^", "black")
+    for side, points in lines.items():
+        if side not in looks:
+            axes.plot(*zip(*points, strict=True), color="0.75", linewidth=0.8)
+    for side, (style, marker, face) in looks.items():
+        if side in lines:
+            axes.plot(
+                *zip(*lines[side], strict=True),
+                color="black",
+                linestyle=style,
+                linewidth=1.8,
+                marker=marker,
+                markersize=5,
+                markerfacecolor=face or "white",
+                label=side,
+            )
 
 
 def lists(result: Result) -> Any:

@@ -32,6 +32,7 @@ import handoff
 import holdings
 import lifecycle
 import lists
+import objects
 import peers
 import scale
 import synchronize
@@ -60,12 +61,16 @@ QUESTIONS: dict[str, tuple[str, Question]] = {
     "synchronize": ("locks and the like", synchronize.measure),
     "core": ("locks without Python", core_locks.measure),
     "channels": ("messages between processes", channels.measure),
+    "objects": ("objects between processes", objects.measure),
 }
 
 # A quick run leaves the others out.
 QUICK = (
     "shmemext",
     "shmemext write()",
+    "shmemext hand-off",
+    "shmemext arrays",
+    "pickle",
     "stdlib",
     "stdlib untracked",
     "posix_ipc",

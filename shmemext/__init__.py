@@ -17,7 +17,8 @@ from . import _family
 from .shared_memory import ShareableList, SharedMemory
 
 # What `from shmemext import *` gives: without the types of what segments()
-# returns, or multiprocessing's Process would be gone where both are used so.
+# returns, or multiprocessing's Process would be gone where both are used so,
+# and without dumps() and loads(), for pickle's.
 __all__ = [
     "AnonymousMemory",
     "MappedFile",
@@ -54,15 +55,23 @@ _LATER = {
     "Semaphore": "synchronize",
     "Broadcast": "channels",
     "Channel": "channels",
+    "Queue": "channels",
     "wait": "channels",
+    "dumps": "_stock",
+    "loads": "_stock",
 }
+_MODULES = {"handoff"}
 
 TYPE_CHECKING = False  # as typing has it, which takes time to import
 if TYPE_CHECKING:
+    from . import handoff as handoff
     from ._install import install as install
     from ._install import uninstall as uninstall
+    from ._stock import dumps as dumps
+    from ._stock import loads as loads
     from .channels import Broadcast as Broadcast
     from .channels import Channel as Channel
+    from .channels import Queue as Queue
     from .channels import wait as wait
     from .lifetime import Collected as Collected
     from .lifetime import Family as Family
@@ -89,10 +98,14 @@ else:
 
             module = import_module(f"{__name__}.{_LATER[name]}")
             return globals().setdefault(name, getattr(module, name))
+        if name in _MODULES:
+            from importlib import import_module
+
+            return import_module(f"{__name__}.{name}")
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
     """What is imported later too, and nothing that is only used here."""
     own = {name for name in globals() if name[:1] != "_" or name[:2] == "__"}
-    return sorted((own | {*__all__, *_LATER}) - {"TYPE_CHECKING"})
+    return sorted((own | {*__all__, *_LATER, *_MODULES}) - {"TYPE_CHECKING"})

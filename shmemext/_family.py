@@ -78,4 +78,10 @@ def _end_child() -> None:
     barriers: Any = sys.modules.get("shmemext._barriers")
     if barriers is not None:
         barriers.leave()
+    queues: Any = sys.modules.get("shmemext._queues")
+    if queues is not None:
+        queues.leave()
+    pools: Any = sys.modules.get("shmemext._pools")
+    if pools is not None:
+        pools.leave()
     _shmemext._leave()

@@ -17,7 +17,8 @@ KINDS = {
     7: "Barrier",
     8: "RWLock",
 }
-CHANNELS = {9: "Channel", 10: "Broadcast"}
+CHANNELS = {9: "Channel", 10: "Broadcast", 12: "Queue"}
+POOL = 11
 MAGIC = int.from_bytes(b"SX", "little")
 
 

@@ -8,8 +8,17 @@ from ._ledgers import Family
 from ._processes import Process
 
 Kind = Literal[
-    "family", "users", "untracked", "stdlib", "semaphore", "unknown"
+    "family",
+    "users",
+    "pool",
+    "untracked",
+    "stdlib",
+    "semaphore",
+    "unknown",
 ]
+
+# What names of pools begin with.
+POOL = "shmemext-pool."
 
 # What names begin with that no family owns, of how many bytes they are, if
 # that matters, and what they are then.
@@ -32,6 +41,8 @@ def kind_of(
     """Of a name that this family owns, or nobody: `unreadable` says that
     there are ledgers of its user that may say otherwise."""
     if family is not None:
+        if name.startswith(POOL):
+            return "pool"
         return "users" if users else "family"
     kind: Kind = "untracked"
     for prefix, sizes, one in _KINDS:
@@ -66,12 +77,14 @@ class Segment:
     """What it is, and who removes it.
 
     family: its family does. users: the last process that uses it does, its
-    family where that one was killed. untracked: somebody has to call
-    unlink(), or a tracker of the stdlib does. stdlib: the same, under a name
-    that multiprocessing makes up. semaphore: it is one, of sem_open(3).
-    unknown: another user's, and so are the ledgers that would say."""
+    family where that one was killed. pool: who lets go of the last array in
+    it, where its owner is dead, and its family at the latest. untracked:
+    somebody has to call unlink(), or a tracker of the stdlib does. stdlib: the
+    same, under a name that multiprocessing makes up. semaphore: it is one, of
+    sem_open(3). unknown: another user's, and so are the ledgers that would
+    say."""
     family: Family | None
-    """Who owns it, where kind is "family" or "users"."""
+    """Who owns it, where kind is "family", "users" or "pool"."""
     processes: tuple[Process, ...]
     """Who has it open, by pid: the processes that we may look into, in this
     pid namespace."""

@@ -87,7 +87,7 @@ def look(file: int, open_control: Callable[[str], int]) -> Traffic | None:
     with suppress(Damaged):
         if head.version == _heads.VERSION:
             state = "damaged"
-            if head.type == "Channel":
+            if head.type != "Broadcast":
                 return _Ring(file, head).traffic()
             return _Cast(file, head, open_control).traffic()
     return Traffic(head.type, head.version, state)
@@ -141,7 +141,7 @@ class _Ring(_Words):
                 break
         messages, size, taken = found or (None, None, None)
         return Traffic(
-            "Channel",
+            self._head.type,
             self._head.version,
             "shut down" if self._word(_SHUT, 4) else "open",
             size=capacity,
@@ -190,6 +190,19 @@ class _Ring(_Words):
                 raise Damaged
             yield at, word, length
             at += span
+
+    def places(self) -> Iterator[int]:
+        """In the file, of the records that are somebody's or are to be."""
+        capacity = 1 << min(self._head.parameter, 63)
+        head, tail = self._word(_HEAD), self._word(_TAIL)
+        for at, word, _ in self._records(head, tail, capacity):
+            if word >> 61 in (_BUSY, _READY, _TAKEN, _RETURNED, _KEPT):
+                yield _PAGE + at % capacity
+
+
+def messages(file: int, head: _heads.Head) -> Iterator[int]:
+    """Where they lie in the file of a channel, or a queue."""
+    return _Ring(file, head).places()
 
 
 class _Cast(_Words):

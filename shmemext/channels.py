@@ -11,10 +11,12 @@ Methods and exceptions are those of queue.Queue and multiprocessing.Queue; what
 is sent is bytes.
 
 A Channel gives each message to one of its readers, a Broadcast the newest
-frame to all of them."""
+frame to all of them; a Queue is of objects, and has the methods of
+multiprocessing.JoinableQueue."""
 
 from ._awaited import wait
 from ._channels import ShutDown
+from ._queues import Queue
 from ._shmemext import Broadcast, Channel, Frame, Message, Reservation
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "Channel",
     "Frame",
     "Message",
+    "Queue",
     "Reservation",
     "ShutDown",
     "wait",

@@ -20,13 +20,13 @@ FLOORS = [
     ["core/name"],
     ["core/memory", "core/life", "core/list"],
     ["core/sync"],
-    ["core/channels"],
+    ["core/channels", "core/pool"],
     ["py/compat"],
     ["py/errors"],
     ["py/state", "py/waiting"],
     ["py/memory"],
     ["py/awaited"],
-    ["py/shared_memory", "py/list", "py/sync", "py/channels"],
+    ["py/shared_memory", "py/list", "py/sync", "py/channels", "py/pool"],
     ["py/module"],
 ]
 

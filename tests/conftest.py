@@ -131,6 +131,18 @@ def no_thread_is_left():
         waiting._threads = None
 
 
+@pytest.fixture(autouse=True)
+def no_pool_is_left():
+    """This process's own is made when something is sent, and would stay until
+    it ends."""
+    yield
+    pools = sys.modules.get("shmemext._pools")
+    if pools is not None:
+        pools.configure(None)
+        pools.leave()
+        assert pools.stats()["size"] == 0, "something is in flight, or held"
+
+
 @pytest.fixture(autouse=True, scope="module")
 def no_garbage_is_left():
     """What one module's tests leave in circles is not the next one's, which

@@ -9,8 +9,9 @@ import sys
 
 import pytest
 
-from shmemext._command.arguments import build, options_of
+from shmemext._command.arguments import build
 from shmemext._command.entries import KINDS, ORDERS
+from shmemext._command.parser import options_of
 
 PARSER, COMMANDS = build()
 

@@ -83,6 +83,7 @@ def told(machine, *arguments, **options):
         "segments": "listing",
         "synchronizers": "locks",
         "channels": "channels",
+        "pools": "pools",
     }
     kind = next((kinds[key] for key in kinds if key in document), "removal")
     check(document, SCHEMA["$defs"][kind])
@@ -168,6 +169,19 @@ print("on")
     with private.running(code, name):
         found = told(private, "channels")["channels"]
     assert [one["state"] for one in found] == ["open", "damaged"]
+
+
+def test_pools(private):
+    about = 0x53 | 0x58 << 8 | 11 << 16 | 1 << 24 | 1 << 32
+    for pair, version in ((1, 1), (2, 1), (3, 9)):
+        content = struct.pack("=QQQ", about + (version - 1 << 24), pair, 8192)
+        name = f"shmemext-pool.{pair:016x}"
+        private.file(name).write_bytes(content.ljust(4096, b"\0"))
+        data = b"" if pair == 2 else bytes(8192)
+        private.file(f"{name}.data").write_bytes(data)
+    found = told(private, "pools")["pools"]
+    states = [one["state"] for one in found]
+    assert states == ["abandoned", "damaged", "unknown"]
 
 
 def test_room_without_a_limit():

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,15 @@ def run(program, *options, arguments=(), **others):
 
 def outputs(done):
     return done.returncode, done.stdout, done.stderr
+
+
+def printed_by(program, *, needs_numpy=False):
+    """Lines of one that ends well."""
+    if needs_numpy and not np:
+        pytest.skip("there is no numpy")
+    status, printed, errors = outputs(run(program, "-Werror"))
+    assert (status, errors) == (0, "")
+    return printed.removesuffix("\n").split("\n")
 
 
 def test_demo():
@@ -197,6 +207,57 @@ def no_longer_there(path):
     while path.exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     return not path.exists()
+
+
+# The eight programs of docs/programs.md
+
+
+def test_big_array_is_one_for_all():
+    printed = printed_by("big_array.py", needs_numpy=True)
+    assert printed == ["3999999 15999996000000"]
+
+
+def test_dataframe_reaches_all_workers():
+    if not find_spec("pandas"):
+        pytest.skip("there is no pandas: make consumers installs it")
+    assert printed_by("dataframe.py") == [
+        "[(0, 49999.8), (1, 49999.9), (2, 50000.0), (3, 50000.1)]"
+    ]
+
+
+def test_tiles_are_all_done_though_a_worker_is_killed():
+    printed = printed_by("tiles.py", needs_numpy=True)
+    assert printed == ["1000 tiles, the sum is 8183808000"]
+
+
+def test_live_plot_ends_with_the_last_step():
+    shown = printed_by("live_plot.py", needs_numpy=True)
+    steps = [int(line.split()[0]) for line in shown]
+    assert steps == sorted({*steps}) and steps[-1] == 5000
+    assert shown[-1].count("@") > 4
+
+
+def test_frame_ring_leaves_none_out():
+    shown = printed_by("frame_ring.py", needs_numpy=True)
+    assert shown == ["200 frames, in order: True"]
+
+
+def test_progress_counts_all_that_is_done():
+    *parts, last = printed_by("progress.py")  # \r is a newline to us
+    assert last == "1000 of 1000 done"
+    percents = [int(part.removesuffix(" %")) for part in parts]
+    assert percents == sorted(percents)
+
+
+def test_stop_flag_stops_all():
+    assert printed_by("stop_flag.py") == ["stopped: [0, 0]"]
+
+
+def test_shared_config_reaches_all():
+    assert printed_by("shared_config.py") == [
+        str([str({"running": True, "rate": 10})] * 2),
+        str([str({"running": False})] * 2),
+    ]
 
 
 @pytest.fixture

@@ -20,12 +20,14 @@ FUNCTIONS = {"collect", "install", "segments", "uninstall"}
 RECORDS = {"Collected", "Family", "Process", "Segment"}
 STDLIB = {"ShareableList", "SharedMemory"}
 LOCKS = {*shmemext.synchronize.__all__} - {"ReadLock", "WriteLock"}
-CHANNELS = {"Broadcast", "Channel", "wait"}
+CHANNELS = {"Broadcast", "Channel", "Queue", "wait"}
+PICKLES = {"dumps", "loads"}
 
 
 def test_star_import_gives_what_the_stdlibs_gives_and_ours():
     """Not the records: `from multiprocessing import Process` stays what it
-    was. Not the locks: threading's have the same names."""
+    was. Not the locks: threading's have the same names, as pickle has dumps()
+    and loads()."""
     stdlib = import_module("multiprocessing.shared_memory")
     assert set(stdlib.__all__) == STDLIB
     assert set(shmemext.__all__) == STDLIB | TYPES | FUNCTIONS
@@ -53,16 +55,18 @@ def test_dir_shows_what_there_is_and_nothing_else():
     for line in done.stdout.splitlines():
         names = line.split()
         assert names == sorted(set(names))
-        modules = {"shareable_list", "shared_memory"}
+        modules = {"handoff", "shareable_list", "shared_memory"}
+        public = FUNCTIONS | RECORDS | LOCKS | CHANNELS | PICKLES
         assert set(names) - {"channels", "lifetime", "synchronize"} == (
-            STDLIB | TYPES | FUNCTIONS | RECORDS | LOCKS | CHANNELS | modules
+            STDLIB | TYPES | public | modules
         )
     assert set(dir(shmemext)) > {"__all__", "__doc__", "__version__"}
     assert "_family" not in dir(shmemext)
 
 
 @pytest.mark.parametrize(
-    "name", sorted(FUNCTIONS | RECORDS | LOCKS | CHANNELS | {"Memory"})
+    "name",
+    sorted(FUNCTIONS | RECORDS | LOCKS | CHANNELS | PICKLES | {"Memory"}),
 )
 def test_name_is_completed(name):
     complete = rlcompleter.Completer({"shmemext": shmemext}).attr_matches
@@ -76,9 +80,11 @@ def test_asking_what_there_is_imports_none_of_it():
         "dir(shmemext)\n"
         "print('shmemext.lifetime' in sys.modules)\n"
         "print('shmemext.synchronize' in sys.modules)\n"
-        "print('shmemext.channels' in sys.modules)"
+        "print('shmemext.channels' in sys.modules)\n"
+        "print('shmemext.handoff' in sys.modules)\n"
+        "print('shmemext._pickles' in sys.modules)"
     )
-    assert done.stdout == "False\n" * 3
+    assert done.stdout == "False\n" * 5
 
 
 # --- where it is not built

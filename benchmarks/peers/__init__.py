@@ -14,6 +14,7 @@ A method that it lacks is a row that it has not:
                 that locks.py names                      crash_locks.py
     messages    queue, broadcast                         channels: see
                                                          messages.py
+    objects     objects, enable, like, dumps             objects
 
 Adapters import their peer when they are made, not before.
 """
@@ -36,6 +37,8 @@ _KNOWN = {
     "shmemext write()": ("shm", "Written", "shmemext", "shmemext"),
     "shmemext populate()": ("shm", "Populated", "shmemext", "shmemext"),
     "shmemext Anonymous": ("shm", "Anonymous", "shmemext", "shmemext"),
+    "shmemext hand-off": ("references", "Handoff", "shmemext", "shmemext"),
+    "shmemext arrays": ("references", "Arrays", "shmemext", "shmemext"),
     "stdlib": ("shm", "Stdlib", None, "multiprocessing.shared_memory"),
     "stdlib untracked": (
         "shm",
@@ -48,6 +51,9 @@ _KNOWN = {
     "SharedArray": ("arrays", "SharedArray", "SharedArray", "SharedArray"),
     "pyshmem": ("arrays", "Pyshmem", "pyshmem", "pyshmem"),
     "joblib memmap": ("arrays", "Joblib", "joblib", "joblib"),
+    "torch": ("references", "Torch", "torch", "torch"),
+    "Ray": ("references", "Ray", "ray", "ray"),
+    "pickle": ("references", "Pickles", None, "multiprocessing"),
     "mp.Pipe": ("mp", "Pipe", None, "multiprocessing"),
     "mp.Queue": ("mp", "Queue", None, "multiprocessing"),
     "mp.SimpleQueue": ("mp", "SimpleQueue", None, "multiprocessing"),
@@ -79,7 +85,10 @@ _KNOWN = {
     ),
 }
 NAMES = tuple(_KNOWN)
-_NEED_NUMPY = ("SharedArray", "joblib memmap", "pyshmem")
+_NEED_NUMPY = (
+    *("SharedArray", "joblib memmap", "pyshmem", "torch", "Ray"),
+    *("shmemext arrays", "pickle"),
+)
 # a method that not every release has
 _NEED_METHOD = {
     "shmemext write()": "write",

@@ -38,3 +38,6 @@ class FasterFifo(Peer):
 
     def queue(self) -> messages.Fifo:
         return messages.Fifo()
+
+    def objects(self) -> messages.Fifo:
+        return messages.Pickler()

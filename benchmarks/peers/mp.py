@@ -69,10 +69,16 @@ class Queue(Peer):
     def queue(self) -> messages.Queue:
         return messages.Queue(messages.CONTEXT.Queue())
 
+    def objects(self) -> messages.Queue:
+        return self.queue()
+
 
 class SimpleQueue(Peer):
     def queue(self) -> messages.Queue:
         return messages.Queue(messages.CONTEXT.SimpleQueue())
+
+    def objects(self) -> messages.Queue:
+        return self.queue()
 
 
 class ArraySender(Sender):

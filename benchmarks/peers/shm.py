@@ -69,6 +69,11 @@ class Shmemext(ShmemextLocks, _Elements, _SharedMemory):
     def queue(self) -> messages.Channel:
         return messages.Channel()
 
+    def objects(self) -> messages.Queue:
+        from shmemext import Queue
+
+        return messages.Queue(Queue())
+
     def broadcast(self, size: int) -> messages.Frames:
         return messages.Frames(size)
 

@@ -124,6 +124,10 @@ shx_error_text(shx_err err)
         return "it was shut down";
     case SHX_SECOND_WRITER:
         return "it has a writer, which lives: there is one at a time";
+    case SHX_SPENT:
+        return "it was received before, or what it stands for is gone: such a "
+               "message is good for one receiver, while others that have it "
+               "live";
     default:
         return strerror(err);
     }

@@ -61,6 +61,9 @@ enum {
     SHX_DAMAGED = -35,       /* its bytes are nonsense: somebody wrote there */
     SHX_SHUT_DOWN = -36,     /* no more messages */
     SHX_SECOND_WRITER = -37, /* there is one, and it lives */
+
+    /* Of pools: core/pool. */
+    SHX_SPENT = -39, /* a reference that was received before */
 };
 
 /* The sentence for one of ours, or for any errno. Never NULL. */

@@ -56,6 +56,9 @@ shx_raise(shx_err err, PyObject *filename)
     else if (code != 0) {
         shx_raise_unsupported(code, shx_error_text(err), filename);
     }
+    else if (err == SHX_SPENT) {
+        PyErr_SetString(PyExc_LookupError, shx_error_text(err));
+    }
     /* Whoever asked to stop has raised already. */
     else if (err != SHX_INTERRUPTED && (err == SHX_EMPTY || !filename)) {
         PyErr_SetString(PyExc_ValueError, shx_error_text(err));

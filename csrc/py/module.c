@@ -2,6 +2,8 @@
 /* The roof: makes the module shmemext._shmemext, room by room. */
 #include "py/awaited.h"
 #include "py/channels/broadcast.h"
+#include "py/channels/hand.h"
+#include "py/channels/queue.h"
 #include "py/channels/channel.h"
 #include "py/channels/message.h"
 #include "py/channels/reservation.h"
@@ -9,6 +11,10 @@
 #include "py/memory/anonymous_memory.h"
 #include "py/memory/mapped_file.h"
 #include "py/memory/memory.h"
+#include "py/pool/block.h"
+#include "py/pool/lease.h"
+#include "py/pool/pool.h"
+#include "py/pool/reference.h"
 #include "py/shared_memory/lifetime.h"
 #include "py/shared_memory/publish.h"
 #include "py/shared_memory/shared_memory.h"
@@ -58,6 +64,12 @@ static int (*const rooms[])(PyObject *module) = {
     shx_reservation_add,
     shx_channel_add,
     shx_broadcast_add,
+    shx_hand_add,
+    shx_queue_add,
+    shx_py_pool_add,
+    shx_lease_add,
+    shx_reference_add,
+    shx_block_add,
 };
 /* clang-format on */
 

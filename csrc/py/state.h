@@ -22,6 +22,7 @@
     X(acquire_async)                                                          \
     X(_prepend_leading_slash)                                                 \
     X(_resource_tracker)                                                      \
+    X(_shmemext_hands)                                                        \
     X(_size)                                                                  \
     X(_track)                                                                 \
     X(close)                                                                  \
@@ -64,7 +65,11 @@
     X(frame)                                                                  \
     X(reservation)                                                            \
     X(channel)                                                                \
-    X(broadcast)
+    X(broadcast)                                                              \
+    X(hand)                                                                   \
+    X(queue)                                                                  \
+    X(pool)                                                                   \
+    X(lease)
 
 typedef struct {
 #define X(n) PyTypeObject *n##_type;

@@ -11,7 +11,7 @@ from .status import OK
 WHAT = ("bash", "families")
 
 # Commands whose names are those that they list.
-_LISTS = ("locks", "channels")
+_LISTS = ("locks", "channels", "pools")
 
 # bash breaks words at = and : too, and replaces what comes after the last of
 # them, its second argument. What of a name comes before stays where it is;
@@ -99,7 +99,8 @@ def script() -> str:
 def _cases() -> Iterator[tuple[str, str]]:
     """What fits the word before, the command, which may be none yet, and the
     word; and what to do then. The first that fits counts."""
-    from .arguments import build, options_of
+    from .arguments import build
+    from .parser import options_of
 
     parser, commands = build()
     for option, words in _values([*commands.values()]).items():

@@ -18,6 +18,8 @@ from .text import NO_REAPER, age, human, printable, process_name
 _GOES = {
     "family": "with the last process of its family",
     "users": "with the last process that uses it",
+    "pool": "with its family, or when its owner is dead and nobody has "
+    "anything of it",
     "untracked": "when somebody calls unlink()",
     "stdlib": "when somebody calls unlink(), or a resource tracker does",
     "semaphore": "when somebody calls sem_unlink(3)",

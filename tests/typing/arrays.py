@@ -6,7 +6,7 @@ import io
 import socket
 import struct
 import sys
-from typing import TYPE_CHECKING, assert_type
+from typing import TYPE_CHECKING, Any, assert_type
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,10 @@ if __name__ == "__main__":
         print(np.frombuffer(shm, dtype=np.float64)[9])
         print(np.ndarray(10, dtype="f8", buffer=shm)[9])
 
+    assert_type(shm.ndarray(10), npt.NDArray[np.float64])
+    assert_type(shm.ndarray((2, 5), np.int16, 8), npt.NDArray[np.int16])
+    assert_type(shm.ndarray([2], dtype=np.dtype("u1")), npt.NDArray[np.uint8])
+    assert_type(shm.ndarray(2, [("x", "f4")]), npt.NDArray[Any])
     shm.write(np.ones(10))
     shm.write(array, offset=0)
     shm.readinto(np.zeros(10))
@@ -67,4 +71,6 @@ if __name__ == "__main__":
 if TYPE_CHECKING:
     shm.write("text")  # E: arg-type
     shm.write(5)  # E: arg-type
+    shm.ndarray(2.5)  # E: call-overload
+    shm.ndarray(2, offset="8")  # E: call-overload
     MappedFile(5)  # E: arg-type

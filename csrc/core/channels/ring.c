@@ -70,11 +70,18 @@ place(void *memory, shx_party *party, shx_ring *ring)
 shx_err
 shx_ring_open(void *memory, size_t size, shx_party *party, shx_ring *out)
 {
+    return shx_ring_open_as(SHX_CELL_CHANNEL, memory, size, party, out);
+}
+
+shx_err
+shx_ring_open_as(shx_cell_kind kind, void *memory, size_t size,
+                 shx_party *party, shx_ring *out)
+{
     if (size < SHX_RING_PAGE + SHX_RING_LEAST) {
         return SHX_TOO_SMALL;
     }
     const shx_cell_head head = shx_cell_read(memory);
-    if (head.kind != SHX_CELL_CHANNEL || head.version != SHX_CELL_VERSION ||
+    if (head.kind != kind || head.version != SHX_CELL_VERSION ||
         head.parameter < LEAST || head.parameter > MOST) {
         return SHX_FOREIGN;
     }
@@ -84,6 +91,7 @@ shx_ring_open(void *memory, size_t size, shx_party *party, shx_ring *out)
     }
     place(memory, party, out);
     out->capacity = capacity;
+    out->most = 0;
     return 0;
 }
 

@@ -70,7 +70,8 @@ typedef _Atomic uint64_t shx_position;
 /* The page, a cache line each: cells, and what is changed with them. */
 typedef struct {
     shx_position tail, head;
-    uint64_t pad[6];
+    shx_position number, floor, backed; /* of a queue: queue.h */
+    uint64_t pad[3];
 } shx_ring_in;
 
 typedef struct {
@@ -108,6 +109,7 @@ typedef struct {
     shx_ring_counts *counts;
     unsigned char *data;
     uint64_t capacity;       /* bytes of the data: a power of two */
+    uint32_t most;           /* of a queue: messages that wait; 0: any */
     _Atomic unsigned vain;   /* looks before a sleep, one after the other */
     _Atomic uint64_t looked; /* after the dead: a tick of shx_os_tick() */
 } shx_ring;
@@ -129,6 +131,10 @@ uint64_t shx_ring_head_of(uint64_t size);
 /* The memory of a ring. SHX_FOREIGN, SHX_TOO_SMALL: it is none. */
 shx_err shx_ring_open(void *memory, size_t size, shx_party *party,
                       shx_ring *out);
+
+/* The same for what is a ring with more: a cell of that kind. */
+shx_err shx_ring_open_as(shx_cell_kind kind, void *memory, size_t size,
+                         shx_party *party, shx_ring *out);
 
 /* The longest message, and the size that a ring must have for one. */
 uint64_t shx_ring_longest(const shx_ring *ring);

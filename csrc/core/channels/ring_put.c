@@ -84,10 +84,9 @@ make_room(shx_ring *ring, uint64_t span, uint64_t *tail)
     return 0;
 }
 
-/* A record at *tail that nobody sees until that is stored. Under `put`. */
-static shx_err
-begin(shx_ring *ring, const shx_member *me, shx_record_state state,
-      uint64_t length, uint64_t *tail, shx_ring_record *out)
+shx_err
+shx_ring_begin(shx_ring *ring, const shx_member *me, shx_record_state state,
+               uint64_t length, uint64_t *tail, shx_ring_record *out)
 {
     uint64_t units = shx_units_for(length);
     shx_err err = make_room(ring, units * SHX_UNIT, tail);
@@ -106,10 +105,9 @@ begin(shx_ring *ring, const shx_member *me, shx_record_state state,
     return 0;
 }
 
-/* The lock and the tail of a ring that takes messages. */
-static shx_err
-enter(shx_ring *ring, const shx_member *me, const shx_ring_wait *wait,
-      uint64_t *tail)
+shx_err
+shx_ring_enter(shx_ring *ring, const shx_member *me, const shx_ring_wait *wait,
+               uint64_t *tail)
 {
     if (shx_ring_is_shut_down(ring)) {
         return SHX_SHUT_DOWN;
@@ -126,9 +124,8 @@ enter(shx_ring *ring, const shx_member *me, const shx_ring_wait *wait,
     return 0;
 }
 
-/* Publishes what is before `tail`. */
-static void
-leave(shx_ring *ring, const shx_member *me, uint64_t tail)
+void
+shx_ring_leave(shx_ring *ring, const shx_member *me, uint64_t tail)
 {
     atomic_store(&ring->in->tail, tail);
     shx_ring_unlock(&ring->put, me);
@@ -149,7 +146,7 @@ put_small(shx_ring *ring, const shx_member *me, void *what,
     batch *all = what;
     uint64_t tail;
     unsigned done = 0;
-    shx_err err = enter(ring, me, wait, &tail);
+    shx_err err = shx_ring_enter(ring, me, wait, &tail);
     if (err != 0) {
         return err;
     }
@@ -159,7 +156,8 @@ put_small(shx_ring *ring, const shx_member *me, void *what,
         if (piece->length > SMALL) {
             break;
         }
-        err = begin(ring, me, SHX_READY, piece->length, &tail, &record);
+        err =
+            shx_ring_begin(ring, me, SHX_READY, piece->length, &tail, &record);
         if (err != 0) {
             break;
         }
@@ -172,7 +170,7 @@ put_small(shx_ring *ring, const shx_member *me, void *what,
         shx_ring_unlock(&ring->put, me);
         return err;
     }
-    leave(ring, me, tail);
+    shx_ring_leave(ring, me, tail);
     shx_ring_notify(ring->messages, done);
     all->done += done;
     return 0;
@@ -189,13 +187,13 @@ reserve(shx_ring *ring, const shx_member *me, void *what,
 {
     reservation *asked = what;
     uint64_t tail;
-    shx_err err = enter(ring, me, wait, &tail);
+    shx_err err = shx_ring_enter(ring, me, wait, &tail);
     if (err != 0) {
         return err;
     }
-    err = begin(ring, me, SHX_BUSY, asked->length, &tail, asked->out);
+    err = shx_ring_begin(ring, me, SHX_BUSY, asked->length, &tail, asked->out);
     if (err == 0) {
-        leave(ring, me, tail);
+        shx_ring_leave(ring, me, tail);
     }
     else {
         shx_ring_unlock(&ring->put, me);
@@ -266,7 +264,7 @@ look_for_room(shx_ring *ring, const shx_member *me, void *what,
 {
     const uint64_t *length = what;
     uint64_t tail;
-    shx_err err = enter(ring, me, wait, &tail);
+    shx_err err = shx_ring_enter(ring, me, wait, &tail);
     if (err == 0) {
         err = make_room(ring, shx_units_for(*length) * SHX_UNIT, &tail);
         shx_ring_unlock(&ring->put, me);

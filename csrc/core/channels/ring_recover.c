@@ -11,10 +11,13 @@ enum { PORTION = 4096 };
 typedef struct {
     const shx_member *me;
     uint64_t next;  /* as it was at the beginning: it only grows */
+    bool in_hand;   /* what lies before that, and nothing beyond */
     uint32_t asked; /* who was asked after last, and */
     bool dead;      /* what the system said */
     unsigned freed; /* how many were */
     unsigned back;  /* how many came back, now or before */
+    shx_ring_question over;
+    uint64_t count;
     shx_ring_state state;
 } search;
 
@@ -59,9 +62,13 @@ static shx_err
 walk(shx_ring *ring, search *seen, visitor visit, uint64_t *at, bool *more)
 {
     uint64_t head = atomic_load(&ring->in->head);
-    uint64_t tail = atomic_load(&ring->in->tail);
+    uint64_t tail = seen->in_hand ? seen->next : atomic_load(&ring->in->tail);
     if ((int64_t)(*at - head) < 0) {
         *at = head;
+    }
+    if (seen->in_hand && (int64_t)(tail - *at) <= 0) {
+        *more = false; /* all of that is gone by now */
+        return 0;
     }
     if (!shx_ring_is_range(ring, head, tail) ||
         !shx_ring_is_range(ring, *at, tail)) {
@@ -100,11 +107,11 @@ walk_all(shx_ring *ring, search *seen, visitor visit,
     return 0;
 }
 
-shx_err
-shx_ring_recover(shx_ring *ring, const shx_member *me,
-                 const shx_ring_wait *wait)
+static shx_err
+recover(shx_ring *ring, const shx_member *me, bool in_hand,
+        const shx_ring_wait *wait)
 {
-    search seen = {.me = me};
+    search seen = {.me = me, .in_hand = in_hand};
     atomic_store_explicit(&ring->looked, shx_os_tick(), memory_order_relaxed);
     shx_err err = walk_all(ring, &seen, look_at, wait);
     if (seen.back != 0) {
@@ -118,6 +125,20 @@ shx_ring_recover(shx_ring *ring, const shx_member *me,
         shx_ring_tell(ring, seen.back + seen.freed);
     }
     return err;
+}
+
+shx_err
+shx_ring_recover(shx_ring *ring, const shx_member *me,
+                 const shx_ring_wait *wait)
+{
+    return recover(ring, me, false, wait);
+}
+
+shx_err
+shx_ring_recover_taken(shx_ring *ring, const shx_member *me,
+                       const shx_ring_wait *wait)
+{
+    return recover(ring, me, true, wait);
 }
 
 /* `back`: what may still be somebody's else; and is, if who kept it died. */
@@ -152,7 +173,25 @@ shx_ring_is_over(shx_ring *ring, const shx_member *me,
 }
 
 static void
-count(shx_ring *ring, search *seen, uint64_t at, uint64_t word)
+count_one(shx_ring *ring, search *seen, uint64_t at, uint64_t word)
+{
+    seen->count += !shx_is_free_record(word) && !seen->over(ring, at, word);
+}
+
+shx_err
+shx_ring_count(shx_ring *ring, const shx_member *me, shx_ring_question over,
+               const shx_ring_wait *wait, uint64_t *count)
+{
+    search seen = {.me = me, .over = over};
+    shx_err err = walk_all(ring, &seen, count_one, wait);
+    if (err == 0) {
+        *count = seen.count;
+    }
+    return err;
+}
+
+static void
+tell_apart(shx_ring *ring, search *seen, uint64_t at, uint64_t word)
 {
     shx_record_state state = shx_state_of_record(word);
     bool before = (int64_t)(at - seen->next) < 0;
@@ -174,7 +213,7 @@ shx_ring_look(shx_ring *ring, const shx_member *me, const shx_ring_wait *wait,
 {
     search seen = {.me = me};
     shx_ring_wait once = {.patience = wait->patience, .blocks = false};
-    shx_err err = walk_all(ring, &seen, count, wait);
+    shx_err err = walk_all(ring, &seen, tell_apart, wait);
     if (err == 0) {
         err = shx_ring_await_room(ring, me, 1, &once);
         seen.state.full = err == EAGAIN || err == SHX_SHUT_DOWN;

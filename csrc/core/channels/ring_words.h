@@ -198,6 +198,21 @@ shx_err shx_ring_insist(shx_ring *ring, const shx_member *me,
                         shx_ring_side side, shx_ring_attempt attempt,
                         void *what, shx_ring_wait *wait);
 
+/* ring_put.c */
+
+/* The lock `put`, and the tail, of a ring that takes messages. */
+shx_err shx_ring_enter(shx_ring *ring, const shx_member *me,
+                       const shx_ring_wait *wait, uint64_t *tail);
+
+/* A record at *tail that nobody sees until that is stored. Under `put`.
+ * EAGAIN, ESTALE: no room. */
+shx_err shx_ring_begin(shx_ring *ring, const shx_member *me,
+                       shx_record_state state, uint64_t length, uint64_t *tail,
+                       shx_ring_record *out);
+
+/* Publishes what is before `tail`, and lets go of the lock. */
+void shx_ring_leave(shx_ring *ring, const shx_member *me, uint64_t tail);
+
 /* ring_take.c: moves `next` over what is free. */
 shx_err shx_ring_skip(shx_ring *ring, const shx_member *me,
                       const shx_ring_wait *wait);
@@ -207,6 +222,18 @@ shx_err shx_ring_skip(shx_ring *ring, const shx_member *me,
 /* What the dead have in hand is returned, what they have begun is free. */
 shx_err shx_ring_recover(shx_ring *ring, const shx_member *me,
                          const shx_ring_wait *wait);
+
+/* The same of what was taken, and nothing that waits. */
+shx_err shx_ring_recover_taken(shx_ring *ring, const shx_member *me,
+                               const shx_ring_wait *wait);
+
+/* How many there are that are not free, whoever has them, but for those that
+ * are `over`. Under `put`, in portions. */
+typedef bool (*shx_ring_question)(const shx_ring *ring, uint64_t at,
+                                  uint64_t word);
+shx_err shx_ring_count(shx_ring *ring, const shx_member *me,
+                       shx_ring_question over, const shx_ring_wait *wait,
+                       uint64_t *count);
 
 /* Nothing is left, nor may come back: what others have taken. What is ours is
  * kept from now on: others are not to wait for that, too. EAGAIN: it may. */

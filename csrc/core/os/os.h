@@ -135,6 +135,10 @@ shx_err shx_os_reserve(int fd, uint64_t offset, uint64_t length);
 shx_err shx_os_reserve_beyond(int fd, uint64_t offset, uint64_t length);
 void shx_os_release_beyond(int fd);
 
+/* Gives the pages of [offset, offset + length) back: zeros are there next.
+ * Whole pages; the length stays. EOPNOTSUPP: this file system cannot. */
+shx_err shx_os_punch(int fd, uint64_t offset, uint64_t length);
+
 /* Returns when whoever is making the file so long at this moment is done with
  * that. Its length is seen before; and then some file systems clear the rest
  * of what was the last page, with all that others have written there since. */
@@ -171,6 +175,11 @@ shx_err shx_os_random(void *bytes, size_t size);
  * modules or malloc(): an eighth of what the system allows is left to them. */
 shx_err shx_os_map(int fd, size_t size, bool writable, void **address);
 void shx_os_unmap(void *address, size_t size);
+
+/* Maps [offset, offset + size), which begins a page, readable and writable:
+ * what is written there nobody else sees. SHX_CROWDED as above. */
+shx_err shx_os_map_private(int fd, uint64_t offset, size_t size,
+                           void **address);
 
 /* Makes the pages of a mapping present, for writing or for reading, faster
  * than touching them one by one. EFAULT: a touch would be SIGBUS. EINTR: a

@@ -181,6 +181,17 @@ shx_os_reserve_beyond(int fd, uint64_t offset, uint64_t length)
     return allocate(fd, FALLOC_FL_KEEP_SIZE, offset, length);
 }
 
+shx_err
+shx_os_punch(int fd, uint64_t offset, uint64_t length)
+{
+    shx_err err;
+    do {
+        err = allocate(fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, offset,
+                       length);
+    } while (err == EINTR);
+    return err;
+}
+
 /* From the next page on: the one that the file ends in is in use. What was
  * reserved begins there and has no gaps, so it is no longer than all that the
  * file holds. Some file systems make no holes beyond the end, and have

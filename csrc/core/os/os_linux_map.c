@@ -98,6 +98,16 @@ shx_os_map(int fd, size_t size, bool writable, void **address)
                                address);
 }
 
+shx_err
+shx_os_map_private(int fd, uint64_t offset, size_t size, void **address)
+{
+    int flags = MAP_PRIVATE | MAP_NORESERVE;
+    return is_crowded() ? SHX_CROWDED
+                        : take(mmap(NULL, size, PROT_READ | PROT_WRITE, flags,
+                                    fd, (off_t)offset),
+                               address);
+}
+
 /* mremap(2) of 0 bytes of a shared mapping makes a second one. */
 shx_err
 shx_os_map_again(void *address, size_t size, void **again)

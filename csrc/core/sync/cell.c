@@ -15,6 +15,8 @@ shx_cell_name(unsigned kind)
         [SHX_CELL_RWLOCK] = "RWLock",
         [SHX_CELL_CHANNEL] = "Channel",
         [SHX_CELL_BROADCAST] = "Broadcast",
+        [SHX_CELL_POOL] = "Pool",
+        [SHX_CELL_QUEUE] = "Queue",
     };
     return kind < sizeof names / sizeof names[0] ? names[kind] : NULL;
 }

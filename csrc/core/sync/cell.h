@@ -40,6 +40,8 @@ typedef enum {
     SHX_CELL_RWLOCK = 8,
     SHX_CELL_CHANNEL = 9,
     SHX_CELL_BROADCAST = 10,
+    SHX_CELL_POOL = 11,
+    SHX_CELL_QUEUE = 12,
 } shx_cell_kind;
 
 /* Its name, for people: "Lock". NULL: there is no such kind. */

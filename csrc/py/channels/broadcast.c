@@ -33,7 +33,7 @@ static void
 leave(shx_link *link)
 {
     shx_member me;
-    atomic_store(&link->cast.left, true);
+    atomic_store(&link->left, true);
     if (shx_party_me(link->party, &me) == 0) {
         resign(link, &me);
     }
@@ -56,7 +56,7 @@ finish(shx_link *link, const shx_member *me, shx_item *item, bool keep)
     else {
         shx_broadcast_abandon(cast, me, &item->frame);
     }
-    if (atomic_load(&link->cast.left)) {
+    if (atomic_load(&link->left)) {
         resign(link, me);
     }
 }

@@ -61,7 +61,6 @@ typedef struct {
 typedef struct {
     shx_broadcast broadcast;
     shx_reader reader;
-    _Atomic bool left; /* the object has let go of it */
 } shx_link_cast;
 
 struct shx_link {
@@ -72,6 +71,8 @@ struct shx_link {
     shx_mapping *mapping; /* whose file the party is of */
     shx_mapping *data;    /* of a broadcast: its frames; else the same */
     PyObject *name;       /* of the first memory, for messages */
+    PyObject *hands;      /* of a queue, no reference: hand.h */
+    _Atomic bool left;    /* the object has let go of it */
     union {
         shx_ring ring;
         shx_link_cast cast;

@@ -345,7 +345,8 @@ shx_memory_add(PyObject *module)
     state->memory_type = type;
     return type == NULL ||
                    shx_add_methods(type, shx_memory_grow_methods) < 0 ||
-                   shx_add_methods(type, shx_memory_copy_methods) < 0
+                   shx_add_methods(type, shx_memory_copy_methods) < 0 ||
+                   shx_add_methods(type, shx_memory_array_methods) < 0
                ? -1
                : 0;
 }

@@ -158,10 +158,11 @@ shx_err shx_memory_join(PyObject *memory, const shx_identity *identity,
 /* Makes the type; it is state->memory_type. */
 int shx_memory_add(PyObject *module);
 
-/* Methods of memory_grow.c, how the mapping is replaced, and memory_copy.c,
- * how bytes go in and out in bulk. */
+/* Methods of memory_grow.c, how the mapping is replaced, memory_copy.c, how
+ * bytes go in and out in bulk, and memory_array.c, what numpy makes of it. */
 extern PyMethodDef shx_memory_grow_methods[];
 extern PyMethodDef shx_memory_copy_methods[];
+extern PyMethodDef shx_memory_array_methods[];
 
 /* memory_close.c: how an object lets go. */
 shx_leftovers shx_take(PyObject *op);

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: MIT
+"""Objects between processes, by what multiprocessing has for them, against
+its pickles.
+
+over a Pipe     an array to a process that waits for it, reads a byte of every
+                page and replies
+Pool.map        of two workers and eight arrays: in, and back
+small messages  what nothing large is in, and no hand-off can help
+Queue           small tuples, as fast as they can be put and got
+
+Times are of one array, call or message; the ratio is to what pickles."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator
+from functools import cache
+from time import perf_counter
+from typing import Any
+
+import channels
+import peers
+from bench import Bench, asking
+from handoff import ARRAY, Pair, shut
+from side import Lost, Sides
+from table import HANDOFF, Row
+
+CONTEXT = multiprocessing.get_context("spawn")
+PICKLE = "pickle"
+WORKERS, ARRAYS, LARGE = 2, 8, 8 << 20
+SMALL = ("task", 17, 0.5, {"name": "tile", "at": (3, 4)})
+CALLS, MESSAGES, QUICKLY = 20_000, 40_000, 20
+
+
+# --- in the workers ---------------------------------------------------------
+
+
+def begin(name: str) -> None:
+    peers.load(name).enable()
+
+
+def seen(array: Any) -> int:
+    return peers.sum_of_pages(array)
+
+
+@cache
+def make(number: int) -> Any:
+    """An array that differs from the others. To make it is not timed."""
+    array = peers.payload(LARGE)
+    peers.put_in_pages(array, number + 1)
+    return array
+
+
+def put_tuples(queue: Any, size: int, count: int) -> None:
+    put = queue.put
+    for _ in range(count):
+        put(SMALL)
+
+
+def get_tuples(queue: Any, size: int, count: int) -> None:
+    get = queue.get
+    for _ in range(count):
+        if get() != SMALL:
+            raise Lost("another message")
+
+
+# --- in the sides -----------------------------------------------------------
+
+
+def pool_of(peer: Any, state: dict[str, Any]) -> Any:
+    if "pool" not in state:
+        peer.enable()
+        state["pool"] = CONTEXT.Pool(WORKERS, begin, (peer.name,))
+        state["close"].append(state["pool"].terminate)
+        state["arrays"] = [peer.like(make(at)) for at in range(ARRAYS)]
+    return state["pool"]
+
+
+def pool_map(peer: Any, state: dict[str, Any], back: bool) -> float:
+    """Milliseconds of one call."""
+    pool = pool_of(peer, state)
+    expected = [seen(array) for array in state["arrays"]]
+    start = perf_counter()
+    if back:
+        arrays = pool.map(make, range(ARRAYS), chunksize=1)
+        elapsed = perf_counter() - start
+        sums = [seen(array) for array in arrays]
+    else:
+        sums = pool.map(seen, state["arrays"], chunksize=1)
+        elapsed = perf_counter() - start
+    if sums != expected:
+        raise Lost(f"{sums}, not {expected}")
+    return elapsed * 1e3
+
+
+def dumps(peer: Any, state: dict[str, Any], count: int) -> float:
+    """Microseconds of a small pickle, as Queue makes it."""
+    peer.enable()
+    pickled = peer.dumps()
+    start = perf_counter()
+    for _ in range(count):
+        pickled(SMALL)
+    return (perf_counter() - start) / count * 1e6
+
+
+def send(peer: Any, state: dict[str, Any], count: int) -> float:
+    """Microseconds of a small message through a pipe, both ends here."""
+    peer.enable()
+    if "ends" not in state:
+        state["ends"] = CONTEXT.Pipe(duplex=False)
+    reader, writer = state["ends"]
+    start = perf_counter()
+    for _ in range(count):
+        writer.send(SMALL)
+        got = reader.recv()
+    elapsed = perf_counter() - start
+    if got != SMALL:
+        raise Lost(f"{got}")
+    return elapsed / count * 1e6
+
+
+def flow(peer: Any, state: dict[str, Any], count: int) -> float:
+    """Microseconds of a tuple, from one process to another."""
+
+    def make_group(group: channels.Group) -> None:
+        queue = peer.objects()
+        group.closed.append(queue.close)
+        group.add(put_tuples, queue, 0)
+        group.add(get_tuples, queue, 0)
+
+    writer, reader = channels.group_of(state, "objects", make_group).workers
+    reader.order(count)
+    writer.order(count)
+    begun, ended = writer.answer()[0], reader.answer()[1]
+    return (ended - begun) / count * 1e6
+
+
+def over_pipe(
+    peer: Any, state: dict[str, Any], mode: str, size: int, count: int
+) -> float:
+    """Milliseconds of one array."""
+    if state.get("for") != (mode, size):
+        shut(peer, state)
+        pair = Pair(peer, mode, size)
+        state["for"], state["pair"] = (mode, size), pair
+        state["close"].append(pair.close)
+        pair.hand_over()
+    return sum(state["pair"].hand_over() for _ in range(count)) / count * 1e3
+
+
+# --- in the measuring process -----------------------------------------------
+
+
+def measure(bench: Bench) -> Iterator[list[Row]]:
+    share = QUICKLY if bench.quick else 1
+    yield from arrays_in_place(bench)
+    if len(bench.of([PICKLE, HANDOFF])) == 2:
+        yield from pools(bench, share)
+    names = bench.of(peers.able("objects"))
+    with Sides(names) as sides:
+        yield bench.paired(
+            "objects",
+            "a small tuple through a queue",
+            "us",
+            {
+                name: asking(side, "objects", "flow", count=MESSAGES // share)
+                for name, side in sides.items()
+            },
+            base="mp.Queue",
+            reach={"shmemext": 0.65},
+        )
+
+
+def arrays_in_place(bench: Bench) -> Iterator[list[Row]]:
+    """Made in place, against what is copied on its way."""
+    modes = {HANDOFF: "fresh", "shmemext arrays": "in place"}
+    names = bench.of([*modes])
+    size = 10_000_000 if bench.quick else ARRAY
+    if len(names) < len(modes):
+        return
+    with Sides(names) as sides:
+        yield bench.paired(
+            "objects",
+            f"an array of {size // 1_000_000} MB over a Pipe",
+            "ms",
+            {
+                name: asking(
+                    side,
+                    "objects",
+                    "over_pipe",
+                    mode=modes[name],
+                    size=size,
+                    count=2,
+                )
+                for name, side in sides.items()
+            },
+            base=HANDOFF,
+            reach={"shmemext arrays": 0.1},
+        )
+
+
+def pools(bench: Bench, share: int) -> Iterator[list[Row]]:
+    with Sides(bench.of([PICKLE, HANDOFF, "shmemext arrays"])) as sides:
+
+        def rows(
+            work: str, unit: str, function: str, reach: float, **more: Any
+        ) -> list[Row]:
+            measures = {
+                name: asking(side, "objects", function, **more)
+                for name, side in sides.items()
+                if more.get("back") is False or name in (PICKLE, HANDOFF)
+            }
+            return bench.paired(
+                "objects",
+                work,
+                unit,
+                measures,
+                base=PICKLE,
+                reach={HANDOFF: reach},
+            )
+
+        of = f"Pool({WORKERS}).map(), {ARRAYS} arrays of 8 MiB"
+        yield rows(f"{of}, in", "ms", "pool_map", 0.08, back=False)
+        yield rows(f"{of}, back", "ms", "pool_map", 0.08, back=True)
+        calls = CALLS // share
+        yield rows("a small pickle", "us", "dumps", 1.15, count=calls)
+        yield rows("a small message", "us", "send", 1.15, count=calls)
