@@ -57,10 +57,12 @@ find(PyObject *pools, const char *bytes, size_t length,
 {
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(pools); i++) {
         shx_py_pool *pool = POOL(PyTuple_GET_ITEM(pools, i));
-        size_t size = pool->data->segment.size;
+        if (pool->data == NULL) {
+            continue;
+        }
         uint64_t offset =
             (uintptr_t)bytes - (uintptr_t)pool->data->segment.address;
-        if (offset >= size || length > size - offset) {
+        if (offset >= pool->size || length > pool->size - offset) {
             continue;
         }
         out->offset = offset;
