@@ -3,31 +3,46 @@
 
 What is pickled, and how, is here; where it lies, who has it in hand, and what
 the dead leave, is the core's: csrc/core/channels/queue.h.
-"""
+
+Large buffers go by reference, see _pools.py: what a message refers to is in
+flight while the message is there, and whoever gets it has the bytes as they
+were put, in a window of its own. So another one, who gets it after a death,
+has them too. When the message is given back it is out of flight. A queue with
+a name is for those, too, who may outlive our pools: there all bytes lie in the
+queue."""
 
 import atexit
+import copyreg
+import errno
 import os
+import pickle
 import struct
+import sys
 import warnings
-from collections import ChainMap
-from copyreg import dispatch_table
+from contextlib import suppress
 from io import BytesIO
-from pickle import Pickler, loads
 from queue import Full
 from time import monotonic
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakSet
 
 from . import _channels, _heads, _shmemext
 from ._channels import undo as undo
 from ._shmemext import SharedMemory, _Queue
 
+if TYPE_CHECKING:
+    from ._pickles import Sending
+    from ._pools import Reference
+
+PREFIX = "shmemext-queue."
+"""What the names begin with of queues that were given none."""
+
 _QUEUE = 12
 _MOST = 2**31 - 1  # messages that maxsize may say
 _LIMIT = 1 << 30  # bytes, where there is room for as many
 _LEAST = 1 << 20
 _PATIENCE = 1.0  # seconds, for which a put waits before it looks who is there
-_SMALL = struct.calcsize("P") < 8  # there is little room for addresses
+_FEW_ADDRESSES = struct.calcsize("P") < 8
 
 # What is open here: at the end of the process what it has in hand is given
 # back, and nobody else is to have it.
@@ -40,6 +55,9 @@ def leave() -> None:
 
 
 atexit.register(leave)
+
+
+# The memory
 
 
 def open(
@@ -55,33 +73,29 @@ def open(
     lifetime: Literal["family", "users"] | None = None,
 ) -> tuple[SharedMemory]:
     """The memory of a queue: created, whole, or attached."""
-    if name is None:
-        create = True
     if size is not None and size <= 0:
         raise ValueError("'size' must be a positive number of bytes")
     most = maxsize if 0 < maxsize <= _MOST else 0
+    arguments: dict[str, Any] = {
+        "name": name or f"{PREFIX}{os.urandom(8).hex()}",
+        "create": create or name is None,
+        "exist_ok": exist_ok,
+        "timeout": timeout,
+        "mode": mode,
+        "track": track,
+        "lifetime": lifetime or ("users" if name is None else "family"),
+    }
     limit = _limit() if size is None else size
     while True:
-        content, whole = _shmemext._queue_layout(limit, most)
+        content, whole = _shmemext._queue_layout(limit, most, name is None)
         try:
             memory = _channels.place(
-                _QUEUE,
-                content,
-                whole,
-                _describe,
-                name=name,
-                create=create,
-                exist_ok=exist_ok,
-                timeout=timeout,
-                mode=mode,
-                track=track,
-                lifetime=lifetime or ("family" if name else "users"),
-                reserve=False,
+                _QUEUE, content, whole, _describe, reserve=False, **arguments
             )
             break
         except (OSError, MemoryError) as error:
             # Of addresses, see `ulimit -v`: of memory nothing is taken.
-            if size is not None or limit <= _LEAST or not _is_room(error):
+            if size is not None or limit <= _LEAST or not _lacks_room(error):
                 raise
             limit //= 2
     found = _heads.number(bytes(memory.buf[24:28]))
@@ -94,9 +108,7 @@ def open(
     return (memory,)
 
 
-def _is_room(error: BaseException) -> bool:
-    import errno
-
+def _lacks_room(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or (
         isinstance(error, OSError) and error.errno == errno.ENOMEM
     )
@@ -104,12 +116,11 @@ def _is_room(error: BaseException) -> bool:
 
 def _limit() -> int:
     """As much as there may be, which is less where /dev/shm is small."""
-    limit = _LIMIT >> 4 if _SMALL else _LIMIT
-    try:
-        found = os.statvfs(_shmemext.DIRECTORY)
-        room = found.f_blocks * found.f_frsize
-    except OSError:
-        room = 0
+    limit = _LIMIT >> 4 if _FEW_ADDRESSES else _LIMIT
+    room = 0
+    with suppress(OSError):
+        status = os.statvfs(_shmemext.DIRECTORY)
+        room = status.f_blocks * status.f_frsize
     while room and limit > room and limit > _LEAST:
         limit //= 2
     return limit
@@ -120,26 +131,78 @@ def _describe(content: bytes) -> str:
     return f"size={1 << head.parameter % 64}" if head else ""
 
 
-# As multiprocessing pickles: what is registered there, too, and both as they
-# are when something is put.
-_reducers: Any = None
+# Pickles
+
+
+def _dumps(obj: object, sending: "Sending | None" = None) -> Any:
+    """As multiprocessing pickles: what is registered there counts, too. Beside
+    it lies what is in flight then, and `sending` withdraws."""
+    file = BytesIO()
+    reducers: Any = copyreg.dispatch_table | _registered()
+    if sending is None:
+        pickler = pickle.Pickler(file, 5)
+    else:
+        pickler = pickle.Pickler(file, 5, True, sending)
+        if sending.shares and "numpy" in sys.modules:
+            _pickles()._refer_to_arrays(reducers, sending)
+    pickler.dispatch_table = reducers
+    pickler.dump(obj)
+    return file.getbuffer()
+
+
+_module: Any = None
+
+
+def _pickles() -> Any:
+    """Imported when it is needed, since that takes time."""
+    global _module
+    if _module is None:
+        from . import _pickles
+
+        _module = _pickles
+    return _module
+
+
+def _send() -> "Sending":
+    pickles = _pickles()
+    sending: Sending = pickles.Sending()
+    sending.least = pickles.MIN_SIZE
+    return sending
+
+
+_extra: Any = None
 
 
 def _registered() -> Any:
-    global _reducers
-    from multiprocessing.reduction import ForkingPickler
+    global _extra
+    if _extra is None:
+        from multiprocessing.reduction import ForkingPickler
 
-    extra: Any = getattr(ForkingPickler, "_extra_reducers", {})
-    _reducers = ChainMap(extra, dispatch_table)
-    return _reducers
+        _extra = getattr(ForkingPickler, "_extra_reducers", {})
+    return _extra
 
 
-def _dumps(obj: object) -> Any:
-    buffer = BytesIO()
-    pickler = Pickler(buffer, 5)
-    pickler.dispatch_table = _reducers or _registered()
-    pickler.dump(obj)
-    return buffer.getbuffer()
+def _loads(data: Any) -> Any:
+    """What _get() has got."""
+    if type(data) is bytes:
+        return pickle.loads(data)
+    from . import _pools
+
+    content, references = data
+    buffers = []
+    for reference in references:
+        lease = _pools.receive(_pools.keeping(reference), private=True)
+        buffers.append(memoryview(lease))
+        if reference[5] & _pools.SHARED:
+            _pickles()._go_on_sharing()
+    return pickle.loads(content, buffers=buffers)
+
+
+def withdraw(reference: "Reference") -> None:
+    """Of a message that is done with."""
+    from . import _pools
+
+    _pools.withdraw((reference,))
 
 
 class Queue(_Queue):
@@ -157,10 +220,14 @@ class Queue(_Queue):
     it, as it comes.
 
     put() pickles at once, in the caller: what cannot be pickled raises there,
-    and there is no thread that is to be waited for. What its process has got
-    last stays in its hand until the thread gets the next one, calls
-    task_done(), or ends: if the process is killed before that another one gets
-    it. Nobody's death stops the others."""
+    and there is no thread that is to be waited for. Buffers of 64 KiB and
+    more, as of arrays, are copied once, and whoever gets them has them as
+    they were put; what shmemext.arrays made is shared. Not so in a queue with
+    a name, which holds all bytes itself.
+
+    What a thread has got last stays in its hand until it gets the next one,
+    calls task_done(), or ends: if the process is killed before that another
+    one gets it. Nobody's death stops the others."""
 
     __slots__ = ()
     __module__ = "shmemext"
@@ -175,6 +242,23 @@ class Queue(_Queue):
         _open.add(made)
         return made
 
+    def close(self) -> None:
+        """Let go of it here. It stays, with what is in it, for those who have
+        it open, and goes with the last of them. Nothing has to be flushed."""
+        rest: list[Reference] = []
+        if self._has_referred():
+            from . import _queue_rest
+
+            self._give()
+            rest = _queue_rest.look(self)
+        super().close()
+        if rest:
+            _queue_rest.withdraw(self, rest)
+
+    def __del__(self) -> None:
+        with suppress(Exception):
+            self.close()
+
     def put(
         self, obj: Any, block: bool = True, timeout: float | None = None
     ) -> None:
@@ -184,34 +268,46 @@ class Queue(_Queue):
         queue.Full: no room within that time, or at once without block.
         ValueError: the queue is closed; or the pickle is longer than half of
         its size. OSError ENOSPC: /dev/shm is full."""
-        data = _dumps(obj)
-        if self._put(data) is False:
-            self._wait_for_room(data, (), block, timeout)
+        if not self._refers:
+            self._send(_dumps(obj), None, block, timeout)
+            return
+        sending = _send()
+        try:
+            data = _dumps(obj, sending)
+            self._send(data, sending.references, block, timeout)
+        except BaseException:
+            sending.withdraw()
+            raise
 
     def put_nowait(self, obj: Any) -> None:
         """put(obj, block=False)."""
         self.put(obj, False)
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
-        """Take the next object. While there is none it waits, for timeout
+        """Take the next object. While there is none this waits, for timeout
         seconds if that is not None.
 
         queue.Empty: none within that time, or at once without block.
         ValueError: the queue is closed. Unpickling runs code: get from those
         only whom you trust."""
-        return loads(self._get(block, timeout))
+        data = self._get(block, timeout)
+        return pickle.loads(data) if type(data) is bytes else _loads(data)
 
     def get_nowait(self) -> Any:
         """get(block=False)."""
-        return loads(self._get(False))
+        return self.get(False)
 
-    def _wait_for_room(
+    def _send(
         self,
         data: Any,
-        references: tuple[Any, ...],
+        references: "list[Reference] | None",
         block: bool,
         timeout: float | None,
     ) -> None:
+        """What it refers to is the queue's when it is in, and the list empty:
+        whichever exception comes after that."""
+        if self._put(data, references) is not False:
+            return
         if not block:
             raise Full
         ends = None if timeout is None else monotonic() + timeout

@@ -191,6 +191,19 @@ class _Ring(_Words):
             yield at, word, length
             at += span
 
+    def places(self) -> Iterator[int]:
+        """In the file, of the records that are somebody's or are to be."""
+        capacity = 1 << min(self._head.parameter, 63)
+        head, tail = self._word(_HEAD), self._word(_TAIL)
+        for at, word, _ in self._records(head, tail, capacity):
+            if word >> 61 in (_BUSY, _READY, _TAKEN, _RETURNED, _KEPT):
+                yield _PAGE + at % capacity
+
+
+def messages(file: int, head: _heads.Head) -> Iterator[int]:
+    """Where they lie in the file of a channel, or a queue."""
+    return _Ring(file, head).places()
+
 
 class _Cast(_Words):
     def __init__(

@@ -3,10 +3,13 @@
 name."""
 
 import os
+import signal
 import sys
 import time
 
 from channel_children import kept
+
+from shmemext import _queues
 
 
 def add_up(queue, back):
@@ -78,3 +81,38 @@ def put_and_wait(queue, connection):
     queue.put(b"x" * 100_000)
     connection.send("put")
     time.sleep(600)
+
+
+def look_and_scribble(queue, connection):
+    """Says what it got, and then writes there."""
+    (view,) = queue.get()
+    connection.send((len(view), bytes(view[:4])))
+    view[:4] = b"mine"
+    connection.send(bytes(view[:4]))
+    time.sleep(600)
+
+
+def get_and_keep(queue, connection):
+    """The bytes, when the message is long given back."""
+    kept.append(queue.get())
+    queue.task_done()
+    connection.send("done")
+    connection.recv()
+    connection.send(bytes(kept[0][0][:4]))
+
+
+def die_giving_back(queue, times, connection):
+    """In the middle of that: before it withdraws so many."""
+    left = times
+
+    def withdraw(reference):
+        nonlocal left
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        left -= 1
+        before(reference)
+
+    before = _queues.withdraw
+    _queues.withdraw = withdraw
+    connection.send(len(queue.get()))
+    queue.task_done()

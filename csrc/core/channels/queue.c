@@ -16,7 +16,7 @@ shx_queue_size(uint64_t limit)
 }
 
 void
-shx_queue_content(uint64_t limit, uint32_t most,
+shx_queue_content(uint64_t limit, uint32_t most, bool refers,
                   unsigned char content[SHX_QUEUE_CONTENT])
 {
     uint64_t size = shx_queue_size(limit) - SHX_RING_PAGE;
@@ -27,8 +27,16 @@ shx_queue_content(uint64_t limit, uint32_t most,
     uint64_t head = shx_cell_head_of(SHX_CELL_QUEUE, exponent);
     memset(content, 0, SHX_QUEUE_CONTENT);
     memcpy(content, &head, sizeof head);
-    memcpy(content + offsetof(shx_cell, own) + 2 * sizeof most, &most,
-           sizeof most);
+    const uint32_t own[] = {most, refers};
+    memcpy(content + offsetof(shx_cell, own) + 2 * sizeof most, own,
+           sizeof own);
+}
+
+bool
+shx_queue_refers(const shx_ring *ring)
+{
+    return atomic_load_explicit(&ring->about->own[3], memory_order_relaxed) !=
+           0;
 }
 
 shx_err
@@ -46,6 +54,18 @@ uint64_t
 shx_queue_longest(const shx_ring *ring)
 {
     return shx_ring_longest(ring) - sizeof(shx_letter);
+}
+
+static shx_word *
+referred(const shx_ring *ring)
+{
+    return &ring->about->own[4];
+}
+
+bool
+shx_queue_has_referred(const shx_ring *ring)
+{
+    return atomic_load_explicit(referred(ring), memory_order_relaxed) != 0;
 }
 
 static shx_letter *
@@ -195,6 +215,9 @@ shx_err
 shx_queue_put(shx_ring *ring, const shx_member *me, const shx_mail *mail,
               shx_ring_wait *wait)
 {
+    if (mail->count != 0 && !shx_queue_has_referred(ring)) {
+        atomic_store(referred(ring), 1);
+    }
     posting it = {.mail = mail,
                   .length = sizeof(shx_letter) +
                             mail->count * sizeof(shx_reference) +

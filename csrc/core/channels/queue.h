@@ -70,12 +70,15 @@ typedef struct {
     uint64_t words[SHX_REFERENCE_WORDS];
 } shx_reference;
 
-/* What a memory for that begins with: 16 words of 32 bits, the first two the
- * head. `most`: messages that wait; 0: any number. */
+/* What a memory for that begins with: a cell, of which the own words say how
+ * many messages may wait, 0 any number; and whether they may refer to what
+ * lies elsewhere. */
 enum { SHX_QUEUE_CONTENT = 64 };
 size_t shx_queue_size(uint64_t limit);
-void shx_queue_content(uint64_t limit, uint32_t most,
+void shx_queue_content(uint64_t limit, uint32_t most, bool refers,
                        unsigned char content[SHX_QUEUE_CONTENT]);
+bool shx_queue_refers(const shx_ring *ring);
+bool shx_queue_has_referred(const shx_ring *ring);
 
 /* As shx_ring_open(). */
 shx_err shx_queue_open(void *memory, size_t size, shx_party *party,

@@ -99,16 +99,16 @@ put_mail(shx_link *link, const shx_mail *mail, int64_t timeout)
 
 /* Numbers of references, six each. They are numbers of our own. */
 static shx_reference *
-read_references(PyObject *tuple, uint32_t *count)
+read_references(PyObject *list, uint32_t *count)
 {
-    Py_ssize_t size = PyTuple_GET_SIZE(tuple);
+    Py_ssize_t size = PyList_GET_SIZE(list);
     shx_reference *read = PyMem_Calloc((size_t)size + 1, sizeof *read);
     if (read == NULL) {
         PyErr_NoMemory();
         return NULL;
     }
     for (Py_ssize_t i = 0; i < size * SHX_REFERENCE_WORDS; i++) {
-        PyObject *one = PyTuple_GET_ITEM(tuple, i / SHX_REFERENCE_WORDS);
+        PyObject *one = PyList_GET_ITEM(list, i / SHX_REFERENCE_WORDS);
         bool fits =
             PyTuple_Check(one) && PyTuple_GET_SIZE(one) == SHX_REFERENCE_WORDS;
         PyObject *number =
@@ -124,10 +124,12 @@ read_references(PyObject *tuple, uint32_t *count)
     return read;
 }
 
-PyDoc_STRVAR(queue_put_doc,
-             "_put($self, data, references=(), timeout=0, /)\n--\n\n"
-             "Put a pickle, and what it refers to: see Queue.put(). False if\n"
-             "there is no room, and nothing is waited for.");
+PyDoc_STRVAR(
+    queue_put_doc,
+    "_put($self, data, references=None, timeout=0, /)\n--\n\n"
+    "Put a pickle, and what it refers to, a list that is empty then:\n"
+    "see Queue.put(). False if there is no room, and nothing is\n"
+    "waited for.");
 
 static PyObject *
 queue_put(PyObject *op, PyObject *const *args, Py_ssize_t count)
@@ -137,26 +139,29 @@ queue_put(PyObject *op, PyObject *const *args, Py_ssize_t count)
     shx_mail mail = {.count = 0};
     shx_reference *references = NULL;
     PyObject *result = NULL;
-    if (count < 1 || count > 3 ||
-        (count > 1 && !PyTuple_CheckExact(args[1]))) {
-        PyErr_SetString(PyExc_TypeError, "_put(data, tuple, timeout)");
+    PyObject *list = count > 1 && args[1] != Py_None ? args[1] : NULL;
+    if (count < 1 || count > 3 || (list != NULL && !PyList_CheckExact(list))) {
+        PyErr_SetString(PyExc_TypeError, "_put(data, list, timeout)");
         return NULL;
     }
     if ((count > 2 && shx_parse_timeout(args[2], &timeout) < 0) ||
         PyObject_GetBuffer(args[0], &view, PyBUF_SIMPLE) < 0) {
         return NULL;
     }
-    bool good = true;
-    if (count > 1 && PyTuple_GET_SIZE(args[1]) != 0) {
-        references = read_references(args[1], &mail.count);
+    if (list != NULL) {
+        references = read_references(list, &mail.count);
         mail.references = references;
-        good = references != NULL;
     }
-    shx_link *link = good ? shx_handle_link(op) : NULL;
+    shx_link *link =
+        list != NULL && references == NULL ? NULL : shx_handle_link(op);
     if (link != NULL) {
         mail.data = view.buf;
         mail.length = (size_t)view.len;
         result = put_mail(link, &mail, timeout);
+    }
+    if (result == Py_None && list != NULL &&
+        PyList_SetSlice(list, 0, PyList_GET_SIZE(list), NULL) < 0) {
+        Py_CLEAR(result);
     }
     Py_XDECREF((PyObject *)link);
     PyMem_Free(references);
@@ -322,7 +327,18 @@ get_number(PyObject *op, void *most)
     return number;
 }
 
+static PyObject *
+get_refers(PyObject *op, void *Py_UNUSED(closure))
+{
+    shx_link *link = shx_handle_link(op);
+    PyObject *result =
+        link == NULL ? NULL : PyBool_FromLong(shx_queue_refers(&link->ring));
+    Py_XDECREF((PyObject *)link);
+    return result;
+}
+
 static PyGetSetDef queue_getset[] = {
+    {"_refers", get_refers, NULL, NULL, NULL},
     {"name", shx_handle_get_name, shx_memory_refuse, PyDoc_STR("Its name."),
      "name"},
     {"size", get_number, shx_memory_refuse,
@@ -356,14 +372,16 @@ static PyType_Spec queue_spec = {
     .slots = queue_slots,
 };
 
-/* queue_layout(size, maxsize): what its memory begins with, and its bytes. */
+/* queue_layout(size, maxsize, refers): what its memory begins with, and its
+ * bytes. */
 static PyObject *
 queue_layout(PyObject *Py_UNUSED(module), PyObject *args)
 {
     unsigned long long size;
     unsigned int most;
+    int refers;
     unsigned char content[SHX_QUEUE_CONTENT];
-    if (!PyArg_ParseTuple(args, "KI:_queue_layout", &size, &most)) {
+    if (!PyArg_ParseTuple(args, "KIp:_queue_layout", &size, &most, &refers)) {
         return NULL;
     }
     size_t whole = shx_queue_size(size);
@@ -372,7 +390,7 @@ queue_layout(PyObject *Py_UNUSED(module), PyObject *args)
                             "a queue of %llu bytes: no memory is as large",
                             size);
     }
-    shx_queue_content(size, most, content);
+    shx_queue_content(size, most, refers != 0, content);
     return Py_BuildValue("y#n", content, (Py_ssize_t)sizeof content,
                          (Py_ssize_t)whole);
 }

@@ -167,6 +167,17 @@ queue_reads(PyObject *op, PyObject *Py_UNUSED(ignored))
     return PyBool_FromLong(reads);
 }
 
+/* Was anything put in that refers to a pool? Not if it is closed. */
+static PyObject *
+queue_has_referred(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    shx_link *link = shx_handle_link(op);
+    bool has = link != NULL && shx_queue_has_referred(&link->ring);
+    PyErr_Clear();
+    Py_XDECREF((PyObject *)link);
+    return PyBool_FromLong(has);
+}
+
 /* For shmemext.wait(). */
 static PyObject *
 queue_awaited(PyObject *op, PyObject *Py_UNUSED(ignored))
@@ -194,6 +205,7 @@ PyMethodDef shx_queue_task_methods[] = {
     {"join", queue_join, METH_NOARGS, join_doc},
     {"_give", queue_give, METH_NOARGS, NULL},
     {"_reads", queue_reads, METH_NOARGS, NULL},
+    {"_has_referred", queue_has_referred, METH_NOARGS, NULL},
     {"_awaited", queue_awaited, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
