@@ -198,8 +198,8 @@ def arrays_in_place(bench: Bench) -> Iterator[list[Row]]:
                 )
                 for name, side in sides.items()
             },
-            base=HANDOFF,
-            reach={"shmemext arrays": 0.1},
+            base="shmemext arrays",
+            reach={HANDOFF: 10},
         )
 
 
