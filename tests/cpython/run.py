@@ -5,8 +5,8 @@
         WithProcessesTestSharedMemory.test_shared_memory_basics ...
 
 `python` is an interpreter in which shmemext stands in for the stdlib's
-module of shared memory. The locks that the tests make are ours by what is
-done here. REPORT gets a line of JSON per test. What children import to find
+module of shared memory. The locks and the queues that the tests make are ours
+by what is done here. REPORT gets a line of JSON per test. What children import to find
 the test classes is this file, so it defines them without being __main__; the
 start method comes by the environment, which all children have.
 """
@@ -49,6 +49,11 @@ for name in SYNCHRONIZERS:
     setattr(_test_multiprocessing.ProcessesMixin, name, ours)
 _test_multiprocessing._TestCondition.check_invariant = nobody_sleeps
 
+# Some of the tests of queues ask multiprocessing for theirs.
+for name in "Queue", "JoinableQueue":
+    setattr(_test_multiprocessing.ProcessesMixin, name, shmemext.Queue)
+    setattr(multiprocessing, name, shmemext.Queue)
+
 _test_multiprocessing.install_tests_in_module_dict(
     globals(), os.environ["SHMEMEXT_START_METHOD"]
 )
@@ -74,6 +79,12 @@ class StandInTests(unittest.TestCase):
         for name in SYNCHRONIZERS:
             made = getattr(WithProcessesTestLock, name)  # noqa: F821
             self.assertIs(made, getattr(shmemext.synchronize, name))
+
+    def test_queues(self):
+        for name in "Queue", "JoinableQueue":
+            made = getattr(WithProcessesTestQueue, name)  # noqa: F821
+            self.assertIs(made, shmemext.Queue)
+            self.assertIs(getattr(multiprocessing, name), shmemext.Queue)
 
     def test_process(self):
         self.assertEqual(
