@@ -33,3 +33,23 @@ def shape_of(shape: Any) -> tuple[int, ...]:
         except TypeError:  # an array of several
             pass
     return tuple([operator.index(length) for length in shape])
+
+
+def plan(
+    shape: Any, dtype: Any, order: Any
+) -> "tuple[tuple[int, ...], np.dtype[Any], str]":
+    """Shape, dtype and order of what numpy.empty() makes of these: an item of
+    "S" has a byte there, and one of several numbers is a dimension more.
+
+    TypeError: of Python objects, or none of these. ValueError: a negative
+    length, or another order than C or F."""
+    import numpy as np
+
+    kind = dtype_of(dtype)
+    lengths = shape_of(shape)
+    if min(lengths, default=0) < 0:
+        raise ValueError("negative dimensions are not allowed")
+    none = np.empty(0, kind, "C" if order is None else order)
+    lengths += none.shape[1:]
+    fortran = order in ("F", "f") and len(lengths) > 1
+    return lengths, none.dtype, "F" if fortran else "C"

@@ -40,7 +40,7 @@ Reference = tuple[int, int, int, int, int, int]
 _PAGE = 4096
 _BLOCKS = 4096
 _LEAST = 1 << 16  # bytes: a smaller pool is none
-_MOST = 1 << (28 if sys.maxsize < 1 << 32 else 46)
+_MOST = 1 << 45
 _PAUSE = 1.0  # seconds, after a pool could not be made
 
 _limit: int | None = None
@@ -199,7 +199,8 @@ def _our_own() -> _Pool | None:
 def _create() -> _Pool | None:
     """As large as it may be, and can be mapped: see RLIMIT_AS, RLIMIT_FSIZE in
     getrlimit(2)."""
-    limit = min(_room() // 2 if _limit is None else _limit, _MOST)
+    limit = _room() // 2 if _limit is None else _limit
+    limit = min(limit, _MOST, _address_space() // 8)
     while limit >= _LEAST:
         try:
             return _create_of(limit // _PAGE * _PAGE)
@@ -221,6 +222,17 @@ def _room() -> int:
     except OSError:
         return 0
     return status.f_bavail * status.f_frsize
+
+
+def _address_space() -> int:
+    """Bytes of it that a process may have. Others need theirs, too."""
+    with suppress(ImportError):
+        import resource
+
+        soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if soft != resource.RLIM_INFINITY:
+            return soft
+    return sys.maxsize
 
 
 def _create_of(size: int) -> _Pool:
@@ -280,11 +292,16 @@ def _attach(pair: int) -> _Pool:
     return pool
 
 
-def _attach_data(name: str) -> SharedMemory:
+def _attach_data(name: str) -> SharedMemory | None:
     try:
-        return SharedMemory(name)
-    except PermissionError:
-        return SharedMemory(name, readonly=True)
+        try:
+            return SharedMemory(name)
+        except PermissionError:
+            return SharedMemory(name, readonly=True)
+    except OSError as error:
+        if error.errno != errno.ENOMEM:
+            raise
+        return None  # there is no address space for all of it
 
 
 def _forget() -> None:

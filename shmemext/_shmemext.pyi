@@ -729,7 +729,7 @@ class _Pool:
     def __new__(
         cls,
         control: SharedMemory,
-        data: SharedMemory,
+        data: SharedMemory | None,
         pair: int,
         blocks: int,
         /,

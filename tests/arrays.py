@@ -26,3 +26,12 @@ def needed_by(program):
 
 
 np = import_module("numpy") if find_spec("numpy") else _Missing()
+
+
+def bytes_of(array):
+    """Item by item: what lies between fields is anything."""
+    if array.dtype.names:
+        return [bytes_of(array[field]) for field in array.dtype.names]
+    if array.dtype.char in "gG":
+        return array.tolist()
+    return array.tobytes()

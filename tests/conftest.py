@@ -140,6 +140,7 @@ def no_pool_is_left():
     if pools is not None:
         pools.configure(None)
         pools.leave()
+        assert pools.stats()["size"] == 0, "something is in flight, or held"
 
 
 @pytest.fixture(autouse=True, scope="module")

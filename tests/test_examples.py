@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -209,6 +210,24 @@ def no_longer_there(path):
 
 
 # The eight programs of docs/programs.md
+
+
+def test_big_array_is_one_for_all():
+    printed = printed_by("big_array.py", needs_numpy=True)
+    assert printed == ["3999999 15999996000000"]
+
+
+def test_dataframe_reaches_all_workers():
+    if not find_spec("pandas"):
+        pytest.skip("there is no pandas: make consumers installs it")
+    assert printed_by("dataframe.py") == [
+        "[(0, 49999.8), (1, 49999.9), (2, 50000.0), (3, 50000.1)]"
+    ]
+
+
+def test_tiles_are_all_done_though_a_worker_is_killed():
+    printed = printed_by("tiles.py", needs_numpy=True)
+    assert printed == ["1000 tiles, the sum is 8183808000"]
 
 
 def test_live_plot_ends_with_the_last_step():

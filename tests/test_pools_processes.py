@@ -348,6 +348,68 @@ def test_fork_that_fails_leaves_nothing():
     python(FAILING.replace("lease =", "_pools.configure(1 << 20)\nlease =", 1))
 
 
+INTERPRETERS = """
+import sys, threading
+from shmemext import _pools
+
+CODE = '''
+from shmemext import _pools
+first = _pools.receive({moved})
+assert bytes(first) == b"m" * 100_000
+shared = memoryview(_pools.receive({shared}))
+shared[0] = 9
+own = _pools.refer(b"o" * 100_000)
+assert own[0] != {moved}[0]
+assert bytes(_pools.receive(own)) == b"o" * 100_000
+again = _pools.refer(shared)
+assert again[0] == {shared}[0]
+_pools.withdraw([again])
+del first, shared
+_pools._forget()
+assert _pools.stats()["pools"] == 2
+'''
+
+def run(code):
+    if sys.version_info >= (3, 14):
+        from concurrent import interpreters
+        interpreter = interpreters.create()
+        interpreter.exec(code)
+        interpreter.close()
+        return
+    if sys.version_info >= (3, 13):
+        import _interpreters as interpreters
+    else:
+        import _xxsubinterpreters as interpreters
+    interpreter = interpreters.create()
+    failed = interpreters.run_string(interpreter, code)
+    interpreters.destroy(interpreter)
+    assert failed is None, failed.formatted
+
+made = memoryview(_pools.make(100_000))
+for _ in range(3):
+    made[0] = 1
+    run(CODE.format(
+        moved=_pools.refer(bytearray(b"m" * 100_000)),
+        shared=_pools.refer(made),
+    ))
+    assert made[0] == 9
+    kept = _pools.receive(_pools.refer(bytearray(b"k" * 100_000)))
+    for _ in range(30):
+        _pools.withdraw([_pools.refer(bytes(100_000))])
+    assert bytes(kept) == b"k" * 100_000
+assert _pools.stats()["held"] == 2
+assert _pools.stats()["in_flight"] == 0
+assert _pools.stats()["pools"] == 1
+"""
+
+
+def test_interpreters_have_pools_of_their_own():
+    """And receive from each other, in one process."""
+    before = names()
+    python(INTERPRETERS)
+    assert names() == before
+
+
 def test_pool_of_workers():
     context = multiprocessing.get_context("fork")
     with context.Pool(2, maxtasksperchild=3) as pool:

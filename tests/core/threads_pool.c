@@ -57,7 +57,7 @@ send_blocks(void *argument)
     uint64_t number = (uint64_t)(uintptr_t)argument;
     for (int i = 0; i < ROUNDS;) {
         shx_hold hold;
-        shx_err err = take((1 + i % 3) * (uint64_t)PAGE, &hold);
+        shx_err err = take((1 + (uint64_t)i % 3) * PAGE, &hold);
         CHECK(err == 0 || err == EAGAIN);
         if (err != 0) {
             shx_os_relax();

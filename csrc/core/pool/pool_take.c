@@ -114,6 +114,9 @@ put_back(shx_pool_estate *estate, unsigned at)
                         block->backed);
     estate->numbers[at] = estate->numbers[--estate->in_use];
     estate->numbers[estate->in_use] = number;
+    if (estate->enough > 2 * estate->in_use) {
+        estate->enough = 2 * estate->in_use;
+    }
 }
 
 static bool

@@ -121,32 +121,72 @@ pool_store(PyObject *op, PyObject *buffer)
                                               : (PyObject *)lease;
 }
 
-/* Where no place is to be had, a copy is. */
+/* Instead of a lease: the bytes, once `take` has copied them. */
+typedef shx_err (*taker)(shx_py_pool *self,
+                         const shx_pool_reference *reference, void *into);
+
 static PyObject *
 copy_out(shx_py_pool *self, const shx_pool_reference *reference,
-         unsigned flags)
+         unsigned flags, taker take)
 {
-    const char *data = shx_mapping_byte((PyObject *)self->data, 0);
-    if (reference->length > self->data->segment.size) {
+    if (reference->length > self->size) {
         return shx_py_pool_raise(self, SHX_DAMAGED);
     }
+    bool readonly = (flags & SHX_READONLY) != 0;
     Py_ssize_t length = (Py_ssize_t)reference->length;
-    PyObject *copy = (flags & SHX_READONLY) != 0
-                         ? PyBytes_FromStringAndSize(NULL, length)
-                         : PyByteArray_FromStringAndSize(NULL, length);
+    PyObject *copy = readonly ? PyBytes_FromStringAndSize(NULL, length)
+                              : PyByteArray_FromStringAndSize(NULL, length);
     if (copy == NULL) {
         return NULL;
     }
     shx_err err;
-    void *into = (flags & SHX_READONLY) != 0 ? PyBytes_AS_STRING(copy)
-                                             : PyByteArray_AS_STRING(copy);
+    void *into =
+        readonly ? PyBytes_AS_STRING(copy) : PyByteArray_AS_STRING(copy);
     Py_BEGIN_ALLOW_THREADS
-    err = shx_pool_copy_out(&self->pool, reference, data, into);
+    err = take(self, reference, into);
     Py_END_ALLOW_THREADS
     if (err != 0) {
         Py_DECREF(copy);
         return shx_py_pool_raise(self, err);
     }
+    return copy;
+}
+
+/* Where no place is to be had. */
+static shx_err
+take_in_flight(shx_py_pool *self, const shx_pool_reference *reference,
+               void *into)
+{
+    return shx_pool_copy_out(&self->pool, reference,
+                             self->data->segment.address, into);
+}
+
+/* Of what is held, where it is not mapped. */
+static shx_err
+take_by_descriptor(shx_py_pool *self, const shx_pool_reference *reference,
+                   void *into)
+{
+    int fd;
+    shx_err err = shx_py_pool_open(self, O_RDONLY, &fd);
+    if (err == 0) {
+        err = shx_os_read(fd, into, (size_t)reference->length,
+                          reference->offset);
+        shx_os_close(fd);
+    }
+    return err;
+}
+
+/* The same. Of what is shared a copy would not be. */
+static PyObject *
+copy_held(shx_py_pool *self, const shx_member *me,
+          const shx_pool_reference *reference, unsigned flags,
+          const shx_hold *hold)
+{
+    PyObject *copy =
+        (flags & SHX_SHARED) != 0
+            ? shx_py_pool_raise(self, ENOMEM)
+            : copy_out(self, reference, flags, take_by_descriptor);
+    shx_pool_drop(&self->pool, me, hold);
     return copy;
 }
 
@@ -202,8 +242,14 @@ pool_receive(PyObject *op, PyObject *args)
     }
     if (err != 0) {
         Py_DECREF((PyObject *)lease);
-        return err == SHX_TOO_MANY ? copy_out(self, &reference, flags)
-                                   : shx_py_pool_raise(self, err);
+        return err == SHX_TOO_MANY && self->data != NULL
+                   ? copy_out(self, &reference, flags, take_in_flight)
+                   : shx_py_pool_raise(self, err);
+    }
+    if (self->data == NULL) {
+        PyObject *copy = copy_held(self, &me, &reference, flags, &lease->hold);
+        Py_DECREF((PyObject *)lease);
+        return copy;
     }
     shx_lease_begin(lease, reference.offset, reference.length, flags);
     bool own = (flags & (SHX_READONLY | SHX_SHARED)) == 0;

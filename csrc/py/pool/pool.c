@@ -2,6 +2,7 @@
 #include "py/pool/pool.h"
 
 #include <errno.h>
+#include <fcntl.h>  /* O_RDONLY */
 #include <stdio.h>  /* snprintf */
 #include <string.h> /* memcpy, strlen */
 
@@ -27,11 +28,15 @@ pool_dealloc(PyObject *op)
     Py_DECREF(type);
 }
 
+/* Where somebody has removed its name nobody finds it: it is left. */
 shx_err
-shx_py_pool_open(const shx_py_pool *self, int flags, int *fd)
+shx_py_pool_open(shx_py_pool *self, int flags, int *fd)
 {
-    return shx_segment_open(self->name, &self->data->segment.identity, flags,
-                            fd);
+    shx_err err = shx_segment_open(self->name, &self->identity, flags, fd);
+    if (err == SHX_GONE || err == ENOENT) {
+        atomic_store(&self->gone, true);
+    }
+    return err;
 }
 
 PyObject *
@@ -60,31 +65,58 @@ shx_py_pool_copy(void *into, const void *from, size_t length)
 
 /* How it comes to be */
 
-/* Keeps both mappings, and the name of the data. */
-static int
-take_memories(shx_py_pool *self, shx_state *state, PyObject *memories)
+/* Where it is not mapped it has the name that Python gave it: see _pools.py.
+ */
+static shx_err
+look_at_data(shx_py_pool *self)
 {
-    PyObject *control = PyTuple_GET_ITEM(memories, 0);
-    PyObject *data = PyTuple_GET_ITEM(memories, 1);
-    PyObject *name = PyObject_GetAttr(data, state->str.name);
+    int fd;
+    shx_file file;
+    if (self->data != NULL) {
+        self->identity = self->data->segment.identity;
+        self->size = self->data->segment.size;
+        return 0;
+    }
+    shx_err err = shx_os_open(self->name, O_RDONLY, &fd);
+    if (err == 0) {
+        err = shx_os_inspect(fd, &file);
+        shx_os_close(fd);
+    }
+    if (err == 0) {
+        self->identity = file.identity;
+        self->size = file.size;
+    }
+    return err;
+}
+
+/* Keeps the mappings, and the name of the data. */
+static int
+take_memories(shx_py_pool *self, shx_state *state)
+{
+    PyObject *control = PyTuple_GET_ITEM(self->memories, 0);
+    PyObject *data = PyTuple_GET_ITEM(self->memories, 1);
+    PyObject *name = PyObject_GetAttr(control, state->str.name);
     const char *text = name == NULL ? NULL : PyUnicode_AsUTF8(name);
     if (text != NULL) {
-        (void)snprintf(self->name, sizeof self->name, "%s", text);
+        (void)snprintf(self->name, sizeof self->name, "%s.data", text);
         self->control = shx_memory_mapping(control);
-        self->data = self->control == NULL ? NULL : shx_memory_mapping(data);
+    }
+    if (self->control != NULL && data != Py_None) {
+        self->data = shx_memory_mapping(data);
     }
     Py_XDECREF(name);
-    return self->data == NULL ? -1 : 0;
+    return self->control == NULL || (self->data == NULL && data != Py_None)
+               ? -1
+               : 0;
 }
 
 static shx_err
 check_size(const shx_py_pool *self, const shx_pool_shape *shape)
 {
     size_t needed;
-    return !shx_pool_size(shape, &needed)                   ? SHX_FOREIGN
-           : self->control->segment.size < needed           ? SHX_TOO_SMALL
-           : self->data->segment.size < (size_t)shape->size ? SHX_TOO_SMALL
-                                                            : 0;
+    return !shx_pool_size(shape, &needed)         ? SHX_FOREIGN
+           : self->control->segment.size < needed ? SHX_TOO_SMALL
+                                                  : 0;
 }
 
 /* `blocks`: not 0 to make it, of memories that nobody else knows of. */
@@ -93,15 +125,15 @@ settle(shx_py_pool *self, unsigned blocks)
 {
     shx_member me;
     const shx_segment *control = &self->control->segment;
-    const shx_segment *data = &self->data->segment;
     if (!control->writable) {
         return EACCES; /* all who use it write into it */
     }
-    shx_err err = 0;
-    if (blocks != 0) {
-        const shx_pool_shape shape = {data->size, blocks};
+    shx_err err = look_at_data(self);
+    if (err == 0 && blocks != 0) {
+        const shx_pool_shape shape = {self->size, blocks};
         err = check_size(self, &shape);
-        self->written = PyMem_Calloc(data->size / SHX_POOL_GRAIN + 1, 1);
+        self->written =
+            PyMem_Calloc((size_t)self->size / SHX_POOL_GRAIN + 1, 1);
         err = err == 0 && self->written == NULL ? ENOMEM : err;
         if (err == 0) {
             shx_pool_make(control->address, &shape, self->pair);
@@ -112,7 +144,7 @@ settle(shx_py_pool *self, unsigned blocks)
                               &control->identity, SHX_FD_NONE, &self->party);
     }
     if (err == 0) {
-        err = shx_pool_open(control->address, control->size, data->size,
+        err = shx_pool_open(control->address, control->size, self->size,
                             self->party, &self->pool);
         self->opened = err == 0;
         err = err == 0 && self->pool.pair != self->pair ? SHX_FOREIGN : err;
@@ -133,10 +165,13 @@ pool_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs))
     PyObject *control, *data;
     shx_state *state = shx_state_of(type);
     if (state == NULL ||
-        !PyArg_ParseTuple(args, "O!O!KI:_Pool", state->shared_memory_type,
-                          &control, state->shared_memory_type, &data, &pair,
-                          &blocks)) {
+        !PyArg_ParseTuple(args, "O!OKI:_Pool", state->shared_memory_type,
+                          &control, &data, &pair, &blocks)) {
         return NULL;
+    }
+    if (data != Py_None &&
+        !PyObject_TypeCheck(data, state->shared_memory_type)) {
+        return PyErr_Format(PyExc_TypeError, "_Pool() takes SharedMemory");
     }
     PyObject *op = type->tp_alloc(type, 0);
     if (op == NULL) {
@@ -148,7 +183,7 @@ pool_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs))
     self->memories = PyTuple_Pack(2, control, data);
     self->shared = PyMem_Calloc(SHX_POOL_MOST_BLOCKS, sizeof *self->shared);
     if (self->memories == NULL || self->shared == NULL ||
-        take_memories(self, state, self->memories) < 0) {
+        take_memories(self, state) < 0) {
         if (!PyErr_Occurred()) {
             (void)PyErr_NoMemory();
         }
@@ -169,19 +204,31 @@ PyDoc_STRVAR(unlink_doc, "unlink($self, /)\n--\n\n"
                          "Remove its names, if they are there.");
 
 /* The control first: who finds that finds the data. */
+static int
+unlink_names(shx_py_pool *self)
+{
+    for (Py_ssize_t i = 0; i < 2; i++) {
+        PyObject *memory = PyTuple_GET_ITEM(self->memories, i);
+        if (memory == Py_None) {
+            (void)shx_segment_unlink(self->name, &self->identity);
+            continue;
+        }
+        PyObject *done = PyObject_CallMethod(memory, "unlink", "O", Py_True);
+        if (done == NULL) {
+            return -1;
+        }
+        Py_DECREF(done);
+    }
+    return 0;
+}
+
 static PyObject *
 pool_unlink(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     shx_py_pool *self = POOL(op);
-    bool gone = atomic_exchange(&self->gone, true);
-    for (Py_ssize_t i = 0; i < 2 && !gone; i++) {
-        PyObject *done = PyObject_CallMethod(
-            PyTuple_GET_ITEM(self->memories, i), "unlink", "O", Py_True);
-        if (done == NULL) { /* an audit hook's doing: they stay */
-            atomic_store(&self->gone, false);
-            return NULL;
-        }
-        Py_DECREF(done);
+    if (!atomic_exchange(&self->gone, true) && unlink_names(self) < 0) {
+        atomic_store(&self->gone, false); /* an audit hook's doing */
+        return NULL;
     }
     Py_RETURN_NONE;
 }
@@ -194,12 +241,13 @@ is_own(shx_py_pool *self)
            shx_pool_is_own(&self->pool, &me);
 }
 
-/* One that another interpreter of this process has made is not. */
+/* One that another interpreter of this process has made is not; one that was
+ * cut short is of no use to anybody. */
 static bool
 is_abandoned(shx_py_pool *self)
 {
     shx_member me;
-    return atomic_load(&self->gone) ||
+    return atomic_load(&self->gone) || shx_py_pool_check(self) != 0 ||
            (shx_party_me(self->party, &me) == 0 &&
             (self->made || !shx_pool_is_own(&self->pool, &me)) &&
             shx_pool_is_abandoned(&self->pool, &me));

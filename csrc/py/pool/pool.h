@@ -31,8 +31,10 @@ typedef struct {
     _Atomic unsigned char *written; /* of one's own: see fill.h */
     shx_party *party;               /* NULL until it has joined */
     shx_mapping *control;
-    shx_mapping *data;
-    PyObject *memories; /* a tuple: control, data */
+    shx_mapping *data;     /* NULL: there is no address space for it */
+    shx_identity identity; /* of the data, as the next two */
+    uint64_t size;
+    PyObject *memories; /* a tuple: control, data or None */
     uint64_t pair;
     char name[SHX_POOL_NAME]; /* of the data */
 } shx_py_pool;
@@ -40,14 +42,14 @@ typedef struct {
 #define POOL(op) ((shx_py_pool *)(op))
 
 /* A descriptor of the data. SHX_GONE: its name is. */
-shx_err shx_py_pool_open(const shx_py_pool *self, int flags, int *fd);
+shx_err shx_py_pool_open(shx_py_pool *self, int flags, int *fd);
 
 /* Somebody has cut the memory short: what is there says nothing any more. */
 static inline shx_err
 shx_py_pool_check(const shx_py_pool *self)
 {
     return shx_mapping_tears(self->control) != 0 ||
-                   shx_mapping_tears(self->data) != 0
+                   (self->data != NULL && shx_mapping_tears(self->data) != 0)
                ? EFAULT
                : 0;
 }

@@ -57,10 +57,12 @@ find(PyObject *pools, const char *bytes, size_t length,
 {
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(pools); i++) {
         shx_py_pool *pool = POOL(PyTuple_GET_ITEM(pools, i));
-        size_t size = pool->data->segment.size;
+        if (pool->data == NULL) {
+            continue;
+        }
         uint64_t offset =
             (uintptr_t)bytes - (uintptr_t)pool->data->segment.address;
-        if (offset >= size || length > size - offset) {
+        if (offset >= pool->size || length > pool->size - offset) {
             continue;
         }
         out->offset = offset;
@@ -119,7 +121,8 @@ PyDoc_STRVAR(is_shared_doc,
              "_pool_is_shared($module, pools, buffer, /)\n--\n\n"
              "Does it lie in a block of one of them that is shared here?");
 
-/* Of any shape: all of a buffer is in the block that its first byte is in. */
+/* What is in pieces is in the block that its first byte is in. What is in one
+ * piece may be any that somebody has put together. */
 static PyObject *
 pool_is_shared(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
@@ -128,7 +131,10 @@ pool_is_shared(PyObject *module, PyObject *const *args, Py_ssize_t count)
     if (parse(module, args, count, PyBUF_STRIDED_RO, &view) < 0) {
         return NULL;
     }
-    bool found = find(args[0], view.buf, 1, &reference) != NULL;
+    size_t length = PyBuffer_IsContiguous(&view, 'C') && view.len > 0
+                        ? (size_t)view.len
+                        : 1;
+    bool found = find(args[0], view.buf, length, &reference) != NULL;
     PyBuffer_Release(&view);
     return PyBool_FromLong(found);
 }
