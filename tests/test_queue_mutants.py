@@ -79,7 +79,8 @@ MUTANTS = [
         "    shx_ring_give(ring, me, record, 1);\n"
         "    if (!done) {\n        if (shx_queue_join(ring, me,\n"
         "            &(shx_ring_wait){.patience = shx_patience_for(\n"
-        "            1000000, 0, 0)}) == 0) {\n            __builtin_trap();\n        }\n"
+        "            1000000, 0, 0)}) == 0) {\n"
+        "            __builtin_trap();\n        }\n"
         "        shx_queue_owe(ring, me);\n    }\n",
         "directed_queue",
     ),
