@@ -58,7 +58,6 @@ def rebuild_array(
     """The array that lies so in these bytes, which it keeps."""
     import numpy as np
 
-    begin()
     return np.ndarray(shape, dtype, buffer, offset, strides)
 
 

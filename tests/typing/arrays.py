@@ -17,6 +17,7 @@ from shmemext import (
     Memory,
     ShareableList,
     SharedMemory,
+    arrays,
 )
 
 
@@ -56,6 +57,29 @@ if __name__ == "__main__":
     there.close()
     shm.unlink()
 
+    table = arrays.zeros((3, 4))
+    assert_type(table, npt.NDArray[np.float64])
+    assert_type(arrays.ones(3, np.int16), npt.NDArray[np.int16])
+    assert_type(arrays.empty(3, np.dtype("u1")), npt.NDArray[np.uint8])
+    assert_type(arrays.full((3,), 2, "i2"), npt.NDArray[Any])
+    assert_type(arrays.array(table), npt.NDArray[np.float64])
+    assert_type(arrays.array(table, np.float32), npt.NDArray[np.float32])
+    assert_type(arrays.array([[1, 2], [3, 4]]), npt.NDArray[Any])
+    assert_type(arrays.asarray(table[::2]), npt.NDArray[np.float64])
+    assert_type(arrays.copy(table), npt.NDArray[np.float64])
+    assert_type(arrays.zeros_like(table), npt.NDArray[np.float64])
+    assert_type(arrays.empty_like([1], dtype=np.int8), npt.NDArray[np.int8])
+    assert_type(arrays.full_like(table, 5), npt.NDArray[np.float64])
+    assert_type(arrays.arange(5), npt.NDArray[Any])
+    assert_type(arrays.linspace(0, 1), npt.NDArray[Any])
+    print(arrays.linspace(0, 1, retstep=True)[1])
+    named = arrays.create("typing-arrays", (3, 4), np.int32, exist_ok=True)
+    assert_type(named, npt.NDArray[np.int32])
+    assert_type(arrays.create("typing-more", 3), npt.NDArray[np.float64])
+    assert_type(arrays.open("typing-more", timeout=1), npt.NDArray[Any])
+    arrays.unlink("typing-arrays")
+    arrays.unlink("typing-more", missing_ok=True)
+
     anonymous = AnonymousMemory(100)
     with anonymous as memory:
         assert_type(memory, AnonymousMemory)
@@ -72,5 +96,8 @@ if TYPE_CHECKING:
     shm.write("text")  # E: arg-type
     shm.write(5)  # E: arg-type
     shm.ndarray(2.5)  # E: call-overload
+    arrays.zeros("3")  # E: arg-type
+    arrays.open("name", 5)  # E: call-arg
+    arrays.array([1], order="X")  # E: call-overload
     shm.ndarray(2, offset="8")  # E: call-overload
     MappedFile(5)  # E: arg-type
