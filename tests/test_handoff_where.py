@@ -271,9 +271,14 @@ MOUNT = "mount -t tmpfs tmpfs /dev/shm && echo && exec sleep 60"
 def test_who_sees_another_dev_shm_is_not_of_us(monkeypatch):
     monkeypatch.setattr(_peers, "_is_of_family", lambda *_: True)
     _shmemext._found()
-    with subprocess.Popen(
-        [*ELSEWHERE, MOUNT], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as other, subprocess.Popen(["sleep", "60"]) as neighbour:
+    with (
+        subprocess.Popen(
+            [*ELSEWHERE, MOUNT],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        ) as other,
+        subprocess.Popen(["sleep", "60"]) as neighbour,
+    ):
         try:
             if not other.stdout.readline():
                 pytest.skip("no right to make namespaces")
