@@ -25,8 +25,7 @@ HEADINGS = (
 class Row:
     """One side of one work. The ratio is to the side `base`. What is promised
     is a ratio, the reach, or a limit, in the unit. It is the most; but where
-    `base` is ours, and the side is not, its ratio is to be as large at least.
-    """
+    `base` is ours, the others' ratio is to be as large at least."""
 
     question: str
     work: str
@@ -49,9 +48,7 @@ class Row:
         value = self.ratio if self.limit is None else self.time
         if self.promised is None or value is None:
             return None
-        of_others = self.base in (OURS, HANDOFF)
-        of_others = of_others and not self.side.startswith(OURS)
-        if of_others and self.limit is None:
+        if self.base.startswith(OURS) and self.limit is None:
             return value.median >= self.promised
         return value.median <= self.promised
 

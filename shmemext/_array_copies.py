@@ -194,7 +194,10 @@ def arange(
 
     check(device, like)
     of_any: Any = np.arange
-    return shared(of_any(start_or_stop, stop, step, dtype), None, "K", 0, True)
+    # An int is no step between dates: said only by who means it.
+    steps = () if type(step) is int and step == 1 else (step,)
+    made = of_any(start_or_stop, stop, *steps, dtype=dtype)
+    return shared(made, None, "K", 0, True)
 
 
 @overload

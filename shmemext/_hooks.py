@@ -2,6 +2,8 @@
 """Where multiprocessing sends: what is put there, and taken away again.
 
     connection.Connection.send         Pipe, Pool's tasks, managers
+    connection._ForkingPickler         the same, called by who has taken the
+                                       method before
     queues._ForkingPickler             Queue, SimpleQueue: Pool's results, and
                                        all of an executor
     reduction.dump                     arguments of a process that is started
@@ -17,6 +19,7 @@ ours goes there. If it was put there since, what it calls of ours does what
 multiprocessing does, as soon as nobody has a reason for it."""
 
 import os
+import sys
 import threading
 from importlib import import_module
 from multiprocessing import reduction
@@ -50,8 +53,9 @@ def begin(reason: str) -> None:
     with _lock:
         if not _reasons:
             _SEND.put(connection.Connection, connection)
+            _SENT.put(connection, _ForkingPickler)
             _SEND_BYTES.put(connection.Connection, connection)
-            _PICKLER.put(queues, _ForkingPickler)
+            _QUEUED.put(queues, _ForkingPickler)
             _DUMP.put(reduction, reduction)
         _reasons.add(reason)
         if reason == ARRAYS:
@@ -63,7 +67,7 @@ def end(reason: str) -> None:
     with _lock:
         _reasons.discard(reason)
         if not _reasons:
-            for place in _SEND, _SEND_BYTES, _PICKLER, _DUMP:
+            for place in _SEND, _SENT, _SEND_BYTES, _QUEUED, _DUMP:
                 place.take_back()
 
 
@@ -127,6 +131,22 @@ def send(self: Any, obj: object) -> None:
     self._send_bytes(_pickles.message(obj, self))
 
 
+class _Sent(_ForkingPickler):
+    """A connection is the caller's self. Looking there takes time."""
+
+    @staticmethod
+    def dumps(  # type: ignore[override]
+        obj: object, protocol: int | None = None
+    ) -> "Buffer":
+        if protocol is None and _is_for_us():
+            caller = sys._getframe(1)
+            if caller.f_code.co_name == "send":
+                connection = caller.f_locals.get("self")
+                if _peers.is_near(connection):
+                    return _pickles.message(obj, connection)
+        return _ForkingPickler.dumps(obj, protocol)
+
+
 def _send_bytes(self: Any, buf: Any) -> None:
     try:
         _SEND_BYTES.before(self, buf)
@@ -186,6 +206,7 @@ class _Aboard:
 
 
 _SEND = _Place("send", send)
+_SENT = _Place("_ForkingPickler", _Sent)
 _SEND_BYTES = _Place("_send_bytes", _send_bytes)
-_PICKLER = _Place("_ForkingPickler", _Queued)
+_QUEUED = _Place("_ForkingPickler", _Queued)
 _DUMP = _Place("dump", dump)

@@ -11,14 +11,19 @@ Kind = Literal[
     "family",
     "users",
     "pool",
+    "queue",
     "untracked",
     "stdlib",
     "semaphore",
     "unknown",
 ]
 
-# What names of pools begin with.
+# What names begin with of pools, and of queues that were given none.
 POOL = "shmemext-pool."
+_OURS: tuple[tuple[str, Kind], ...] = (
+    (POOL, "pool"),
+    ("shmemext-queue.", "queue"),
+)
 
 # What names begin with that no family owns, of how many bytes they are, if
 # that matters, and what they are then.
@@ -41,10 +46,11 @@ def kind_of(
     """Of a name that this family owns, or nobody: `unreadable` says that
     there are ledgers of its user that may say otherwise."""
     if family is not None:
-        if name.startswith(POOL):
-            return "pool"
+        for prefix, kind in _OURS:
+            if name.startswith(prefix):
+                return kind
         return "users" if users else "family"
-    kind: Kind = "untracked"
+    kind = "untracked"
     for prefix, sizes, one in _KINDS:
         if name.startswith(prefix) and (not sizes or size in sizes):
             kind = one
@@ -78,13 +84,13 @@ class Segment:
 
     family: its family does. users: the last process that uses it does, its
     family where that one was killed. pool: who lets go of the last array in
-    it, where its owner is dead, and its family at the latest. untracked:
-    somebody has to call unlink(), or a tracker of the stdlib does. stdlib: the
-    same, under a name that multiprocessing makes up. semaphore: it is one, of
-    sem_open(3). unknown: another user's, and so are the ledgers that would
-    say."""
+    it, where its owner is dead, and its family at the latest. queue: as
+    users, of a Queue without a name. untracked: somebody has to call unlink(),
+    or a tracker of the stdlib does. stdlib: the same, under a name that
+    multiprocessing makes up. semaphore: it is one, of sem_open(3). unknown:
+    another user's, and so are the ledgers that would say."""
     family: Family | None
-    """Who owns it, where kind is "family", "users" or "pool"."""
+    """Who owns it, where kind is one of the first four."""
     processes: tuple[Process, ...]
     """Who has it open, by pid: the processes that we may look into, in this
     pid namespace."""

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from arrays import np
 from family_children import has_private_shm
 from plain_c import compiler
 
@@ -128,6 +129,26 @@ def test_channels_has_both_sides(tmp_path):
     assert all(row["met"] is not None for row in rows if row["reach"])
 
 
+def test_objects_has_both_sides(tmp_path):
+    pytest.importorskip("numpy", reason="there is no numpy")
+    _, result = result_of(
+        tmp_path / "result.json",
+        "--only",
+        "objects",
+        "--peers",
+        "shmemext,shmemext hand-off,shmemext arrays,pickle,mp.Queue",
+    )
+    rows = result["rows"]
+    assert [row["note"] for row in rows] == [""] * len(rows)
+    ours = [row for row in rows if row["side"].startswith("shmemext")]
+    assert [row["met"] is not None for row in ours if row["reach"]] == (
+        [True] * 6
+    )
+    others = {row["side"] for row in rows} - {row["side"] for row in ours}
+    assert others == {"pickle", "mp.Queue"}
+    assert not list(Path("/dev/shm").glob("shmemext-bench-*"))
+
+
 def test_reach_is_the_least_where_the_others_are_compared_with_ours(paired):
     from table import Row
 
@@ -188,15 +209,20 @@ def test_handoff_arrives_whole_through_every_mode(tmp_path):
     _, result = result_of(
         tmp_path / "result.json",
         *("--only", "handoff", "--sizes", "10000"),
-        *("--peers", "shmemext,mp.Pipe"),
+        *("--peers", "shmemext,mp.Pipe,shmemext hand-off,shmemext arrays"),
     )
     rows = [row for row in result["rows"] if row["side"] != "C floor"]
     assert [row["note"] for row in rows] == [""] * len(rows)
+    by_reference = {
+        ("shmemext hand-off", "fresh"),
+        ("shmemext arrays", "in place"),
+    }
     assert {(row["side"], row["work"].split(", ")[1]) for row in rows} == {
         ("shmemext", "fresh"),
         ("shmemext", "reused"),
         ("shmemext", "in place"),
         ("mp.Pipe", "fresh"),
+        *(by_reference if np else ()),
     }
 
 

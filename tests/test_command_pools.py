@@ -8,7 +8,7 @@ import struct
 
 import pytest
 from commands import FAILED, only_stderr_line
-from machine import NOBODY
+from machine import NOBODY, wait_until
 
 from shmemext import _heads
 from shmemext._holdings import SUFFIX
@@ -80,6 +80,43 @@ def test_pool_of_whom_nobody_knows(machine, pool):
     assert (found["state"], found["version"]) == ("abandoned", 1)
     names = machine.cli("pools", "-q", pair).stdout.split()
     assert names == found["names"]
+
+
+SENDS = """
+import os
+from multiprocessing import Pipe
+from pickle import PickleBuffer
+from shmemext import Queue, handoff
+handoff.enable()
+ours, theirs = Pipe()
+ours.send([PickleBuffer(bytes(1 << 20)), PickleBuffer(bytes(1 << 21))])
+first = theirs.recv()
+ours.send(PickleBuffer(bytes(1 << 22)))
+queue = Queue()
+print(queue.name, os.getpid())
+"""
+
+
+def test_pool_of_a_process_that_sends(private):
+    with private.running(SENDS) as (child, (queue, pid)):
+        (found,) = listed(private)
+        kinds = {
+            one["name"]: one["kind"]
+            for one in json.loads(private.cli("ls", "--json").stdout)[
+                "segments"
+            ]
+        }
+        assert private.cli("channels", "-q").stdout.split() == [queue]
+        child.kill()
+        child.wait()
+    assert (found["state"], found["blocks"]) == ("owned", 3)
+    assert found["used"] == 7 * MIB
+    assert (found["in_flight"], found["holders"]) == (1, 1)
+    assert found["dead_holders"] == found["pinned"] == 0
+    assert int(pid) in {one["pid"] for one in found["processes"]}
+    pool = dict.fromkeys(found["names"], "pool")
+    assert kinds == {**pool, queue: "queue"}
+    wait_until(lambda: not listed(private))
 
 
 def test_what_the_dead_left(machine, pool):

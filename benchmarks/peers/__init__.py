@@ -87,7 +87,7 @@ _KNOWN = {
 NAMES = tuple(_KNOWN)
 _NEED_NUMPY = (
     *("SharedArray", "joblib memmap", "pyshmem", "torch", "Ray"),
-    *("shmemext arrays", "pickle"),
+    *("shmemext hand-off", "shmemext arrays", "pickle"),
 )
 # a method that not every release has
 _NEED_METHOD = {

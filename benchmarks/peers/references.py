@@ -52,6 +52,10 @@ class Arrays(Pickles):
 
     modes = ("in place",)
 
+    def enable(self) -> None:
+        """Before there is a Pool, which keeps what it sends by."""
+        from shmemext import arrays  # noqa: F401
+
     def like(self, array: Any) -> Any:
         from shmemext import arrays
 

@@ -259,7 +259,8 @@ COMMANDS: tuple[tuple[str, Run, str, Callable[[Parser], None]], ...] = (
     (
         "channels",
         channels.run,
-        "list channels and broadcasts, what waits in them, and for whom\n"
+        "list channels, broadcasts and queues, what waits in them, and for "
+        "whom\n"
         "What shmemext.channels makes. Nothing is taken, and nobody waits.\n"
         "\n"
         "columns:\n"

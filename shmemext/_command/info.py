@@ -20,6 +20,7 @@ _GOES = {
     "users": "with the last process that uses it",
     "pool": "with its family, or when its owner is dead and nobody has "
     "anything of it",
+    "queue": "with the last process that uses it",
     "untracked": "when somebody calls unlink()",
     "stdlib": "when somebody calls unlink(), or a resource tracker does",
     "semaphore": "when somebody calls sem_unlink(3)",

@@ -17,7 +17,12 @@
 
 #include "sync.h"
 
-enum { SLEEPERS = 2, PAGE = 4096, MEMORY = 4 * PAGE, MANY = 1000000 };
+/* A program may say that it needs more. */
+#ifndef CRASH_MEMORY
+#define CRASH_MEMORY (4 * 4096)
+#endif
+
+enum { SLEEPERS = 2, PAGE = 4096, MEMORY = CRASH_MEMORY, MANY = 1000000 };
 
 static memory in;
 

@@ -23,7 +23,7 @@ from shmemext import (
     SharedMemory,
 )
 
-ROUNDS = 1000
+ROUNDS = 400
 TRIES = 8
 SLACK = ROUNDS // 20
 

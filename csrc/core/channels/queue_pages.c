@@ -4,7 +4,7 @@
 
 #include <errno.h>
 
-enum { GRAIN = SHX_QUEUE_GRAIN, LONG = 1 << 20 };
+enum { GRAIN = SHX_QUEUE_GRAIN, LONG = 1 << 20, MUCH = 1 << 21 };
 
 /* Between `floor` and `head` lies, for the next time round, what may be used
  * again as it is: where it is, records lie beyond `floor` + capacity, and
@@ -113,11 +113,58 @@ fill_ends(const shx_ring *ring, uint64_t from, uint64_t at, uint64_t to)
     return err;
 }
 
+/* Moves *head over what is free, until it is there or nothing is. */
+static shx_err
+advance(shx_ring *ring, uint64_t to, uint64_t *head)
+{
+    uint64_t next = atomic_load(&ring->out->next);
+    shx_err err = shx_ring_is_range(ring, *head, next) ? 0 : SHX_DAMAGED;
+    while (err == 0 && *head != next && (int64_t)(to - *head) > 0) {
+        uint64_t word;
+        err = shx_ring_read(ring, *head, next, &word);
+        if (err != 0 || !shx_is_free_record(word)) {
+            break;
+        }
+        *head += shx_span_of(word);
+    }
+    atomic_store(&ring->in->head, *head);
+    return err;
+}
+
+/* ESTALE: what is at `next` is free, and would be room if that were beyond
+ * it. */
+static shx_err
+find_none(const shx_ring *ring, uint64_t tail)
+{
+    uint64_t word, next = atomic_load(&ring->out->next);
+    if (next == tail) {
+        return EAGAIN;
+    }
+    shx_err err = shx_ring_is_range(ring, next, tail)
+                      ? shx_ring_read(ring, next, tail, &word)
+                      : SHX_DAMAGED;
+    return err != 0 ? err : shx_is_free_record(word) ? ESTALE : EAGAIN;
+}
+
+/* So that it moves no further before the record is there: what lies beyond
+ * would have to be present. */
+static shx_err
+make_room(shx_ring *ring, uint64_t tail, uint64_t to, uint64_t *head)
+{
+    shx_err err = 0;
+    if (to > *head + ring->capacity) {
+        err = advance(ring, to - ring->capacity, head);
+    }
+    return err == 0 && to > *head + ring->capacity ? find_none(ring, tail)
+                                                   : err;
+}
+
 static shx_err
 extend(shx_ring *ring, uint64_t tail, uint64_t at, uint64_t to)
 {
     pages now;
     shx_err err = read_pages(ring, tail, &now);
+    err = err == 0 ? make_room(ring, tail, to, &now.head) : err;
     if (err != 0) {
         return err;
     }
@@ -144,8 +191,7 @@ extend(shx_ring *ring, uint64_t tail, uint64_t at, uint64_t to)
     return err;
 }
 
-/* Nothing is made present beyond `floor` + capacity, and nothing has to be:
- * where `head` moves on after this, too. */
+/* Nothing is made present beyond `floor` + capacity, and nothing has to be. */
 shx_err
 shx_queue_back(shx_ring *ring, uint64_t tail, uint64_t span)
 {
@@ -163,22 +209,6 @@ shx_queue_fill(const shx_ring *ring, const shx_ring_record *record)
     return span <= GRAIN
                ? 0
                : make_present(byte_at(ring, record->at), (size_t)span);
-}
-
-static shx_err
-advance(shx_ring *ring, uint64_t next, uint64_t *head)
-{
-    enum { PORTION = 4096 };
-    shx_err err = shx_ring_is_range(ring, *head, next) ? 0 : SHX_DAMAGED;
-    for (int i = 0; i < PORTION && err == 0 && *head != next; i++) {
-        uint64_t word;
-        err = shx_ring_read(ring, *head, next, &word);
-        if (err != 0 || !shx_is_free_record(word)) {
-            break;
-        }
-        *head += shx_span_of(word);
-    }
-    return err;
 }
 
 /* From `floor` to there: not what records lie in by now. */
@@ -202,16 +232,12 @@ shx_err
 shx_queue_trim(shx_ring *ring)
 {
     pages now;
-    uint64_t next = atomic_load(&ring->out->next);
     uint64_t tail =
         atomic_load_explicit(&ring->in->tail, memory_order_relaxed);
     shx_err err = read_pages(ring, tail, &now);
-    err = err == 0 ? advance(ring, next, &now.head) : err;
-    if (err == 0) {
-        atomic_store(&ring->in->head, now.head);
-        if (down(now.head) - now.floor >= SHX_QUEUE_IDLE) {
-            give_up(ring, &now, tail, down(now.head));
-        }
+    err = err == 0 ? advance(ring, now.head + MUCH, &now.head) : err;
+    if (err == 0 && down(now.head) - now.floor >= SHX_QUEUE_IDLE) {
+        give_up(ring, &now, tail, down(now.head));
     }
     return err;
 }

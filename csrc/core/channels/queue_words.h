@@ -10,7 +10,8 @@
 
 /* Pages for a record of so many bytes that is put at the tail, and for what is
  * at the end of the data if it does not fit there. Of a long one only those at
- * its ends: the rest is made present by shx_queue_fill(). ENOSPC. */
+ * its ends: the rest is made present by shx_queue_fill(). ENOSPC. EAGAIN,
+ * ESTALE: there is no room. */
 shx_err shx_queue_back(shx_ring *ring, uint64_t tail, uint64_t span);
 
 /* Moves the head over what is free, and gives back idle pages. */
