@@ -162,8 +162,9 @@ hostile-channels: build/hostile_ring build/hostile_broadcast  ## write random wo
 	build/hostile_ring $(SECONDS)
 	build/hostile_broadcast $(SECONDS)
 
-storm-arrays: build/storm_pool  ## kill random users of arrays that travel by reference, for SECONDS seconds
+storm-arrays: build/storm_pool build  ## kill random users of arrays that travel by reference, in C and in Python, for SECONDS seconds each
 	build/storm_pool $(SECONDS)
+	$(BIN)/python -W ignore tests/storm_arrays.py --seconds $(SECONDS) $(ARGS)
 
 crash-arrays: build/crash_pool  ## kill users of a pool after every single instruction, for half an hour
 	build/crash_pool $(ARGS)
