@@ -8,8 +8,8 @@ Each process that sends has one of its own, made when it first sends, and
 attaches those of others when it first receives from them. A forked child has
 none of its own: its parent's is another's pool there. One whose owner is dead
 goes, with both names, when nobody has anything of it: whoever lets go of the
-last block sees to that, or attaches another one. What nobody sees to goes with
-the family.
+last block sees to that, or attaches another one, or makes one. What nobody
+sees to goes with the family.
 
 Nothing here is locked, so a fork finds it in order, and so does whatever runs
 in the middle of it: threads that make a pool, or attach one, at the same time
@@ -186,6 +186,7 @@ def _our_own() -> _Pool | None:
         return pool
     if time.monotonic() < _not_before:
         return None
+    _look_around()
     pool = _create()
     if pool is None:
         _not_before = time.monotonic() + _PAUSE
@@ -316,6 +317,26 @@ def _forget() -> None:
                 if pool is _own:
                     _own = None
     _refresh()
+
+
+def _look_around() -> None:
+    """Those of the dead that nobody who lives has attached: who received from
+    them died as well. Where each who sends looks once, they do not add up."""
+    with suppress(OSError), os.scandir(_shmemext.DIRECTORY) as entries:
+        for entry in entries:
+            if entry.name.startswith(PREFIX):
+                with suppress(Exception):
+                    _look_at(entry.name)
+
+
+def _look_at(name: str) -> None:
+    pair = int(name[len(PREFIX) :], 16)  # ValueError: of blocks, no pool's
+    if pair in _pools:
+        return
+    with SharedMemory(name) as control, SharedMemory(_data(name)) as data:
+        pool = _Pool(control, data, pair, 0)
+        if pool.is_abandoned():
+            pool.unlink()
 
 
 def _refresh() -> None:
