@@ -190,7 +190,6 @@ def _our_own() -> _Pool | None:
     if pool is None:
         _not_before = time.monotonic() + _PAUSE
         return None
-    _pools[pool.pair] = pool
     _refresh()
     _own = pool
     return pool
@@ -245,7 +244,8 @@ def _create_of(size: int) -> _Pool:
             name, create=True, size=control_size, reserve=True
         )
         try:
-            return _Pool(control, data, pair, blocks)
+            pool = _pools[pair] = _Pool(control, data, pair, blocks)
+            return pool
         except BaseException:
             _remove(control)
             raise
@@ -281,13 +281,13 @@ def _attach(pair: int) -> _Pool:
     _forget()
     name = _name(pair)
     try:
-        memories = SharedMemory(name), _attach_data(_data(name))
+        control, data = SharedMemory(name), _attach_data(_data(name))
     except FileNotFoundError:
         raise LookupError(
             f"{name} is gone: what was sent through it was received before, "
             "or was kept by a process that has ended"
         ) from None
-    pool = _pools.setdefault(pair, _Pool(*memories, pair, 0))
+    pool = _pools.setdefault(pair, _Pool(control, data, pair, 0))
     _refresh()
     return pool
 
@@ -306,12 +306,15 @@ def _attach_data(name: str) -> SharedMemory | None:
 
 def _forget() -> None:
     """Those of the dead, that nobody has anything of any more."""
+    global _own
     for pool in _known:
         if not pool.own and pool.is_abandoned():
             with suppress(Exception):
                 pool.unlink()
             if pool.leases == 0:
                 _pools.pop(pool.pair, None)
+                if pool is _own:
+                    _own = None
     _refresh()
 
 
@@ -344,6 +347,7 @@ def leave() -> None:
     """At the end of this process: the names of its pool go, if nobody else has
     anything of it."""
     global _own
+    _refresh()  # there was no memory, maybe
     for pool in _known:
         if pool.own and pool.is_abandoned():
             _own = None
