@@ -34,7 +34,7 @@ stop = { echo "$1" >&2; exit 1; }
 
 SPHINX := $(BIN)/python -m sphinx -q -W -n -d build/doctrees
 
-.PHONY: help build demo test test-quick mutants core musl portable missing clang lint format docs docs-test bench bench-quick bench-plots storm storm-users storm-sync crash-sync storm-channels crash-channels hostile-channels sanitize tsan fuzz model wheel sdist-test release-test clean
+.PHONY: help build demo test test-quick mutants core musl portable missing clang lint format docs docs-test bench bench-quick bench-plots storm storm-users storm-sync crash-sync storm-channels crash-channels hostile-channels storm-arrays crash-arrays hostile-arrays sanitize tsan fuzz model wheel sdist-test release-test clean
 
 help:  ## print this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 26
@@ -134,8 +134,8 @@ storm: build  ## kill random members of process families for ROUNDS rounds
 storm-users: build  ## kill random users of segments that go with their last one, for ROUNDS rounds
 	$(BIN)/python -W ignore tests/storm_users.py --rounds $(ROUNDS) $(ARGS)
 
-CORE_PROGRAMS := storm_sync crash_sync crash_groups_sync storm_ring crash_ring crash_take_ring hostile_ring storm_broadcast crash_broadcast hostile_broadcast
-build/hostile_ring build/hostile_broadcast: SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all
+CORE_PROGRAMS := storm_sync crash_sync crash_groups_sync storm_ring crash_ring crash_take_ring hostile_ring storm_broadcast crash_broadcast hostile_broadcast storm_pool crash_pool hostile_pool
+build/hostile_ring build/hostile_broadcast build/hostile_pool: SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all
 $(CORE_PROGRAMS:%=build/%): build/%: tests/core/%.c $(wildcard tests/core/*.h) $(C_FILES)
 	@mkdir -p build
 	$(CC) -std=c11 -D_FILE_OFFSET_BITS=64 -g -O2 -Wall -Wextra -Wpedantic -Werror $(SANITIZERS) -Icsrc $< $(filter-out %/reaper.c,$(CORE_FILES)) -pthread -o $@
@@ -161,6 +161,16 @@ crash-channels: build/crash_ring build/crash_take_ring build/crash_broadcast  ##
 hostile-channels: build/hostile_ring build/hostile_broadcast  ## write random words over a ring, and a broadcast, that others use, for SECONDS seconds each
 	build/hostile_ring $(SECONDS)
 	build/hostile_broadcast $(SECONDS)
+
+storm-arrays: build/storm_pool build  ## kill random users of arrays that travel by reference, in C and in Python, for SECONDS seconds each
+	build/storm_pool $(SECONDS)
+	$(BIN)/python -W ignore tests/storm_arrays.py --seconds $(SECONDS) $(ARGS)
+
+crash-arrays: build/crash_pool  ## kill users of a pool after every single instruction, for half an hour
+	build/crash_pool $(ARGS)
+
+hostile-arrays: build/hostile_pool  ## write random words over a pool that others use, for SECONDS seconds
+	build/hostile_pool $(SECONDS)
 
 sanitize:  ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	tests/sanitize.sh address $(PYTHON) $(ARGS)
@@ -195,7 +205,7 @@ clean:  ## remove what was built
 .PHONY: consumers downstream
 
 consumers: build $(VENV)/.test $(VENV)/.consumers  ## memory stays for torch, pyarrow, Qt and others that take it without a copy; what packages send goes by reference, or as ever
-	$(BIN)/python -m pytest tests/consumers/consumers.py tests/consumers/starters.py tests/consumers/handoffs.py tests/test_examples.py $(ARGS)
+	$(BIN)/python -m pytest tests/consumers/consumers.py tests/consumers/starters.py tests/consumers/tensors.py tests/consumers/handoffs.py tests/test_examples.py $(ARGS)
 
 downstream: build  ## the suites of other packages, on the standard library and over install()
 	$(BIN)/python tests/downstream/run.py $(ARGS)

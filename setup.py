@@ -61,8 +61,10 @@ if "-DNDEBUG" in str(sysconfig.get_config_var("CFLAGS")).split():
 # a debugger.
 SMALL = ["-Os", "-fno-asynchronous-unwind-tables", "-fno-unwind-tables"]
 # The rooms where it would be felt: a list's items take half as long again.
-ROOMS = ["channels", "list", "sync"]
-HOT = {source: ["-O2"] for room in ROOMS for source in files(f"*/{room}/*.c")}
+HOTTEST = files("*/list/*.c") + files("core/channels/ring_[pt]*.c")
+HOT = {source: ["-O2"] for source in HOTTEST}
+# A program of its own has of the core what it calls.
+WHOLE = ["-flto"]
 if "CFLAGS" in os.environ:  # they say all of it
     SMALL, HOT = [], {}
 if os.environ.get("SHMEMEXT_WERROR"):  # ours to fix, not the user's
@@ -156,14 +158,15 @@ class build_ext_and_reaper(build_ext):
         """Where it is for the machine that the extension is for."""
         if shutil.which("musl-gcc") is None:
             return False
-        command = ["musl-gcc", "-O2", "-Icsrc", *flags, *SMALL]
+        command = ["musl-gcc", "-O2", "-Icsrc", *flags, *SMALL, *WHOLE]
         version = look.at_compiler(command)
         objects = Objects(command, version, "build/objects", "musl")
         try:
             made = self.compile(CORE + REAPER, objects=objects)
         except CompileError:
             return False
-        command = ["musl-gcc", "-static", *made, *self.link_options()]
+        options = [*WHOLE, *SMALL, *self.link_options()]
+        command = ["musl-gcc", "-static", *made, *options]
         self.announce(" ".join(command), level=logging.INFO)
         if subprocess.run([*command, "-o", path]).returncode != 0:
             return False

@@ -8,7 +8,10 @@
 
 #include "sync.h"
 
-enum { PAGE = 4096, DATA = 64 * PAGE, BLOCKS = 8 };
+#ifndef CRASH_H /* which has one */
+enum { PAGE = 4096 };
+#endif
+enum { DATA = 64 * PAGE, BLOCKS = 8 };
 
 static const shx_pool_shape usual = {.size = DATA, .blocks = BLOCKS};
 
