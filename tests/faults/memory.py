@@ -27,7 +27,7 @@ EXPECTED = (MemoryError, PicklingError)
 # 3.13.
 IN_PYTHON = (*EXPECTED, SystemError)
 PYTHON = ("list", "by a name", "without a place", "messages")
-PYTHON += ("Channel", "Broadcast", "frame", "thing", "pool")
+PYTHON += ("Channel", "Broadcast", "frame", "thing", "pool", "Queue")
 
 if not getattr(sys, "_is_gil_enabled", lambda: True)():
     # Without a GIL, pickle itself crashes when it gets no memory: CPython

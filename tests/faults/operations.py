@@ -21,6 +21,7 @@ from pathlib import Path
 import awaiting
 import channeling
 import pooling
+import queueing
 import synchronizing
 
 from shmemext import (
@@ -412,6 +413,7 @@ OPERATIONS = {
     **channeling.OPERATIONS,
     **awaiting.OPERATIONS,
     **pooling.OPERATIONS,
+    **queueing.OPERATIONS,
     "Lock in a file": lambda shm: Lock(MappedFile(OLD_PATH)),
 }
 
@@ -448,6 +450,7 @@ OWNERS = {
             *channeling.OPERATIONS,
             *awaiting.OPERATIONS,
             *pooling.OPERATIONS,
+            *queueing.OPERATIONS,
             "Lock in a file",
         ]
     ],
@@ -463,6 +466,7 @@ LEAVERS = {
     or name in channeling.OPERATIONS
     or name in awaiting.OPERATIONS
     or name in pooling.OPERATIONS
+    or name in queueing.OPERATIONS
 }
 
 # What would take too long to do again and again, for pages alone.
