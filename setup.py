@@ -61,7 +61,7 @@ if "-DNDEBUG" in str(sysconfig.get_config_var("CFLAGS")).split():
 # a debugger.
 SMALL = ["-Os", "-fno-asynchronous-unwind-tables", "-fno-unwind-tables"]
 # The rooms where it would be felt: a list's items take half as long again.
-HOTTEST = files("*/list/*.c") + files("core/channels/ring_[pt]*.c")
+HOTTEST = files("core/list/*.c") + files("core/channels/ring_[pt]*.c")
 HOT = {source: ["-O2"] for source in HOTTEST}
 # A program of its own has of the core what it calls.
 WHOLE = ["-flto"]
