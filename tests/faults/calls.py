@@ -147,6 +147,7 @@ def may_go_well(name, operation, failed, code):
     return (
         failed in TOLERATED
         or name in operations.pooling.OPERATIONS  # as one pickles without
+        or name == "buffers beside a Queue"  # or within
         or operation in operations.EXPECTING
         or (failed in RETRIED and code == errno.EINTR)
         or any(failed == call and kind in name for call, kind in OTHER_WAYS)
