@@ -186,13 +186,13 @@ def test_each_child_sends_through_a_pool_of_its_own(pipe):
 
 
 def test_pools_of_workers_that_are_gone_are_gone():
-    """Of each worker there was one, and each did one task."""
+    """Of each worker there was one, and each did one task; what the pool's
+    thread has received and nobody has asked for yet holds another one."""
     context = get_context("fork")
     before = names()
     with context.Pool(2, maxtasksperchild=1) as pool:
-        for seed, received in enumerate(
-            pool.imap(buffer, range(40), chunksize=1)
-        ):
+        for seed in range(40):
+            received = pool.apply(buffer, (seed,))
             assert lies_in_pool(received)
             assert received == content(seed)
             assert len(names() - before) <= 2 * 8
