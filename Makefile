@@ -205,8 +205,8 @@ clean:  ## remove what was built
 
 .PHONY: consumers downstream
 
-consumers: build $(VENV)/.test $(VENV)/.consumers  ## memory stays for torch, pyarrow, Qt and others that take it without a copy
-	$(BIN)/python -m pytest tests/consumers/consumers.py tests/consumers/starters.py tests/test_examples.py $(ARGS)
+consumers: build $(VENV)/.test $(VENV)/.consumers  ## memory stays for torch, pyarrow, Qt and others that take it without a copy; what packages send goes by reference, or as ever
+	$(BIN)/python -m pytest tests/consumers/consumers.py tests/consumers/starters.py tests/consumers/tensors.py tests/consumers/handoffs.py tests/test_examples.py $(ARGS)
 
 downstream: build  ## the suites of other packages, on the standard library and over install()
 	$(BIN)/python tests/downstream/run.py $(ARGS)

@@ -59,12 +59,19 @@ if "-DNDEBUG" in str(sysconfig.get_config_var("CFLAGS")).split():
 # Most of it calls the system, and is as quick when it is small. C throws
 # nothing that tables would help to catch; CFLAGS="-O2 -g" brings them back for
 # a debugger.
-SMALL = ["-Os", "-fno-asynchronous-unwind-tables", "-fno-unwind-tables"]
+SMALL = [
+    "-Os",
+    "-fno-asynchronous-unwind-tables",
+    "-fno-unwind-tables",
+    "-fno-plt",
+]
 # The rooms where it would be felt: a list's items take half as long again.
-ROOMS = ["channels", "list", "sync"]
-HOT = {source: ["-O2"] for room in ROOMS for source in files(f"*/{room}/*.c")}
+HOTTEST = files("core/list/*.c") + files("core/channels/ring_[pt]*.c")
+HOT = {source: ["-O2"] for source in HOTTEST}
+# What is installed is compiled as a whole, where the compiler can.
+WHOLE = ["-flto=auto"]
 if "CFLAGS" in os.environ:  # they say all of it
-    SMALL, HOT = [], {}
+    SMALL, HOT, WHOLE = [], {}, []
 if os.environ.get("SHMEMEXT_WERROR"):  # ours to fix, not the user's
     flags.append("-Werror")
 
@@ -109,6 +116,9 @@ class build_ext_and_reaper(build_ext):
         folders = ["csrc", *self.compiler.include_dirs]
         includes = [f"-I{folder}" for folder in folders]
         command = [*self.compiler.compiler_so, *includes, *flags, *SMALL]
+        can = self.strip and look.can_link(command, WHOLE)
+        self.whole = [*WHOLE, *SMALL] if can else []
+        command += self.whole
         tag = sysconfig.get_config_var("EXT_SUFFIX").split(".")[1]
         version = look.at_compiler(command)
         self.objects = Objects(command, version, "build/objects", tag, HOT)
@@ -118,7 +128,7 @@ class build_ext_and_reaper(build_ext):
         (extension,) = self.extensions
         extension.extra_objects = self.compile(extension.sources, self.force)
         extension.sources = []
-        extension.extra_link_args = self.link_options()
+        extension.extra_link_args = [*self.whole, *self.link_options()]
         self.force = self.compiler.force = True
         super().build_extensions()
 
@@ -149,21 +159,22 @@ class build_ext_and_reaper(build_ext):
             "shmemext-reaper",
             output_dir=directory,
             libraries=LIBRARIES,
-            extra_postargs=[*static, *self.link_options()],
+            extra_postargs=[*static, *self.whole, *self.link_options()],
         )
 
     def link_by_musl(self, path):
         """Where it is for the machine that the extension is for."""
         if shutil.which("musl-gcc") is None:
             return False
-        command = ["musl-gcc", "-O2", "-Icsrc", *flags, *SMALL]
+        command = ["musl-gcc", "-O2", "-Icsrc", *flags, *SMALL, *WHOLE]
         version = look.at_compiler(command)
         objects = Objects(command, version, "build/objects", "musl")
         try:
             made = self.compile(CORE + REAPER, objects=objects)
         except CompileError:
             return False
-        command = ["musl-gcc", "-static", *made, *self.link_options()]
+        options = [*WHOLE, *SMALL, *self.link_options()]
+        command = ["musl-gcc", "-static", *made, *options]
         self.announce(" ".join(command), level=logging.INFO)
         if subprocess.run([*command, "-o", path]).returncode != 0:
             return False

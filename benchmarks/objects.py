@@ -13,7 +13,9 @@ Times are of one array, call or message; the ratio is to what pickles."""
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from time import perf_counter
 from typing import Any
@@ -21,12 +23,13 @@ from typing import Any
 import channels
 import peers
 from bench import Bench, asking
-from handoff import ARRAY, Pair, shut
+from handoff import ARRAY, QUICK_ARRAY, words
+from machine import places
 from side import Lost, Sides
 from table import HANDOFF, Row
 
 CONTEXT = multiprocessing.get_context("spawn")
-PICKLE = "pickle"
+PICKLE, MADE = "pickle", "shmemext arrays"
 WORKERS, ARRAYS, LARGE = 2, 8, 8 << 20
 WARM = 5
 SMALL = ("task", 17, 0.5, {"name": "tile", "at": (3, 4)})
@@ -42,6 +45,15 @@ def begin(name: str) -> None:
 
 def seen(array: Any) -> int:
     return peers.sum_of_pages(array)
+
+
+def read_all(connection: Any, cpus: set[int]) -> None:
+    os.sched_setaffinity(0, cpus)
+    with suppress(EOFError):
+        while True:
+            array = connection.recv()
+            connection.send(peers.sum_of_pages(array))
+            del array
 
 
 @cache
@@ -140,16 +152,40 @@ def flow(peer: Any, state: dict[str, Any], count: int) -> float:
 
 
 def over_pipe(
-    peer: Any, state: dict[str, Any], mode: str, size: int, count: int
+    peer: Any, state: dict[str, Any], size: int, count: int
 ) -> float:
-    """Milliseconds of one array."""
-    if state.get("for") != (mode, size):
-        shut(peer, state)
-        pair = Pair(peer, mode, size)
-        state["for"], state["pair"] = (mode, size), pair
-        state["close"].append(pair.close)
-        pair.hand_over()
-    return sum(state["pair"].hand_over() for _ in range(count)) / count * 1e3
+    """Milliseconds of one array, until it is read and that is said."""
+    if state.get("size") != size:
+        open_pipe(peer, state, size)
+    ours, array = state["ours"], state["array"]
+    elapsed = 0.0
+    for _ in range(count):
+        state["serial"] = state["serial"] % 250 + 1
+        expected = peers.put_in_pages(array, state["serial"])
+        start = perf_counter()
+        ours.send(array)
+        answer = ours.recv()
+        elapsed += perf_counter() - start
+        if answer != expected:
+            raise Lost(f"the worker saw {answer}, not {expected}")
+    return elapsed / count * 1e3
+
+
+def open_pipe(peer: Any, state: dict[str, Any], size: int) -> None:
+    """To a process of its own; the one before ends."""
+    if "size" in state:
+        state["close"].pop()()
+    peer.enable()
+    ours, theirs = CONTEXT.Pipe()
+    process = CONTEXT.Process(
+        target=read_all, args=(theirs, places()[1]), daemon=True
+    )
+    process.start()
+    theirs.close()
+    os.sched_setaffinity(0, places()[0])
+    array = peer.like(peers.payload(size))
+    state |= {"size": size, "ours": ours, "array": array, "serial": 0}
+    state["close"].append(process.kill)
 
 
 # --- in the measuring process -----------------------------------------------
@@ -157,8 +193,8 @@ def over_pipe(
 
 def measure(bench: Bench) -> Iterator[list[Row]]:
     share = QUICKLY if bench.quick else 1
-    yield from arrays_in_place(bench)
-    if len(bench.of([PICKLE, HANDOFF])) == 2:
+    if len(bench.of([PICKLE, HANDOFF, MADE])) == 3:
+        yield from pipes(bench)
         yield from pools(bench, share)
     names = bench.of(peers.able("objects"))
     with Sides(names) as sides:
@@ -175,36 +211,38 @@ def measure(bench: Bench) -> Iterator[list[Row]]:
         )
 
 
-def arrays_in_place(bench: Bench) -> Iterator[list[Row]]:
-    """Made in place, against what is copied on its way."""
-    modes = {HANDOFF: "fresh", "shmemext arrays": "in place"}
-    names = bench.of([*modes])
-    size = 10_000_000 if bench.quick else ARRAY
-    if len(names) < len(modes):
-        return
-    with Sides(names) as sides:
-        yield bench.paired(
-            "objects",
-            f"an array of {size // 1_000_000} MB over a Pipe",
-            "ms",
-            {
-                name: asking(
-                    side,
-                    "objects",
-                    "over_pipe",
-                    mode=modes[name],
-                    size=size,
-                    count=2,
-                )
-                for name, side in sides.items()
-            },
-            base="shmemext arrays",
-            reach={HANDOFF: 10},
-        )
+def pipes(bench: Bench) -> Iterator[list[Row]]:
+    """What is copied on its way against pickles, and against what was made
+    where it stays."""
+    large = QUICK_ARRAY if bench.quick else ARRAY
+    with Sides([PICKLE, HANDOFF, MADE]) as sides:
+        for size, names, base, reach in (
+            (1 << 20, [PICKLE, HANDOFF], PICKLE, {HANDOFF: 0.10}),
+            (large, [PICKLE, HANDOFF], PICKLE, {HANDOFF: 0.06}),
+            (large, [HANDOFF, MADE], MADE, {HANDOFF: 10}),
+        ):
+            count = max(1, min(50, (50 << 20) // size))
+            yield bench.paired(
+                "objects",
+                f"{words(size)} over a Pipe, against {base}",
+                "ms",
+                {
+                    name: asking(
+                        sides[name],
+                        "objects",
+                        "over_pipe",
+                        size=size,
+                        count=count,
+                    )
+                    for name in names
+                },
+                base=base,
+                reach=reach,
+            )
 
 
 def pools(bench: Bench, share: int) -> Iterator[list[Row]]:
-    with Sides(bench.of([PICKLE, HANDOFF, "shmemext arrays"])) as sides:
+    with Sides(bench.of([PICKLE, HANDOFF, MADE])) as sides:
 
         def rows(
             work: str, unit: str, function: str, reach: float, **more: Any

@@ -117,6 +117,13 @@ def type_attribute(app, what, name, obj, options, lines):
         lines += ["", f":type: ``{TYPES[key_of(name)][1]}``", ""]
 
 
+def drop_signature(app, what, name, obj, options, lines):
+    """Of a class in Python, whose docstring begins with one: it is shown as
+    those of the others are."""
+    if what == "class" and lines and lines[0].startswith(f"{obj.__name__}("):
+        del lines[: lines.index("") + 1]
+
+
 def run_examples(app, doctree):
     """A `pycon` block is a doctest."""
     for node in doctree.findall(nodes.literal_block):
@@ -140,5 +147,6 @@ def check_that_all_is_there(app, env):
 def setup(app):
     app.connect("autodoc-process-signature", type_signature)
     app.connect("autodoc-process-docstring", type_attribute)
+    app.connect("autodoc-process-docstring", drop_signature)
     app.connect("doctree-read", run_examples)
     app.connect("env-check-consistency", check_that_all_is_there)

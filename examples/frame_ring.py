@@ -22,6 +22,6 @@ if __name__ == "__main__":
     Process(target=grab, args=(ring,)).start()
     brightest = []
     for frame in ring.messages():
-        pixels = np.frombuffer(frame, np.uint8).reshape(ROWS, COLUMNS)
+        pixels = np.asarray(frame).reshape(ROWS, COLUMNS)
         brightest.append(int(pixels.max()))
     print(len(brightest), "frames, in order:", brightest == [*range(200)])

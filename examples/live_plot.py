@@ -25,5 +25,5 @@ if __name__ == "__main__":
     step = 0
     while step < STEPS:
         with cast.receive(timeout=30) as frame:
-            step, heat = frame.seq, np.frombuffer(frame)
+            step, heat = frame.seq, np.asarray(frame).view("f8")
             print(f"{step:>4} {''.join(SHADES[(heat * 9.9).astype(int)])}")

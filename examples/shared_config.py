@@ -11,8 +11,8 @@ from shmemext import Broadcast, Channel
 
 
 def work(config, said):
-    settings = {"running": True}
-    while settings["running"] and parent_process().is_alive():
+    settings, parent = {"running": True}, parent_process()
+    while settings["running"] and parent and parent.is_alive():
         with suppress(Empty), config.receive(timeout=0.01) as changed:
             settings = json.loads(bytes(changed))
             said.put(str(settings).encode())

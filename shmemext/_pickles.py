@@ -9,6 +9,7 @@ A reference is in flight from the moment that it is made. Whatever fails before
 it is sent takes it back, so that nothing is left for nobody."""
 
 import copyreg
+import os
 import pickle
 import sys
 from io import BytesIO
@@ -40,6 +41,7 @@ class Sending:
 
     connection: Any = None  # None: it goes to where we can be seen
     references: "list[Reference] | None" = None
+    pid = 0
 
     def __call__(self, buffer: pickle.PickleBuffer) -> bool:
         try:
@@ -58,6 +60,7 @@ class Sending:
             return True
         if self.references is None:
             self.references = []
+            self.pid = os.getpid()
         self.references.append(reference)
         return False
 
@@ -79,7 +82,9 @@ class Sending:
         return array.__reduce_ex__(5) if reduced is None else reduced
 
     def withdraw(self) -> None:
-        if self.references:
+        """By who made them: a child that is forked in the middle of it has not
+        sent them."""
+        if self.references and self.pid == os.getpid():
             _pools.withdraw(self.references)
             self.references = None
 
@@ -89,12 +94,13 @@ class Parcel(bytes):
     be sent."""
 
     references: "list[Reference]"
+    pid: int
 
 
 def take_back(data: Any) -> None:
     """What could not be sent: a message, or a view of it."""
     parcel = data.obj if type(data) is memoryview else data
-    if type(parcel) is Parcel:
+    if type(parcel) is Parcel and parcel.pid == os.getpid():
         references, parcel.references = parcel.references, []
         _pools.withdraw(references)
 
@@ -140,7 +146,7 @@ def pack(obj: object, sending: Sending) -> "Buffer":
     except BaseException:
         sending.withdraw()
         raise
-    parcel.references = sending.references
+    parcel.references, parcel.pid = sending.references, sending.pid
     return parcel
 
 

@@ -8,8 +8,8 @@ Each process that sends has one of its own, made when it first sends, and
 attaches those of others when it first receives from them. A forked child has
 none of its own: its parent's is another's pool there. One whose owner is dead
 goes, with both names, when nobody has anything of it: whoever lets go of the
-last block sees to that, or attaches another one. What nobody sees to goes with
-the family.
+last block sees to that, or attaches another one, or makes one. What nobody
+sees to goes with the family.
 
 Nothing here is locked, so a fork finds it in order, and so does whatever runs
 in the middle of it: threads that make a pool, or attach one, at the same time
@@ -186,11 +186,11 @@ def _our_own() -> _Pool | None:
         return pool
     if time.monotonic() < _not_before:
         return None
+    _look_around()
     pool = _create()
     if pool is None:
         _not_before = time.monotonic() + _PAUSE
         return None
-    _pools[pool.pair] = pool
     _refresh()
     _own = pool
     return pool
@@ -245,7 +245,8 @@ def _create_of(size: int) -> _Pool:
             name, create=True, size=control_size, reserve=True
         )
         try:
-            return _Pool(control, data, pair, blocks)
+            pool = _pools[pair] = _Pool(control, data, pair, blocks)
+            return pool
         except BaseException:
             _remove(control)
             raise
@@ -281,13 +282,13 @@ def _attach(pair: int) -> _Pool:
     _forget()
     name = _name(pair)
     try:
-        memories = SharedMemory(name), _attach_data(_data(name))
+        control, data = SharedMemory(name), _attach_data(_data(name))
     except FileNotFoundError:
         raise LookupError(
             f"{name} is gone: what was sent through it was received before, "
             "or was kept by a process that has ended"
         ) from None
-    pool = _pools.setdefault(pair, _Pool(*memories, pair, 0))
+    pool = _pools.setdefault(pair, _Pool(control, data, pair, 0))
     _refresh()
     return pool
 
@@ -306,13 +307,36 @@ def _attach_data(name: str) -> SharedMemory | None:
 
 def _forget() -> None:
     """Those of the dead, that nobody has anything of any more."""
+    global _own
     for pool in _known:
         if not pool.own and pool.is_abandoned():
             with suppress(Exception):
                 pool.unlink()
             if pool.leases == 0:
                 _pools.pop(pool.pair, None)
+                if pool is _own:
+                    _own = None
     _refresh()
+
+
+def _look_around() -> None:
+    """Those of the dead that nobody who lives has attached: who received from
+    them died as well. Where each who sends looks once, they do not add up."""
+    with suppress(OSError), os.scandir(_shmemext.DIRECTORY) as entries:
+        for entry in entries:
+            if entry.name.startswith(PREFIX):
+                with suppress(Exception):
+                    _look_at(entry.name)
+
+
+def _look_at(name: str) -> None:
+    pair = int(name[len(PREFIX) :], 16)  # ValueError: of blocks, no pool's
+    if pair in _pools:
+        return
+    with SharedMemory(name) as control, SharedMemory(_data(name)) as data:
+        pool = _Pool(control, data, pair, 0)
+        if pool.is_abandoned():
+            pool.unlink()
 
 
 def _refresh() -> None:
@@ -344,6 +368,7 @@ def leave() -> None:
     """At the end of this process: the names of its pool go, if nobody else has
     anything of it."""
     global _own
+    _refresh()  # there was no memory, maybe
     for pool in _known:
         if pool.own and pool.is_abandoned():
             _own = None

@@ -256,8 +256,11 @@ class Queue(_Queue):
             _queue_rest.withdraw(self, rest)
 
     def __del__(self) -> None:
-        with suppress(Exception):
+        # Where memory fails there is none for suppress().
+        try:  # noqa: SIM105
             self.close()
+        except Exception:
+            pass
 
     def put(
         self, obj: Any, block: bool = True, timeout: float | None = None

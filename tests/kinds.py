@@ -109,6 +109,12 @@ def maps(part):
     return [line for line in text.splitlines() if part in line]
 
 
+def is_mapped(inode):
+    """Is any file with this number mapped in this process?"""
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    return str(inode) in [line.split()[4] for line in lines]
+
+
 def memfds():
     """Mappings and descriptors of anonymous memory in this process."""
     found = maps("/memfd:")

@@ -409,6 +409,8 @@ def test_without_room_it_is_an_ordinary_array(monkeypatch):
         assert type(made) is np.ndarray and made.strides == expected.strides
         assert name == "empty" or made.tobytes() == expected.tobytes()
         assert not _array_words.is_shared(made)
+    masked = np.ma.masked_array([1, 2], [True, False])
+    assert type(arrays.ones_like(masked)) is np.ndarray
 
 
 def test_more_than_there_is_room_for_is_an_ordinary_array():

@@ -142,7 +142,7 @@ def test_objects_has_both_sides(tmp_path):
     assert [row["note"] for row in rows] == [""] * len(rows)
     ours = [row for row in rows if row["side"].startswith("shmemext")]
     assert [row["met"] is not None for row in ours if row["reach"]] == (
-        [True] * 6
+        [True] * 8
     )
     others = {row["side"] for row in rows} - {row["side"] for row in ours}
     assert others == {"pickle", "mp.Queue"}

@@ -92,7 +92,7 @@ def test_help_tells_what_exit_statuses_mean(machine, command):
     [
         (
             ["lss"],
-            "'lss' is no command: ls, info, locks, channels, rm, gc or"
+            "'lss' is no command: ls, info, locks, channels, pools, rm, gc or"
             " completion",
         ),
         (["lss"], "did you mean ls?"),
@@ -100,7 +100,8 @@ def test_help_tells_what_exit_statuses_mean(machine, command):
         (["ls", "--srot", "x"], "ls: there is no --srot"),
         (
             ["-q", "ls"],
-            "-q goes after its command, ls, info, locks, channels, rm or gc",
+            "-q goes after its command, ls, info, locks, channels, pools, rm "
+            "or gc",
         ),
         (["--color", "never", "ls"], "--color goes after its command, ls"),
         (["--color=never", "ls"], "--color goes after its command, ls"),

@@ -275,15 +275,16 @@ def test_what_is_on_its_way_is_told(duplex):
 
 def test_array_outlives_the_connection_and_its_sender():
     """Who received it has it, whoever is gone."""
+    pytest.importorskip("numpy")
     context = get_context("fork")
     here, there = context.Pipe()
     process = context.Process(target=send_arrays, args=(there, 5))
     process.start()
+    there.close()
     arrays = [here.recv() for _ in range(5)]
     process.kill()
     process.join()
     here.close()
-    there.close()
     for array in arrays:
         assert lies_in_pool(array)
         assert (array == numbered("u1")).all()
@@ -297,6 +298,7 @@ def send_arrays(connection, count):
 
 
 def test_array_is_received_after_its_sender_has_ended():
+    pytest.importorskip("numpy")
     context = get_context("fork")
     reader, writer = context.Pipe(duplex=False)
     process = context.Process(target=send_once, args=(writer,))

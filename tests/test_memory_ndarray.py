@@ -6,7 +6,6 @@ import inspect
 import os
 import pickle
 import threading
-from pathlib import Path
 
 import kinds
 import pytest
@@ -142,15 +141,10 @@ def test_memory_goes_with_the_last_array(kind):
     part = array[::2].T
     memory.close()
     del array
-    assert is_mapped(inode)
+    assert kinds.is_mapped(inode)
     part[:] = 1
     del part
-    assert not is_mapped(inode)
-
-
-def is_mapped(inode):
-    lines = Path("/proc/self/maps").read_text().splitlines()
-    return str(inode) in [line.split()[4] for line in lines]
+    assert not kinds.is_mapped(inode)
 
 
 def test_array_and_a_longer_one_are_the_same_memory(memory):

@@ -422,3 +422,22 @@ def test_pool_of_workers():
         pool.close()
         pool.join()
     _pools._forget()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_pools_that_only_the_dead_knew_go_with_the_next_one(method):
+    before = names()
+    for seed in range(3):
+        data = pattern(seed)
+        sender, near = _sender(data, "stays", method)
+        receiver, far = told(pool_children.hold, method=method)
+        far.send(near.recv())
+        assert far.recv() == data
+        for child, connection in (sender, near), (receiver, far):
+            kill(child)
+            connection.close()
+        assert len(names() - before) == 2  # and not those of before
+    withdrawn = sent(pattern(4))
+    left = names() - before
+    _pools.withdraw([withdrawn])
+    assert len(left) == 2

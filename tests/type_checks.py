@@ -22,7 +22,7 @@ from test_docs import blocks
 
 ROOT = Path(__file__).parent.parent
 VERSIONS = ["3.11", "3.12", "3.14"]  # numpy's stubs know of buffers from 3.12
-UNTYPED = {"no-untyped-def", "no-untyped-call"}
+UNTYPED = {"no-untyped-def", "no-untyped-call", "import-untyped"}
 
 
 @pytest.fixture(scope="module")

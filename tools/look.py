@@ -107,6 +107,15 @@ def preprocessed(command, header, words=""):
     return done.stdout.splitlines()[-1].split() if words else []
 
 
+def can_link(command, options):
+    """By gcc: another compiler's linker may want more than the options."""
+    if "Free Software Foundation" not in run([*command, "--version"]).stdout:
+        return False
+    text = "int main(void) { return 0; }"
+    ends = ["-x", "c", "-", "-o", "/dev/null"]
+    return run([*command, *options, *ends], input=text).returncode == 0
+
+
 def run(command, **options):
     return subprocess.run(
         command,

@@ -1,17 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 #include "py/state.h"
 
+#include <string.h> /* strlen */
+
+#define X(n) #n "\0"
+static const char all_names[] = SHX_NAMES(X);
+#undef X
+
 int
 shx_state_init(PyObject *module)
 {
     shx_state *state = shx_state_of_module(module);
-#define X(n)                                                                  \
-    state->str.n = PyUnicode_InternFromString(#n);                            \
-    if (state->str.n == NULL) {                                               \
-        return -1;                                                            \
+    const char *name = all_names;
+    for (size_t i = 0; i < SHX_NAME_COUNT; i++, name += strlen(name) + 1) {
+        state->names[i] = PyUnicode_InternFromString(name);
+        if (state->names[i] == NULL) {
+            return -1;
+        }
     }
-    SHX_NAMES(X)
-#undef X
     state->zero = PyLong_FromLong(0);
     state->public_module = PyUnicode_FromString("shmemext.shared_memory");
     state->tracker_module =
@@ -69,9 +75,9 @@ static int
 module_traverse(PyObject *module, visitproc visit, void *arg)
 {
     shx_state *state = shx_state_of_module(module);
-#define X(n) Py_VISIT(state->n##_type);
-    SHX_TYPES(X)
-#undef X
+    for (size_t i = 0; i < SHX_TYPE_COUNT; i++) {
+        Py_VISIT(state->types[i]);
+    }
     Py_VISIT(state->make_filename);
     return 0;
 }
@@ -80,18 +86,18 @@ static int
 module_clear(PyObject *module)
 {
     shx_state *state = shx_state_of_module(module);
-#define X(n) Py_CLEAR(state->n##_type);
-    SHX_TYPES(X)
-#undef X
+    for (size_t i = 0; i < SHX_TYPE_COUNT; i++) {
+        Py_CLEAR(state->types[i]);
+    }
     Py_CLEAR(state->zero);
     Py_CLEAR(state->public_module);
     Py_CLEAR(state->tracker_module);
     Py_CLEAR(state->mmap_module);
     Py_CLEAR(state->register_name);
     Py_CLEAR(state->make_filename);
-#define X(n) Py_CLEAR(state->str.n);
-    SHX_NAMES(X)
-#undef X
+    for (size_t i = 0; i < SHX_NAME_COUNT; i++) {
+        Py_CLEAR(state->names[i]);
+    }
     return 0;
 }
 

@@ -71,21 +71,35 @@
     X(pool)                                                                   \
     X(lease)
 
+#define SHX_ONE(n) +1
+enum { SHX_TYPE_COUNT = 0 SHX_TYPES(SHX_ONE) };
+enum { SHX_NAME_COUNT = 0 SHX_NAMES(SHX_ONE) };
+#undef SHX_ONE
+
+/* By name for who uses one, by number for who makes or clears them all. */
 typedef struct {
+    union {
+        struct {
 #define X(n) PyTypeObject *n##_type;
-    SHX_TYPES(X)
+            SHX_TYPES(X)
 #undef X
+        };
+        PyTypeObject *types[SHX_TYPE_COUNT];
+    };
     PyObject *zero;
     PyObject *make_filename;  /* our own, to tell a patched one from it */
     PyObject *public_module;  /* the name "shmemext.shared_memory" */
     PyObject *tracker_module; /* "multiprocessing.resource_tracker" */
     PyObject *mmap_module;    /* "mmap" */
     PyObject *register_name;  /* "register", a keyword of C */
-    struct {
+    union {
+        struct {
 #define X(n) PyObject *n;
-        SHX_NAMES(X)
+            SHX_NAMES(X)
 #undef X
-    } str;
+        } str;
+        PyObject *names[SHX_NAME_COUNT];
+    };
 } shx_state;
 
 /* What types look their module up by. It is empty but for the state: the roof

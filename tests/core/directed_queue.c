@@ -146,19 +146,34 @@ put_one(int number)
     put((uint32_t)number);
 }
 
+/* A slice would end by chance as soon, now and then: so it is several times
+ * out of many, also where others use the machine. */
+enum { ROUNDS = 10, QUICK = 3 };
+
+static bool
+is_quick(uint64_t begun)
+{
+    return now() - begun < (uint64_t)(10 * MS);
+}
+
 static void
 who_waits_for_room_is_woken_by_who_takes(void)
 {
-    begin_anew(1);
-    put(0);
-    pid_t other = spawn(put_one, 1);
-    wait_until_it_is(other, 'S');
-    uint64_t begun = now();
-    shx_ring_record record = take(0);
-    check_ended(other);
-    CHECK(now() - begun < (uint64_t)SECOND / 2);
-    give_mail(&record, true);
-    get(1);
+    int quick = 0;
+    for (int i = 0; i < ROUNDS && quick < QUICK; i++) {
+        begin_anew(1);
+        put(0);
+        pid_t other = spawn(put_one, 1);
+        wait_until_it_is(other, 'S');
+        sleep_for(150 * MS); /* its slices are long by then */
+        uint64_t begun = now();
+        shx_ring_record record = take(0);
+        check_ended(other);
+        quick += is_quick(begun);
+        give_mail(&record, true);
+        get(1);
+    }
+    CHECK(quick == QUICK);
 }
 
 /* Its number was skipped, its place is taken: nobody is kept out by it. */
@@ -325,21 +340,22 @@ join_all(int number)
 static void
 who_joins_is_told_at_once(void)
 {
-    begin_anew(0);
-    put(0);
-    pid_t other = spawn(join_all, 0);
-    wait_until_it_is(other, 'S');
-    sleep_for(700 * MS); /* its slices are long by then */
-    shx_ring_record record = take(0);
-    CHECK(!atomic_load(&notes->joined));
-    uint64_t begun = now();
-    give_mail(&record, true);
-    while (!atomic_load(&notes->joined)) {
-        CHECK(now() - begun < (uint64_t)(50 * MS));
-        sleep_for(MS / 10);
+    int quick = 0;
+    for (int i = 0; i < ROUNDS && quick < QUICK; i++) {
+        begin_anew(0);
+        put(0);
+        pid_t other = spawn(join_all, 0);
+        wait_until_it_is(other, 'S');
+        sleep_for(150 * MS);
+        shx_ring_record record = take(0);
+        CHECK(!atomic_load(&notes->joined));
+        uint64_t begun = now();
+        give_mail(&record, true);
+        check_ended(other);
+        quick += is_quick(begun);
+        CHECK(atomic_load(&notes->got) == 0);
     }
-    check_ended(other);
-    CHECK(atomic_load(&notes->got) == 0);
+    CHECK(quick == QUICK);
 }
 
 static void

@@ -6,9 +6,9 @@
 
 `python` is an interpreter in which shmemext stands in for the stdlib's
 module of shared memory. The locks and the queues that the tests make are ours
-by what is done here. REPORT gets a line of JSON per test. What children import to find
-the test classes is this file, so it defines them without being __main__; the
-start method comes by the environment, which all children have.
+by what is done here. REPORT gets a line of JSON per test. What children import
+to find the test classes is this file, so it defines them without being
+__main__; the start method comes by the environment, which all children have.
 """
 
 import faulthandler

@@ -146,6 +146,8 @@ def may_go_well(name, operation, failed, code):
     """Is there another way, or another word for it?"""
     return (
         failed in TOLERATED
+        or name in operations.pooling.OPERATIONS  # as one pickles without
+        or name == "buffers beside a Queue"  # or within
         or operation in operations.EXPECTING
         or (failed in RETRIED and code == errno.EINTR)
         or any(failed == call and kind in name for call, kind in OTHER_WAYS)

@@ -72,6 +72,7 @@ def repeat(operation, rounds):
         shm = SharedMemory(OLD, create=True, size=SIZE)
         result = operation(shm)
         del result
+        operations.pooling.over()
         shm.close()
         for path in paths:
             path.unlink(missing_ok=True)

@@ -20,6 +20,8 @@ from pathlib import Path
 
 import awaiting
 import channeling
+import pooling
+import queueing
 import synchronizing
 
 from shmemext import (
@@ -29,6 +31,7 @@ from shmemext import (
     ShareableList,
     SharedMemory,
     _broadcasts,
+    _pools,
     shared_memory,
 )
 
@@ -409,6 +412,8 @@ OPERATIONS = {
     **synchronizing.OPERATIONS,
     **channeling.OPERATIONS,
     **awaiting.OPERATIONS,
+    **pooling.OPERATIONS,
+    **queueing.OPERATIONS,
     "Lock in a file": lambda shm: Lock(MappedFile(OLD_PATH)),
 }
 
@@ -444,6 +449,8 @@ OWNERS = {
             *synchronizing.OPERATIONS,
             *channeling.OPERATIONS,
             *awaiting.OPERATIONS,
+            *pooling.OPERATIONS,
+            *queueing.OPERATIONS,
             "Lock in a file",
         ]
     ],
@@ -458,6 +465,8 @@ LEAVERS = {
     or (name.startswith("pickle") and name.endswith("by a name"))
     or name in channeling.OPERATIONS
     or name in awaiting.OPERATIONS
+    or name in pooling.OPERATIONS
+    or name in queueing.OPERATIONS
 }
 
 # What would take too long to do again and again, for pages alone.
@@ -519,6 +528,7 @@ def attempt(
     except Exception as caught:
         error = caught.with_traceback(None)
         error.__context__ = None
+    pooling.over()
     made = Path(f"/dev/shm/{NEW}")
     if made.exists():
         failed = error is not None or operation is refused_by_tracker
@@ -552,6 +562,7 @@ def attempt(
 # Python may forget to say so.
 shared_memory._make_filename = f"/{NEW}".__str__
 _broadcasts.PREFIX = f"{PREFIX}-cast."
+_pools.PREFIX = f"{PREFIX}-pool."
 resource_tracker.register = str.removeprefix
 resource_tracker.unregister = str.removeprefix
 

@@ -39,7 +39,8 @@
  * be told from the rest, and who waits for all tasks takes that off. It walks
  * the records and then adds up what is owed, and if nothing was put meanwhile
  * it has missed none: a record that it found free stays so, and what that one
- * is owed for was counted before.
+ * is owed for was counted before. tests/models/tasks.pml is a model of it, and
+ * of what a message refers to.
  */
 #ifndef SHX_QUEUE_H
 #define SHX_QUEUE_H

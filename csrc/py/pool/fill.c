@@ -10,13 +10,25 @@ enum {
     PIECE = 2 << 20, /* still in the processor's cache when its turn comes */
 };
 
+/* The first of its grains, and the last one: the data are mapped whole. */
+static size_t
+first_of(const shx_lease *lease)
+{
+    return (size_t)lease->hold.offset / SHX_POOL_GRAIN;
+}
+
+static size_t
+last_of(const shx_lease *lease)
+{
+    return ((size_t)lease->hold.offset + lease->length - 1) / SHX_POOL_GRAIN;
+}
+
 /* How often all of it was written. */
 static unsigned
 times_of(const shx_lease *lease)
 {
     unsigned least = PRESENT;
-    size_t last = (lease->hold.offset + lease->length - 1) / SHX_POOL_GRAIN;
-    for (size_t i = lease->hold.offset / SHX_POOL_GRAIN; i <= last; i++) {
+    for (size_t i = first_of(lease); i <= last_of(lease); i++) {
         unsigned times = atomic_load_explicit(&lease->pool->written[i],
                                               memory_order_relaxed);
         least = times < least ? times : least;
@@ -27,8 +39,7 @@ times_of(const shx_lease *lease)
 static void
 note(const shx_lease *lease, unsigned times)
 {
-    size_t last = (lease->hold.offset + lease->length - 1) / SHX_POOL_GRAIN;
-    for (size_t i = lease->hold.offset / SHX_POOL_GRAIN; i <= last; i++) {
+    for (size_t i = first_of(lease); i <= last_of(lease); i++) {
         atomic_store_explicit(&lease->pool->written[i], (unsigned char)times,
                               memory_order_relaxed);
     }

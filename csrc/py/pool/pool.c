@@ -34,7 +34,7 @@ shx_py_pool_open(shx_py_pool *self, int flags, int *fd)
 {
     shx_err err = shx_segment_open(self->name, &self->identity, flags, fd);
     if (err == SHX_GONE || err == ENOENT) {
-        atomic_store(&self->gone, true);
+        atomic_store(&self->lost, true);
     }
     return err;
 }
@@ -283,6 +283,7 @@ get_own(PyObject *op, void *Py_UNUSED(closure))
 {
     shx_py_pool *self = POOL(op);
     return PyBool_FromLong(!atomic_load(&self->gone) &&
+                           !atomic_load(&self->lost) &&
                            shx_py_pool_check(self) == 0 && is_own(self));
 }
 

@@ -25,7 +25,8 @@ typedef struct {
     shx_pool pool;
     bool opened;
     bool made; /* here: another interpreter's of this process was not */
-    _Atomic bool gone;              /* its names are, or go */
+    _Atomic bool gone; /* its names are removed */
+    _Atomic bool lost; /* by somebody else: who sends by it is not found */
     _Atomic unsigned leases;        /* that hold a block here */
     _Atomic unsigned *shared;       /* of each block: those that share it */
     _Atomic unsigned char *written; /* of one's own: see fill.h */

@@ -67,7 +67,7 @@ find(PyObject *pools, const char *bytes, size_t length,
         }
         out->offset = offset;
         out->length = length;
-        return !atomic_load(&pool->gone) &&
+        return !atomic_load(&pool->gone) && !atomic_load(&pool->lost) &&
                        shx_pool_find(&pool->pool, offset, length,
                                      &out->block) == 0 &&
                        atomic_load(&pool->shared[out->block]) != 0
