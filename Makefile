@@ -134,7 +134,7 @@ storm: build  ## kill random members of process families for ROUNDS rounds
 storm-users: build  ## kill random users of segments that go with their last one, for ROUNDS rounds
 	$(BIN)/python -W ignore tests/storm_users.py --rounds $(ROUNDS) $(ARGS)
 
-CORE_PROGRAMS := storm_sync crash_sync crash_groups_sync storm_ring crash_ring crash_take_ring hostile_ring storm_broadcast crash_broadcast hostile_broadcast storm_pool crash_pool hostile_pool
+CORE_PROGRAMS := storm_sync crash_sync crash_groups_sync storm_ring crash_ring crash_take_ring hostile_ring storm_broadcast crash_broadcast hostile_broadcast storm_pool crash_pool crash_beside_pool hostile_pool
 build/hostile_ring build/hostile_broadcast build/hostile_pool: SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all
 $(CORE_PROGRAMS:%=build/%): build/%: tests/core/%.c $(wildcard tests/core/*.h) $(C_FILES)
 	@mkdir -p build
@@ -166,8 +166,9 @@ storm-arrays: build/storm_pool build  ## kill random users of arrays that travel
 	build/storm_pool $(SECONDS)
 	$(BIN)/python -W ignore tests/storm_arrays.py --seconds $(SECONDS) $(ARGS)
 
-crash-arrays: build/crash_pool  ## kill users of a pool after every single instruction, for half an hour
+crash-arrays: build/crash_pool build/crash_beside_pool  ## kill users of a pool after every single instruction, for half an hour
 	build/crash_pool $(ARGS)
+	build/crash_beside_pool $(ARGS)
 
 hostile-arrays: build/hostile_pool  ## write random words over a pool that others use, for SECONDS seconds
 	build/hostile_pool $(SECONDS)

@@ -49,6 +49,11 @@ def test_pool_killed_after_each_instruction(tmp_path):
     passed(program(tmp_path, "crash", "-O2"), min(POINTS, 100))
 
 
+def test_pool_beside_one_that_stands_still(tmp_path):
+    """After each instruction others come, and nothing is used again."""
+    passed(program(tmp_path, "crash_beside", "-O2"), POINTS)
+
+
 def test_pool_in_a_storm(tmp_path):
     """No block is used again that is held or in flight, nothing is received
     twice, and each who was killed has lost one reference at most."""
