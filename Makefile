@@ -162,7 +162,7 @@ hostile-channels: build/hostile_ring build/hostile_broadcast  ## write random wo
 	build/hostile_ring $(SECONDS)
 	build/hostile_broadcast $(SECONDS)
 
-storm-arrays: build/storm_pool build  ## kill random users of arrays that travel by reference, in C and in Python, for SECONDS seconds each
+storm-arrays: build/storm_pool build $(VENV)/.test  ## kill random users of arrays that travel by reference, in C and in Python, for SECONDS seconds each
 	build/storm_pool $(SECONDS)
 	$(BIN)/python -W ignore tests/storm_arrays.py --seconds $(SECONDS) $(ARGS)
 

@@ -116,11 +116,11 @@ class build_ext_and_reaper(build_ext):
         folders = ["csrc", *self.compiler.include_dirs]
         includes = [f"-I{folder}" for folder in folders]
         command = [*self.compiler.compiler_so, *includes, *flags, *SMALL]
+        version = look.at_compiler(command)
         can = self.strip and look.can_link(command, WHOLE)
         self.whole = [*WHOLE, *SMALL] if can else []
         command += self.whole
         tag = sysconfig.get_config_var("EXT_SUFFIX").split(".")[1]
-        version = look.at_compiler(command)
         self.objects = Objects(command, version, "build/objects", tag, HOT)
         if not self.objects.folder.exists():
             look.at_headers(command)

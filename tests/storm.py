@@ -441,6 +441,12 @@ class Round:
                 found |= {Path(w) for kind, w in said if kind == "family"}
         return {path.name for path in found if not list(path.glob("l*"))}
 
+    def lines_of(self, name):
+        """The log of the family whose directory has that name."""
+        for log in set(self.families.values()):
+            if name in log.read_text():
+                yield from list(self.lines(log))[-40:]
+
     def left(self, kept):
         names = set(os.listdir(DEV_SHM))  # noqa: PTH208
         found = {n for n in names if n.startswith(self.prefix)}
@@ -471,6 +477,9 @@ class Round:
             left = self.left(kept | unborn)
             self.counts["leaked"] += len(left)
             print("LEAKED", *left[:5], len(left), flush=True)
+            for name in left[:5]:
+                files = sorted(path.name for path in DEV_SHM.glob(f"{name}/*"))
+                print(f"  {name}: {files}", *self.lines_of(name), flush=True)
         sweep()
         if self.left(kept):
             self.counts["leaked"] += 1

@@ -32,6 +32,7 @@ from shmemext import (
     SharedMemory,
     _broadcasts,
     _pools,
+    _queues,
     shared_memory,
 )
 
@@ -563,6 +564,7 @@ def attempt(
 shared_memory._make_filename = f"/{NEW}".__str__
 _broadcasts.PREFIX = f"{PREFIX}-cast."
 _pools.PREFIX = f"{PREFIX}-pool."
+_queues.PREFIX = f"{PREFIX}-queue."
 resource_tracker.register = str.removeprefix
 resource_tracker.unregister = str.removeprefix
 
