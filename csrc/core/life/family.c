@@ -205,17 +205,21 @@ shx_family_is_prepared(const shx_family *family)
     return atomic_load(&family->prepared);
 }
 
+/* Two threads that come at once may start two, of which one ends at once. If
+ * one of them went ahead while the other is about to start it, or a child that
+ * is forked meanwhile, a SIGKILL of them all would leave what it creates. */
 shx_err
 shx_family_prepare(shx_family *family, const char *reaper)
 {
     shx_err err = 0;
-    if (!atomic_exchange(&family->prepared, true) &&
+    if (!atomic_load(&family->prepared) &&
         !shx_membership_has(&family->member, SHX_FAMILY_REAPER)) {
         err = shx_os_start_detached(reaper, family->member.directory);
         if (err != 0) {
             (void)shx_sweep_all(&shx_sweep_quietly);
         }
     }
+    atomic_store(&family->prepared, true);
     return err;
 }
 
@@ -229,12 +233,13 @@ void
 shx_family_attend(shx_family *family, const char *reaper)
 {
     char argument[sizeof SHX_ATTENDANT_MARK + SHX_FAMILY_PATH];
-    if (!atomic_exchange(&family->attended, true) &&
+    if (!atomic_load(&family->attended) &&
         !shx_membership_has(&family->member, SHX_FAMILY_USERS)) {
         (void)snprintf(argument, sizeof argument, "%s%s", SHX_ATTENDANT_MARK,
                        family->member.directory);
         (void)shx_os_start_detached(reaper, argument);
     }
+    atomic_store(&family->attended, true);
 }
 
 /* A name whose record was there when the sweep came, and which is given after
