@@ -263,6 +263,41 @@ def test_leader_of_a_group_that_cannot_fork_says_why(tmp_path):
     assert done.returncode == errno.EAGAIN
 
 
+# --- where more than one comes at the same time
+
+TWO_CREATE = (
+    OURS
+    + """
+import threading
+family = shmemext._shmemext
+os.close(family._share()[1])
+os.write(1, b"/dev/shm/.shmemext-2-%s\\n" % family._own().encode())
+def create_all():
+    number = 0
+    while True:
+        number += 1
+        name = f"{sys.argv[1]}-{threading.get_ident()}-{number}"
+        shmemext.SharedMemory(name, create=True, size=1).unlink()
+threading.Thread(target=create_all, daemon=True).start()
+create_all()
+"""
+)
+
+
+def test_all_are_killed_while_one_of_two_starts_it(name):
+    """Neither creates before there is one. Who is killed before that may leave
+    an empty directory."""
+    for delay in range(40):
+        options = {"stdout": subprocess.PIPE, "start_new_session": True}
+        with subprocess.Popen(command(TWO_CREATE, name), **options) as process:
+            directory = Path(process.stdout.readline().decode().strip())
+            time.sleep(delay / 10_000)
+            while process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+        wait_until(lambda: not list(directory.glob("l*")))  # noqa: B023
+        assert not list(Path("/dev/shm").glob(f"{name}*"))
+
+
 # --- where it cannot be started
 
 
