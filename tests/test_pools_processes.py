@@ -11,6 +11,7 @@ import pool_children
 import pytest
 from channel_children import ended, ended_well, forked, in_a_fork, kill, told
 from conftest import python, segments
+from family_children import wait_until
 
 from shmemext import _pools, _shmemext
 
@@ -60,7 +61,7 @@ def test_there_and_back_again(method):
         there = connection.recv()
         assert bytes(_pools.receive(there)) == data
     assert _pools.stats()["in_flight"] == 0
-    assert _pools.stats()["held"] == 0
+    assert wait_until(lambda: _pools.stats()["held"] == 0)  # by the child
     stops(child, connection)
 
 
