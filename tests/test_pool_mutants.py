@@ -104,7 +104,8 @@ MUTANTS = [
         "                                           shx_slot_of(&pool->who, 0"
         "))) {",
         "(atomic_store(&pool->places[i], 0), true)) {",
-        *STORM,
+        "crash_beside_pool",
+        ("40", "reap, beside claim"),
     ),
     Mutant(
         "a place is given back before its bit is cleared",

@@ -311,6 +311,31 @@ drop_it(void)
     drop(&in_hand);
 }
 
+/* Beside one that comes when the place of a dead one is given back. */
+
+static void
+claim_and_die(int number)
+{
+    (void)number;
+    (void)claimed(about->reference);
+    _exit(0);
+}
+
+static void
+leave_a_dead_ones_place(void)
+{
+    own_and_keep();
+    check_ended(spawn(claim_and_die, 0));
+    start(claim_in_that_place);
+    take_other_places();
+}
+
+static void
+reap(void)
+{
+    (void)shx_pool_reap_locked(&pool, shx_party_is_dead);
+}
+
 /* Receiving. */
 
 static void
@@ -352,6 +377,8 @@ static const row rows[] = {
      check_all, let_go_on, PAUSED},
     {"drop, beside claim", hold_in_the_only_place, drop_it, check_all,
      let_go_on, PAUSED},
+    {"reap, beside claim", leave_a_dead_ones_place, reap, check_all, let_go_on,
+     PAUSED},
 };
 
 int
