@@ -24,7 +24,7 @@ SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 THREADS = ("-fsanitize=thread", "-Wno-error")
 # How long a storm takes, and after how many instructions one is killed.
 SECONDS = float(os.environ.get("SHMEMEXT_STORM_SECONDS", "8"))
-POINTS = 50 if SECONDS > 20 else 25
+POINTS = 300 if SECONDS > 20 else 25
 
 
 def compiler():
