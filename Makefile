@@ -34,7 +34,7 @@ stop = { echo "$1" >&2; exit 1; }
 
 SPHINX := $(BIN)/python -m sphinx -q -W -n -d build/doctrees
 
-.PHONY: help build demo test test-quick mutants core musl portable missing clang lint format docs docs-test bench bench-quick bench-plots storm storm-users storm-sync crash-sync storm-channels crash-channels hostile-channels storm-arrays crash-arrays hostile-arrays sanitize tsan fuzz model wheel sdist-test release-test clean
+.PHONY: help build demo test test-quick mutants core musl portable missing clang lint format docs docs-links docs-test bench bench-quick bench-plots storm storm-users storm-sync crash-sync storm-channels crash-channels hostile-channels storm-arrays crash-arrays hostile-arrays sanitize tsan fuzz model wheel sdist-test release-test clean
 
 help:  ## print this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 26
@@ -112,9 +112,12 @@ format: $(VENV)/.lint  ## let ruff and clang-format write
 	$(BIN)/ruff check --fix .
 	clang-format -i $(C_FILES)
 
-docs: build $(VENV)/.docs  ## the site, in build/docs: warnings are errors, its examples run
+docs: build $(VENV)/.docs  ## the site, in build/docs: warnings are errors, its examples run, its links lead somewhere
 	$(SPHINX) -E -b html --keep-going docs build/docs
 	$(SPHINX) -b doctest docs build/doctest
+
+docs-links: build $(VENV)/.docs  ## ask the other hosts for all that the pages link to: needs a network
+	$(SPHINX) -b linkcheck docs build/linkcheck
 
 docs-test: build $(VENV)/.test $(VENV)/.moving-on  ## run every block of the docs, those with MPI, Dask and Ray too
 	$(BIN)/python -m pytest tests/test_docs.py $(ARGS)

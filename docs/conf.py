@@ -4,6 +4,7 @@
 import ast
 import doctest
 import inspect
+import os
 import sys
 from pathlib import Path
 
@@ -12,22 +13,45 @@ from sphinx.util import logging
 
 import shmemext
 
+sys.path.insert(0, str(Path(__file__).parent))
+import drawings
+from links import REPOSITORY, SITE
+
 project = "shmemext"
 author = "The shmemext developers"
 copyright = author
 version = release = shmemext.__version__
 
-sys.path.insert(0, str(Path(__file__).parent))
 extensions = [
+    "drawings",  # here, as are the next three
+    "inventories",
+    "links",
+    "parsers",
     "myst_parser",
-    "parsers",  # here
     "sphinx.ext.autodoc",
     "sphinx.ext.doctest",
+    "sphinx.ext.intersphinx",
+    "sphinx_copybutton",
 ]
 html_theme = "furo"
 html_title = f"shmemext {version}"
 html_show_sphinx = False
+html_baseurl = os.environ.get("READTHEDOCS_CANONICAL_URL", f"https://{SITE}/")
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_theme_options = {
+    "source_repository": REPOSITORY,
+    "source_branch": "main",
+    "source_directory": "docs/",
+    "light_css_variables": drawings.LIGHT | {"plot-edge": "0"},
+    "dark_css_variables": drawings.DARK | {"plot-edge": "0.5rem"},
+}
 smartquotes = False
+
+# What is typed is copied, what is answered is not.
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+copybutton_selector = "div:not(.highlight-text) > div.highlight > pre"
 
 myst_heading_anchors = 4  # what a forge makes of headings, as in the links
 
@@ -40,9 +64,9 @@ python_use_unqualified_type_names = True
 doctest_default_flags = doctest.DONT_ACCEPT_TRUE_FOR_1
 
 nitpicky = True
-# The standard library's names have no page here, nor have private ones; ours
-# must resolve.
-nitpick_ignore_regex = [(r"py:.*", r"(?!shmemext\b).*|.*\._\w+")]
+# Private names have no page. All others must resolve, those of Python and of
+# numpy by docs/inventories.
+nitpick_ignore_regex = [(r"py:.*", r"(.*\.)?_\w+|(np\.)?\w+")]
 
 # What is imported when it is asked for is asked for, so that automodule finds
 # it.

@@ -17,71 +17,27 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 import xml.etree.ElementTree as ElementTree
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from arrays import needed_by
+from pages import (
+    LINK,
+    PAGES,
+    ROOT,
+    RUN,
+    anchors,
+    blocks,
+    follows,
+    leads_to,
+    where,
+)
 from test_full import namespace
 
 from shmemext._command.arguments import build
-
-ROOT = Path(__file__).parent.parent
-RUN = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-PAGES = [
-    *RUN,
-    ROOT / "CONTRIBUTING.md",
-    ROOT / "CHANGELOG.md",
-    ROOT / "csrc" / "README.md",
-]
-MARK = re.compile(r"<!-- (not run|is|needs|varies): (.+) -->")
-LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
-
-
-class Block(NamedTuple):
-    line: int  # of its fence, the first is 1
-    end: int
-    language: str
-    text: str
-    mark: str | None  # one of MARK's
-    of_mark: str | None
-
-
-def blocks(page):
-    found, start, before = [], None, ""
-    lines = page.read_text().splitlines(keepends=True)
-    for number, line in enumerate(lines, 1):
-        if not line.startswith("```"):
-            before = line if start is None else before
-        elif start is None:
-            start = number
-        else:
-            mark = MARK.fullmatch(before.strip())
-            found.append(
-                Block(
-                    start,
-                    number,
-                    lines[start - 1].strip("`\n"),
-                    "".join(lines[start : number - 1]),
-                    mark and mark[1],
-                    mark and mark[2],
-                )
-            )
-            start, before = None, ""
-    assert start is None, f"{page}:{start}: never ends"
-    return found
-
-
-def where(page, block):
-    return f"{page.relative_to(ROOT)}:{block.line}"
-
-
-def follows(page, block, before):
-    """Is there nothing between the two?"""
-    lines = page.read_text().splitlines()[before.end : block.line - 1]
-    return not "".join(lines).strip()
 
 
 def skipped(block):
@@ -318,13 +274,15 @@ def test_readme_shows_what_the_demo_prints():
     assert shown == printed
 
 
-def in_readme(start):
-    """What comes after these words in the one block that has them."""
-    (rest,) = (
+def in_pages(start):
+    """What comes after these words in the blocks that have them, of whichever
+    pages: they have the same."""
+    (rest,) = {
         start + block.text.partition(start)[2]
-        for block in blocks(ROOT / "README.md")
+        for page in RUN
+        for block in blocks(page)
         if start in block.text
-    )
+    }
     return rest
 
 
@@ -352,16 +310,18 @@ def test_page_of_the_command_has_all_of_it():
     assert "```{literalinclude} command.schema.json\n" in text
 
 
-def test_readme_shows_what_a_full_dev_shm_says():
-    done = on_private_dev_shm(
-        "8m",
-        "from shmemext import SharedMemory\n"
-        "SharedMemory('big', create=True, size=16 << 20)",
+def test_page_shows_what_a_full_dev_shm_says():
+    (code,) = (
+        block.text
+        for block in blocks(ROOT / "docs" / "install.md")
+        if block.language == "python" and "16 << 20" in block.text
     )
-    assert done.stderr.splitlines()[-1:] == [in_readme("OSError: ").rstrip()]
+    done = on_private_dev_shm("8m", code)
+    said = in_pages("OSError: [Errno 28] cannot reserve 16777216 bytes")
+    assert done.stderr.splitlines()[-1:] == [said.rstrip()]
 
 
-def test_readme_shows_what_setup_says_elsewhere():
+def test_page_shows_what_setup_says_elsewhere():
     pytest.importorskip("setuptools")
     code = """
 import runpy, sys
@@ -376,10 +336,28 @@ runpy.run_path("setup.py")
         text=True,
         timeout=300,
     )
-    assert done.stderr == in_readme("shmemext does not build on darwin")
+    assert done.stderr == in_pages("shmemext does not build on darwin")
 
 
-def test_readme_shows_what_the_command_line_prints():
+def test_requirement_is_of_the_systems_that_it_runs_on():
+    markers = pytest.importorskip("packaging.requirements")
+    (block,) = (
+        block
+        for block in blocks(ROOT / "docs" / "install.md")
+        if block.language == "toml"
+    )
+    (line,) = tomllib.loads(block.text)["dependencies"]
+    marker = markers.Requirement(line).marker
+    assert marker.evaluate()
+    for elsewhere in (
+        {"sys_platform": "darwin"},
+        {"sys_platform": "win32"},
+        {"platform_python_implementation": "PyPy"},
+    ):
+        assert not marker.evaluate(elsewhere), elsewhere
+
+
+def test_page_shows_what_the_command_line_prints():
     """But for whose, how old and which process."""
     done = on_private_dev_shm(
         "64m",
@@ -405,25 +383,17 @@ for arguments in ["ls"], ["rm", "kept"]:
         return [line.split() for line in text.splitlines()]
 
     printed = as_where_all_can_be_asked(done.stdout)
-    assert words(printed) == words(in_readme("$ shmemext ls"))
-
-
-def anchors(page):
-    """The fragments that a page's headings answer to, as forges make them."""
-    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
-    return {
-        re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
-        for title in re.findall(r"^#+ (.+)$", prose, flags=re.M)
-    }
+    assert words(printed) == words(in_pages("$ shmemext ls\nNAME       SIZE"))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_links_resolve(page):
     for target in LINK.findall(page.read_text()):
-        if re.match(r"[a-z]+:", target):
-            continue
         path, _, fragment = target.partition("#")
-        other = page.parent / path if path else page
+        other = leads_to(page, path)
+        if other is None:
+            assert re.match("https://|mailto:", path), f"{page}: {target}"
+            continue
         assert other.exists(), f"{page}: {target}"
         assert not fragment or fragment in anchors(other), f"{page}: {target}"
 

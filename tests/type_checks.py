@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from test_docs import blocks
+from pages import blocks
 
 ROOT = Path(__file__).parent.parent
 VERSIONS = ["3.11", "3.12", "3.14"]  # numpy's stubs know of buffers from 3.12
