@@ -20,6 +20,7 @@ app.conf.broker_transport_options = {
     "control_folder": folder / "control",
     "polling_interval": 0.1,
 }
+app.conf.worker_lost_wait = 1  # seconds, after which a task comes back
 
 
 @app.task(bind=True, acks_late=True, reject_on_worker_lost=True)
