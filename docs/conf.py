@@ -33,6 +33,7 @@ extensions = [
     "sphinx_copybutton",
 ]
 html_theme = "furo"
+pygments_dark_style = "github-dark"  # the theme's has modules as links
 html_title = f"shmemext {version}"
 html_show_sphinx = False
 html_baseurl = os.environ.get("READTHEDOCS_CANONICAL_URL", f"https://{SITE}/")
