@@ -431,6 +431,19 @@ assert 0 < sum(map(_array_words.is_shared, held)) < 50
     )
 
 
+def test_more_than_4096_at_a_time_are_ordinary_arrays():
+    python(
+        """
+from shmemext import _array_words, _pools, arrays
+_pools.configure(64 << 20)
+held = [arrays.ones(10) for _ in range(4100)]
+assert sum(map(_array_words.is_shared, held)) == 4096
+assert _pools.stats()["refused"] == 4
+assert all(one.all() for one in held)
+"""
+    )
+
+
 def test_numpy_is_imported_when_it_is_called():
     python(
         """
