@@ -46,7 +46,7 @@ html_theme_options = {
     "light_css_variables": drawings.LIGHT | {"plot-edge": "0"},
     "dark_css_variables": drawings.DARK | {"plot-edge": "0.5rem"},
 }
-smartquotes = False
+smartquotes_action = "D"  # dashes, as between a parameter and what it is
 
 # What is typed is copied, what is answered is not.
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
