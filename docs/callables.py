@@ -6,10 +6,12 @@ all callers."""
 
 import ast
 import builtins
+import copy
 import dataclasses
 import inspect
 import pickle
 import queue
+import re
 import struct
 import threading
 from functools import cache
@@ -41,6 +43,7 @@ SHOWN = {
     "_Repair": "contextlib.AbstractContextManager[bool]",
     "timedelta": "datetime.timedelta",
 }
+QUALIFIED = re.compile(r"(?<![\w.])(?:[a-z]\w*\.)+\w+")
 
 
 class Signature(NamedTuple):
@@ -82,9 +85,18 @@ def functions(path):
     return found
 
 
+def attribute(name):
+    """The type of one by that name, as the stub has it."""
+    of, _, member = name.rpartition(".")
+    for kind in getattr(find(of), "__mro__", ()):
+        found = _attributes().get(f"{kind.__name__}.{member}")
+        if found is not None:
+            return found
+    return None
+
+
 @cache
-def attributes():
-    """The types of the stub's properties and attributes."""
+def _attributes():
     found = {}
     for node in ast.parse(STUB.read_text()).body:
         for item in getattr(node, "body", ()):
@@ -125,7 +137,7 @@ class _Show(ast.NodeTransformer):
         if node.id in SHOWN:
             return ast.parse(SHOWN[node.id], mode="eval").body
         if node.id in self.names:
-            return self.visit(self.names[node.id])
+            return self.visit(copy.deepcopy(self.names[node.id]))
         return ast.Name(node.id)
 
     def visit_Constant(self, node):  # a name that is not imported then
@@ -134,22 +146,23 @@ class _Show(ast.NodeTransformer):
         return node
 
     def visit_Attribute(self, node):
-        return ast.parse(
-            ast.unparse(node).replace("np.", "numpy."), mode="eval"
-        ).body
+        name = ast.unparse(node).replace("np.", "numpy.")
+        return ast.parse(name, mode="eval").body
 
     def visit_Subscript(self, node):
         called = ast.unparse(node.value)
         if called == "NDArray":
             return ast.parse("numpy.ndarray", mode="eval").body
         if called == "Literal":
-            return node
+            is_bool = ast.unparse(node.slice) in ("True", "False")
+            return ast.Name("bool") if is_bool else node
         return ast.Subscript(self.visit(node.value), self.visit(node.slice))
 
 
 def shown(annotation, path):
     names = aliases(PACKAGE / "_array_makers.py") | aliases(path)
-    return ast.unparse(_Show(names).visit(annotation))
+    text = ast.unparse(_Show(names).visit(copy.deepcopy(annotation)))
+    return QUALIFIED.sub(r"~\g<0>", text)  # of which the last part is shown
 
 
 # How it is called
@@ -173,7 +186,7 @@ def signature(obj, name):
     if typed.name in ("__init__", "__new__") or returns == "None":
         returns = None
     if isinstance(typed, ast.AsyncFunctionDef):
-        returns = f"collections.abc.Awaitable[{returns}]"
+        returns = f"~collections.abc.Awaitable[{returns}]"
     bare = _without_types(whole.args, bound)
     types = {
         one.arg: shown(one.annotation, path)
@@ -246,6 +259,8 @@ def public():
 
 def _with_methods(name):
     obj = find(name)
+    if not obj.__module__.startswith("shmemext"):
+        return  # the standard library's, by another name
     if not isinstance(obj, type):
         yield name
     elif not issubclass(obj, BaseException) and not dataclasses.is_dataclass(

@@ -24,9 +24,7 @@ import re
 from typing import NamedTuple
 
 _NAME = r"(?:[a-z]+\.)?[A-Z]\w+|struct\.error"
-_HEAD = (
-    rf"(?:{_NAME})(?:, (?:{_NAME}))*(?: E[A-Z0-9]+)?(?: \([^)]*\))?: "
-)
+_HEAD = rf"(?:{_NAME})(?:, (?:{_NAME}))*(?: E[A-Z0-9]+)?(?: \([^)]*\))?: "
 _ERROR = re.compile(
     rf"(?P<names>(?:{_NAME})(?:, (?:{_NAME}))*)"
     r"(?: (?P<errno>E[A-Z0-9]+))?(?: \((?P<aside>[^)]*)\))?: (?P<when>.*)"
@@ -34,7 +32,8 @@ _ERROR = re.compile(
 _SENTENCES = re.compile(rf"(?<=\.) (?={_HEAD}|See |Audit events?: )")
 _ITEM = re.compile(r"(?P<names>[a-z_]\w*(?:, [a-z_]\w*)*): (?P<text>.*)")
 _REFERENCE = re.compile(
-    r"(?:(?P<arguments>(?:Other a|A)rguments)(?: and (?:the )?(?P<both>errors))?"
+    r"(?:(?P<arguments>(?:Other a|A)rguments)"
+    r"(?: and (?:the )?(?P<both>errors))?"
     r"|(?P<errors>(?:Other e|E)rrors)) are (?P<of>\w+(?:\.\w+)*)(?:\(\))?'s"
     r"(?P<too>, too)?"
     r"(?:, but for (?P<but>\w+(?:\.\w+)?(?:, \w+(?:\.\w+)?)*))?\.(?:\s|$)"

@@ -207,7 +207,7 @@ def arange(
 ) -> Array:
     """numpy.arange() in shared memory.
 
-    start_or_stop, stop, step: as numpy's
+    start_or_stop, stop, step, dtype: as numpy's
     Other arguments are empty()'s.
 
     ValueError, TypeError: numpy's."""
@@ -258,7 +258,7 @@ def linspace(
 ) -> Array | tuple[Array, Any]:
     """numpy.linspace() in shared memory.
 
-    start, stop, num, endpoint, axis: as numpy's
+    start, stop, num, endpoint, axis, dtype: as numpy's
     retstep: return the step, too
     Other arguments are empty()'s.
 
