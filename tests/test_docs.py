@@ -35,6 +35,7 @@ PAGES = [
     ROOT / "CONTRIBUTING.md",
     ROOT / "CHANGELOG.md",
     ROOT / "csrc" / "README.md",
+    ROOT / "examples" / "README.md",
 ]
 MARK = re.compile(r"<!-- (not run|is|needs|varies): (.+) -->")
 LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
