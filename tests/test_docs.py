@@ -29,7 +29,7 @@ from test_full import namespace
 from shmemext._command.arguments import build
 
 ROOT = Path(__file__).parent.parent
-RUN = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+RUN = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = [
     *RUN,
     ROOT / "CONTRIBUTING.md",
