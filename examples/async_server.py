@@ -13,8 +13,9 @@ from shmemext.channels import Channel, ShutDown, wait
 
 
 def work(requests, answers):
-    server = parent_process().sentinel
-    while wait([requests, server]) != [server]:
+    server = parent_process()
+    assert server  # this is its child
+    while wait([requests, server.sentinel]) != [server.sentinel]:
         try:
             with requests.receive(block=False) as request:
                 number, _, text = bytes(request).partition(b" ")
