@@ -34,6 +34,7 @@ PAGES = [
     *RUN,
     ROOT / "CONTRIBUTING.md",
     ROOT / "CHANGELOG.md",
+    ROOT / "SECURITY.md",
     ROOT / "csrc" / "README.md",
 ]
 MARK = re.compile(r"<!-- (not run|is|needs|varies): (.+) -->")
