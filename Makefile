@@ -34,7 +34,7 @@ stop = { echo "$1" >&2; exit 1; }
 
 SPHINX := $(BIN)/python -m sphinx -q -W -n -d build/doctrees
 
-.PHONY: help build demo test test-quick mutants core musl portable missing clang lint format docs docs-links docs-test bench bench-quick bench-plots storm storm-users storm-sync crash-sync storm-channels crash-channels hostile-channels storm-arrays crash-arrays hostile-arrays sanitize tsan fuzz model wheel sdist-test release-test clean
+.PHONY: help build demo test test-quick mutants core musl portable missing clang lint format docs docs-links docs-test bench bench-quick bench-plots storm storm-users storm-sync crash-sync storm-channels crash-channels hostile-channels storm-arrays crash-arrays hostile-arrays sanitize tsan fuzz model wheel wheel-test sdist-test release-test clean
 
 help:  ## print this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 26
@@ -194,6 +194,9 @@ model:  ## Spin looks at every state of the models in tests/models: minutes
 wheel: $(VENV)/.release  ## build an sdist, and of it a wheel, into dist/
 	rm -rf dist
 	$(BIN)/python -m build
+
+wheel-test: $(VENV)/.test  ## a wheel of the sdist, by this Python, and what is installed of it works outside the tree
+	$(BIN)/python -m pytest --noconftest tests/installed.py $(ARGS)
 
 sdist-test: wheel build $(VENV)/.test  ## install the sdist elsewhere and run all tests from there
 	SHMEMEXT_SDIST_TESTS=all $(BIN)/python -m pytest tests/release.py -k sdist $(ARGS)

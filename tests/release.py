@@ -10,22 +10,24 @@ import os
 import re
 import shutil
 import stat
-import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 from elftools.elf.elffile import ELFFile
+from installed import ROOT, SMALL, environment, run, use
 
-ROOT = Path(__file__).parent.parent
 DIST = ROOT / "dist"
 REAPER = "shmemext/shmemext-reaper"
-SMALL = 300_000  # bytes: a wheel is smaller
 
-# Of the files in git, what is of use only where git is.
-ONLY_IN_GIT = re.compile(r"\.gitignore|\.github/.*")
+# Of the files in git, what is of use only where git is, or a forge.
+ONLY_IN_GIT = re.compile(
+    r"\.git(ignore|attributes)|\.github/.*|\.pre-commit-config\.yaml"
+    r"|\.readthedocs\.yaml"
+)
 # What setuptools adds.
 ADDED = re.compile(r"PKG-INFO|setup\.cfg|shmemext\.egg-info/.*")
 # In a wheel: directories, and what is about the package.
@@ -37,31 +39,6 @@ QUICK = ["core", "docs", "examples", "includes", "segments", "shared_memory"]
 def the(pattern):
     (path,) = DIST.glob(pattern)
     return path
-
-
-def run(*command, **options):
-    """PYTHONPATH would find the checkout."""
-    environment = {
-        key: value
-        for key, value in os.environ.items()
-        if key not in ("PYTHONPATH", "PYTHONHOME")
-    }
-    done = subprocess.run(
-        list(map(str, command)),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"},
-        **options,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
-
-
-def environment(where):
-    """A fresh one. Its interpreter."""
-    run(sys.executable, "-m", "venv", where)
-    return where / "bin" / "python"
 
 
 # --- the sdist
@@ -84,6 +61,20 @@ def test_sdist_has_what_git_has(unpacked):
     files = [path for path in unpacked.rglob("*") if path.is_file()]
     names = {str(path.relative_to(unpacked)) for path in files}
     assert {name for name in names if not ADDED.fullmatch(name)} == expected
+
+
+def test_archive_of_git_has_what_the_sdist_has():
+    """As forges make it of a tag: .gitattributes says what stays out."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("no git that has attributes")
+    tracked = run("git", "ls-files", cwd=ROOT).splitlines()
+    asked = ["git", "check-attr", "export-ignore", "--", *tracked]
+    left_out = {
+        line.removesuffix(": export-ignore: set")
+        for line in run(*asked, cwd=ROOT).splitlines()
+        if line.endswith(": set")
+    }
+    assert left_out == {n for n in tracked if ONLY_IN_GIT.fullmatch(n)}
 
 
 def test_sdist_is_the_same_wherever_it_is_made(unpacked, tmp_path):
@@ -197,15 +188,7 @@ def test_wheel_is_small(wheel, tmp_path):
 
 
 def test_wheel_works_where_it_is_installed(wheel, tmp_path):
-    python = environment(tmp_path / "venv")
-    run(python, "-m", "pip", "install", "--quiet", "--no-index", wheel)
-    for part in ("tests/release_smoke.py", "examples"):
-        source, target = ROOT / part, tmp_path / "elsewhere" / part
-        target.parent.mkdir(exist_ok=True, parents=True)
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
-    elsewhere = tmp_path / "elsewhere"
-    said = run(python, "tests/release_smoke.py", cwd=elsewhere)
-    assert str(tmp_path / "venv") in said
+    use(wheel, tmp_path)
 
 
 def test_wheel_needs_nothing_but_libc(repaired):
@@ -213,3 +196,46 @@ def test_wheel_needs_nothing_but_libc(repaired):
     assert re.search(r"-manylinux_2_\d+_\w+\.whl$", repaired.name), repaired
     with zipfile.ZipFile(repaired) as content:
         assert not [n for n in content.namelist() if ".libs/" in n]
+
+
+# --- what is uploaded
+
+
+def tool(name, *arguments):
+    """One that is installed beside this Python."""
+    return run(Path(sys.executable).with_name(name), *arguments, cwd=ROOT)
+
+
+def test_package_page_is_rendered():
+    """README, as the index shows it."""
+    said = tool("twine", "check", "--strict", *DIST.iterdir())
+    assert said.count("PASSED") == len(list(DIST.iterdir())), said
+
+
+PYTHONS = ["cp311", "cp312", "cp313", "cp314", "cp315", "cp314t", "cp315t"]
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_wheels_are_of_every_python_and_both_libcs(machine):
+    said = tool(
+        *("cibuildwheel", "--print-build-identifiers"),
+        *("--platform", "linux", "--archs", machine),
+    )
+    assert set(said.split()) == {
+        f"{python}-{libc}_{machine}"
+        for python in PYTHONS
+        for libc in ("manylinux", "musllinux")
+    }
+
+
+def test_workflow_has_the_cibuildwheel_that_was_asked():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    group = project["dependency-groups"]["release"]
+    (version,) = [
+        entry.partition("==")[2]
+        for entry in group
+        if entry.startswith("cibuildwheel==")
+    ]
+    workflow = ROOT / ".github" / "workflows" / "wheels.yml"
+    if workflow.exists():  # it is in no sdist
+        assert f"cibuildwheel@v{version}\n" in workflow.read_text()

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: MIT
 """What `import shmemext` shows, and what it says where it is not built."""
 
+import importlib.metadata
+import re
 import rlcompleter
 import shutil
 import subprocess
 import sys
+import tomllib
 from importlib import import_module
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
@@ -14,6 +17,8 @@ from conftest import python
 
 import shmemext
 import shmemext.synchronize
+
+ROOT = Path(__file__).parent.parent
 
 TYPES = {"AnonymousMemory", "MappedFile", "Memory"}
 FUNCTIONS = {"collect", "install", "segments", "uninstall"}
@@ -85,6 +90,21 @@ def test_asking_what_there_is_imports_none_of_it():
         "print('shmemext._pickles' in sys.modules)"
     )
     assert done.stdout == "False\n" * 5
+
+
+def test_version_is_one_everywhere():
+    """In the package, in what pip knows, in the sources, and on top of the
+    changelog."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    changes = (ROOT / "CHANGELOG.md").read_text()
+    heading = re.search(r"^## (\S+) - (\d{4}-\d\d-\d\d)$", changes, re.M)
+    assert (
+        shmemext.__version__
+        == importlib.metadata.version("shmemext")
+        == project["version"]
+        == heading[1]
+    )
+    assert changes.index(heading[0]) == changes.index("\n## ") + 1
 
 
 # --- where it is not built
