@@ -110,10 +110,17 @@ def array(
 ) -> Array:
     """numpy.array() in shared memory: a copy of what numpy makes an array of.
 
-    copy=None: object itself, if it is in shared memory and as it is wanted.
-    copy=False: the same, and ValueError if it is not.
+    object: an array, or what numpy makes one of
+    dtype: what numpy takes for one; None: the object's
+    copy: None, False: object itself, if it is in shared memory and as wanted
+    order: "C", "F", "A", or "K", the object's
+    subok: nothing, what is made is a plain numpy.ndarray
+    ndmin: of how many dimensions at least
+    ndmax: of how many at most, from numpy 2.4 on; 0: any number
+    like: None or a plain numpy.ndarray
 
-    TypeError: dtype is none, or of Python objects."""
+    ValueError: copy is False, and it cannot be without. TypeError: dtype is
+    none, or of Python objects."""
     import numpy as np
 
     check(None, like)
@@ -163,7 +170,11 @@ def asarray(
     like: Any = None,
 ) -> Array:
     """numpy.asarray() in shared memory: a itself, if it is there and as it is
-    wanted, or a copy. Arguments and errors are array()'s."""
+    wanted, or a copy.
+
+    a: an array, or what numpy makes one of
+    device: None or "cpu"
+    Other arguments and the errors are array()'s."""
     check(device, like)
     return shared(a, dtype, order or "K", 0, copy)
 
@@ -175,7 +186,12 @@ def copy(
 @overload
 def copy(a: ArrayLike, order: _Order = "K", subok: bool = False) -> Array: ...
 def copy(a: Any, order: _Order = "K", subok: bool = False) -> Array:
-    """numpy.copy() in shared memory. TypeError: of Python objects."""
+    """numpy.copy() in shared memory.
+
+    a: an array, or what numpy makes one of
+    Other arguments are array()'s.
+
+    TypeError: of Python objects."""
     return shared(a, None, order, 0, True)
 
 
@@ -189,7 +205,12 @@ def arange(
     device: Device = None,
     like: Any = None,
 ) -> Array:
-    """numpy.arange() in shared memory. ValueError, TypeError: numpy's."""
+    """numpy.arange() in shared memory.
+
+    start_or_stop, stop, step, dtype: as numpy's
+    Other arguments are empty()'s.
+
+    ValueError, TypeError: numpy's."""
     import numpy as np
 
     check(device, like)
@@ -235,7 +256,12 @@ def linspace(
     *,
     device: Device = None,
 ) -> Array | tuple[Array, Any]:
-    """numpy.linspace() in shared memory; with retstep, and the step.
+    """numpy.linspace() in shared memory.
+
+    start, stop, num, endpoint, axis, dtype: as numpy's
+    retstep: return the step, too
+    Other arguments are empty()'s.
+
     ValueError, TypeError: numpy's."""
     import numpy as np
 

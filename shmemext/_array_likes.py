@@ -73,8 +73,14 @@ def empty_like(
     *,
     device: Device = None,
 ) -> Array:
-    """numpy.empty_like() in shared memory: an array of any content, of the
-    prototype's shape, dtype and order where these are None, or "K".
+    """numpy.empty_like() in shared memory: an array of any content.
+
+    prototype: an array, or what numpy makes one of
+    dtype: what numpy takes for one; None: the prototype's
+    order: "C", "F", "A", or "K", the prototype's
+    subok: nothing, what is made is a plain numpy.ndarray
+    shape: an int or several; None: the prototype's
+    device: None or "cpu"
 
     ValueError: a negative length. TypeError: dtype is none, or of Python
     objects."""
@@ -121,8 +127,10 @@ def zeros_like(
     *,
     device: Device = None,
 ) -> Array:
-    """numpy.zeros_like() in shared memory. Arguments and errors are
-    empty_like()'s."""
+    """numpy.zeros_like() in shared memory.
+
+    a: an array, or what numpy makes one of
+    Other arguments and the errors are empty_like()'s."""
     import numpy as np
 
     check(device, None)
@@ -170,8 +178,9 @@ def ones_like(
     *,
     device: Device = None,
 ) -> Array:
-    """numpy.ones_like() in shared memory. Arguments and errors are
-    empty_like()'s."""
+    """numpy.ones_like() in shared memory.
+
+    Arguments and errors are zeros_like()'s."""
     check(device, None)
     array = _like(a, dtype, order, shape)
     fill(array, 1)
@@ -221,8 +230,10 @@ def full_like(
     *,
     device: Device = None,
 ) -> Array:
-    """numpy.full_like() in shared memory: fill_value, or several that are
-    repeated, in each item. Arguments and errors are empty_like()'s."""
+    """numpy.full_like() in shared memory.
+
+    fill_value: one for each item, or several that are repeated
+    Other arguments and the errors are zeros_like()'s."""
     check(device, None)
     array = _like(a, dtype, order, shape)
     fill(array, fill_value)

@@ -117,7 +117,11 @@ def empty(
 ) -> Array:
     """numpy.empty() in shared memory: an array of any content.
 
-    shape is an int or several, dtype float64 if it is None.
+    shape: an int or several
+    dtype: what numpy takes for one, without Python objects; None: float64
+    order: "C" or "F", as numpy has them
+    device: None or "cpu"
+    like: None or a plain numpy.ndarray
 
     ValueError: a negative length. TypeError: dtype is none, or of Python
     objects."""
@@ -160,7 +164,9 @@ def zeros(
     device: Device = None,
     like: Any = None,
 ) -> Array:
-    """numpy.zeros() in shared memory. Arguments and errors are empty()'s."""
+    """numpy.zeros() in shared memory.
+
+    Arguments and errors are empty()'s."""
     check(device, like)
     return _new(shape, dtype, order, zeros=True)
 
@@ -200,7 +206,9 @@ def ones(
     device: Device = None,
     like: Any = None,
 ) -> Array:
-    """numpy.ones() in shared memory. Arguments and errors are empty()'s."""
+    """numpy.ones() in shared memory.
+
+    Arguments and errors are empty()'s."""
     check(device, like)
     array = _new(shape, dtype, order)
     fill(array, 1)
@@ -246,8 +254,11 @@ def full(
     device: Device = None,
     like: Any = None,
 ) -> Array:
-    """numpy.full() in shared memory: fill_value, or several that are repeated,
-    in each item. dtype is that of fill_value if it is None.
+    """numpy.full() in shared memory.
+
+    fill_value: one for each item, or several that are repeated
+    dtype: what numpy takes for one; None: that of fill_value
+    Other arguments are empty()'s.
 
     ValueError: a negative length, or values that do not fit the shape.
     TypeError: of Python objects."""

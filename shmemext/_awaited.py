@@ -20,14 +20,15 @@ def wait(things: Iterable[_T], timeout: float | None = None) -> list[_T]:
     Beside them may be whatever multiprocessing.connection.wait() takes: a
     process's sentinel, a Connection, a socket, a descriptor.
 
-    Nothing is taken: others may be faster. Returns [] after timeout seconds
-    if that is not None, at once if it is 0 or less.
+    Nothing is taken: others may be faster. [] if none was ready in time. If
+    nothing of ours is there multiprocessing.connection.wait() does it all.
+
+    things: any number of these
+    timeout: seconds, 0 or less: at once; None: for ever
 
     ValueError: one is closed, or is nothing that can be waited for.
     TypeError: one is of ours, and none of these: a Lock. KeyError: a
-    descriptor is there twice. Otherwise exceptions are those of
-    multiprocessing.connection.wait(), which is called if nothing else is
-    there."""
+    descriptor is there twice."""
     if hasattr(type(things), "_awaited"):  # or a Channel gave its messages
         raise TypeError(f"a list of things, not one {type(things).__name__!r}")
     all = tuple(things)

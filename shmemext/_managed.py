@@ -59,7 +59,12 @@ class SharedMemoryServer:
 
     def track_segment(self, c: object, segment_name: str) -> bool:
         """Add the name to those that this server removes. True, where the
-        stdlib's server has nothing to say: it owns the name by now."""
+        stdlib's server has nothing to say: it owns the name by now.
+
+        c: the connection
+        segment_name: a name in /dev/shm
+
+        FileNotFoundError: it is gone."""
         self.shared_memory_context.register_segment(segment_name)
         return True
 
@@ -86,9 +91,13 @@ class SharedMemoryManager:
         name: str | None = None,
         lifetime: Literal["family", "users"] = "family",
     ) -> SharedMemory:
-        """Return a new SharedMemory of size bytes, to be removed with the
-        manager, or with its last user before that.
-        ConnectionError, FileNotFoundError: the manager is gone."""
+        """Return a new SharedMemory, to be removed with the manager, or with
+        its last user before that.
+
+        Arguments are SharedMemory's.
+
+        ConnectionError, FileNotFoundError: the manager is gone. Errors are
+        SharedMemory's, too."""
         shm = SharedMemory(name, create=True, size=size, lifetime=lifetime)
         self._hand_over(shm)
         return shm
@@ -100,7 +109,12 @@ class SharedMemoryManager:
         lifetime: Literal["family", "users"] = "family",
     ) -> ShareableList[_Item]:
         """Return a new ShareableList of these items, to be removed with the
-        manager, or with its last user before that."""
+        manager, or with its last user before that.
+
+        Arguments are ShareableList's.
+
+        ConnectionError, FileNotFoundError: the manager is gone. Errors are
+        ShareableList's, too."""
         items = ShareableList(sequence, name=name, lifetime=lifetime)
         self._hand_over(items.shm)
         return items

@@ -214,10 +214,7 @@ class Queue(_Queue):
     get, each object goes to one of them.
 
     Without a name it goes to children, of any start method, as an argument of
-    theirs; with one strangers find it, see Channel for the arguments. maxsize
-    is how many may wait, 0 any number. size is how many bytes of pickles it
-    holds at most, 1 GiB or what /dev/shm has; memory is taken for what is in
-    it, as it comes.
+    theirs; with one strangers find it.
 
     put() pickles at once, in the caller: what cannot be pickled raises there,
     and there is no thread that is to be waited for. Buffers of 64 KiB and
@@ -227,7 +224,16 @@ class Queue(_Queue):
 
     What a thread has got last stays in its hand until it gets the next one,
     calls task_done(), or ends: if the process is killed before that another
-    one gets it. Nobody's death stops the others."""
+    one gets it. Nobody's death stops the others.
+
+    maxsize: how many may wait; 0: any number
+    size: bytes of pickles that it holds at most, for which memory is taken
+        as they come; None: 1 GiB, or what /dev/shm has
+    lifetime: as of a SharedMemory; None: "users" without a name
+    Other arguments are SharedMemory's.
+
+    ValueError: there is a segment of that name that is no queue, or one of
+    another maxsize. Errors are SharedMemory's, too."""
 
     __slots__ = ()
     __module__ = "shmemext"
@@ -265,12 +271,16 @@ class Queue(_Queue):
     def put(
         self, obj: Any, block: bool = True, timeout: float | None = None
     ) -> None:
-        """Put an object in. It is pickled now. While there is no room this
-        waits, for timeout seconds if that is not None.
+        """Put an object in. It is pickled now.
+
+        obj: what pickle can pickle
+        block: False: do not wait for room
+        timeout: seconds to wait for room; None: for ever
 
         queue.Full: no room within that time, or at once without block.
         ValueError: the queue is closed; or the pickle is longer than half of
-        its size. OSError ENOSPC: /dev/shm is full."""
+        its size. pickle.PicklingError, AttributeError, TypeError: it cannot
+        be pickled. OSError ENOSPC: /dev/shm is full."""
         if not self._refers:
             self._send(_dumps(obj), None, block, timeout)
             return
@@ -283,21 +293,23 @@ class Queue(_Queue):
             raise
 
     def put_nowait(self, obj: Any) -> None:
-        """put(obj, block=False)."""
+        """put(obj, block=False). Arguments and errors are put()'s."""
         self.put(obj, False)
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
-        """Take the next object. While there is none this waits, for timeout
-        seconds if that is not None.
+        """Take the next object. Unpickling runs code: get from those only
+        whom you trust.
+
+        block: False: do not wait for one
+        timeout: seconds to wait for one; None: for ever
 
         queue.Empty: none within that time, or at once without block.
-        ValueError: the queue is closed. Unpickling runs code: get from those
-        only whom you trust."""
+        ValueError: the queue is closed."""
         data = self._get(block, timeout)
         return pickle.loads(data) if type(data) is bytes else _loads(data)
 
     def get_nowait(self) -> Any:
-        """get(block=False)."""
+        """get(block=False). Errors are get()'s."""
         return self.get(False)
 
     def _send(
@@ -334,8 +346,8 @@ class Queue(_Queue):
             )
 
     def join_thread(self) -> None:
-        """Nothing: there is no thread. As multiprocessing.Queue has it, for
-        after close()."""
+        """Does nothing: there is no thread. As multiprocessing.Queue has it,
+        for after close()."""
 
     def cancel_join_thread(self) -> None:
-        """Nothing: there is no thread."""
+        """Does nothing: there is no thread."""

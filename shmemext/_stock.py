@@ -26,9 +26,12 @@ def dumps(obj: object, once: bool = False) -> bytes:
     handoff.enable(): beyond it, and where there is no room, they are in the
     pickle, as ever.
 
-    once=True: it is loaded once, and nothing is kept, or copied when it is
-    loaded. loads() raises LookupError if it is loaded again, or if what was
-    kept is gone with the process that kept it."""
+    obj: what pickle can pickle
+    once: True: it is loaded once, and nothing is kept, or copied when it is
+        loaded; loads() raises LookupError if it is loaded again, or if what
+        was kept is gone with the process that kept it
+
+    pickle.PicklingError, AttributeError, TypeError: it cannot be pickled."""
     sending = _pickles.Sending() if once else _Keeping()
     sending.least = min(sending.least, _pickles.MIN_SIZE)
     return bytes(_pickles.pack(obj, sending))

@@ -109,12 +109,18 @@ def create(
     any SharedMemory does that is made with these arguments: until unlink(), or
     as long as its family, or its users. The array keeps its memory.
 
+    name: of the segment, a str
+    shape: an int or several
+    dtype: what numpy takes for one, without Python objects; None: float64
+    order: "C" or "F", as numpy has them
     exist_ok: return the one that is there, if it is of the same shape, dtype
-    and order; of several that call this, one creates.
+        and order; of several that call this, one creates
+    Other arguments are SharedMemory's.
 
     FileExistsError: the name is taken. ValueError: with exist_ok, by something
     else, which is named; or a negative length. TypeError: dtype is none, is of
-    Python objects, or cannot be told to others. OSError: there is no room."""
+    Python objects, or cannot be told to others. OSError ENOSPC: there is no
+    room."""
     return _array_names.create(
         name,
         shape,
@@ -137,10 +143,12 @@ def open(
 ) -> Array:
     """Return the array that is there by that name, with its shape and dtype.
 
-    timeout: wait that many seconds for it. readonly: the array may only be
-    read, and its mode may forbid the rest.
-
     The segment may be a file that numpy.save() has written to /dev/shm.
+
+    name: of the segment, a str
+    timeout: seconds to wait for the name to appear
+    readonly: the array may only be read, and its mode may forbid the rest
+    track: as of a SharedMemory
 
     FileNotFoundError: there is none. ValueError: what is there is no array, or
     is damaged: it says what is wrong."""
@@ -151,7 +159,12 @@ def open(
 
 def unlink(name: str, missing_ok: bool = False) -> None:
     """Remove the name: nobody finds the array any more. Arrays that are open
-    keep their memory. FileNotFoundError: there is none, unless missing_ok."""
+    keep their memory.
+
+    name: of the segment, a str
+    missing_ok: True: not to find the name is no error
+
+    FileNotFoundError: there is none."""
     _array_names.unlink(name, missing_ok)
 
 

@@ -26,13 +26,15 @@ def enable(
     min_size bytes and more, in what pickles of protocol 5 keep beside them:
     arrays, data frames, tables, pickle.PickleBuffer.
 
-    limit is how many bytes of /dev/shm they may take while they are on their
-    way, half of what is free by default; it counts for a process that has not
-    sent anything yet. Beyond it, and wherever else there is no room, they are
-    pickled as ever. Before a Pool or an executor is made is the time to call
-    it: in this process for what it sends, in the module that its workers
-    import for what they do. A second call does nothing, but for what is new
-    in the arguments. See disable().
+    Before a Pool or an executor is made is the time to call it: in this
+    process for what it sends, in the module that its workers import for what
+    they do. A second call does nothing, but for what is new in the arguments.
+    See disable().
+
+    min_size: bytes
+    limit: bytes of /dev/shm that they may take on their way, where nothing
+        was sent yet: beyond it, and wherever else there is no room, they are
+        pickled as ever; None: half of what is free
 
     ValueError: min_size or limit is below 0."""
     min_size = index(min_size)

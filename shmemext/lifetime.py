@@ -51,7 +51,9 @@ def segments() -> list[Segment]:
     """The machine's shared memory segments and semaphores, by name.
 
     Reads all of /proc: some 0.1 ms for each process on the machine. What
-    comes or goes meanwhile may be missing. OSError: no /dev/shm."""
+    comes or goes meanwhile may be missing.
+
+    OSError: no /dev/shm."""
     return survey().segments
 
 
@@ -65,16 +67,19 @@ def collect(
     """Remove what dead families of this user left, and its segments that go
     with their last user but were left by it; return what it was.
 
-    orphans=True also removes this user's segments that no living family owns
-    and no process on the machine has open or mapped, whatever program made
-    them, but no semaphores. unused=True also removes those that a living
-    family of this user owns and no process has open or mapped: what killed
-    workers of a server left, for one. older_than, seconds or a timedelta,
-    spares the younger of both. A program may mean to come back to such a
-    segment: look at what dry_run=True returns, which removes nothing.
+    A program may mean to come back to an orphan, or to what is unused: look
+    at what dry_run=True returns. What cannot be removed is returned with its
+    error; so is each orphan while there is a directory of another version of
+    the library, which may own it.
 
-    What cannot be removed is returned with its error; so is each orphan while
-    there is a directory of another version of the library, which may own it.
+    dry_run: True removes nothing
+    orphans: also this user's segments that no living family owns and no
+        process on the machine has open or mapped, whatever program made them,
+        but no semaphores
+    unused: also those that a living family of this user owns and no process
+        has open or mapped: what killed workers of a server left, for one
+    older_than: seconds or a timedelta: spares the younger of both
+
     ValueError: older_than is negative, or without orphans and unused. OSError:
     what is there cannot be read. Audit event: shmemext.unlink with name and
     size, for each that no dead family left."""

@@ -18,16 +18,15 @@ class _Surface:  # its precise types are in _shmemext.pyi
     replaced by one of another type; a text has as many bytes as the first in
     its place had, rounded up to the next multiple of 8.
 
-    ShareableList(sequence) creates, ShareableList(name=...) attaches to the
-    list that is there, ShareableList(sequence, name=...) creates by name.
-    lifetime="users", to create: see SharedMemory.
-
     One value is written whole as far as this object's threads see it. Through
     another object, or in another process, a number is whole and a text that
     is being written may be seen half done.
 
+    sequence: the items, to create; None, with a name, attaches
+    Other arguments are SharedMemory's.
+
     TypeError: an item of another type. struct.error: an int beyond 64 bits.
-    ValueError: the block holds no list. The errors of SharedMemory.
+    ValueError: the block holds no list. Errors are SharedMemory's, too.
     """
 
     _types_mapping = {  # noqa: RUF012

@@ -212,21 +212,23 @@ PyDoc_STRVAR(
     broadcast_doc,
     "Broadcast(name=None, create=False, size=0, *, readers=8, depth=2,\n"
     "          exist_ok=False, timeout=None, mode=None, track=None,\n"
-    "          lifetime='family')\n"
-    "--\n\n"
+    "          lifetime='family')\n--\n\n"
     "Frames of up to size bytes, which one process writes and any number of\n"
     "others read in place, each of them the newest.\n\n"
-    "It lies in a segment of that name, and in a small one that controls it;\n"
-    "see SharedMemory for the arguments. Who may read the one may write the\n"
-    "other, and takes part. readers is how many frames all of them together\n"
-    "may hold at a time. Memory is taken as it is written: for depth frames,\n"
-    "those that are held, and one more.\n\n"
+    "It lies in a segment of that name, and in a small one that controls it.\n"
+    "Who may read the one may write the other, and takes part. Memory is\n"
+    "taken as it is written: for depth frames, those that are held, and one\n"
+    "more.\n\n"
     "The writer never waits. Nobody's death stops the others: what a dead\n"
     "reader held is written again, and after a dead writer comes no frame\n"
     "until another one goes on, with the next seq. See writer.\n\n"
+    "size: bytes of the longest frame\n"
+    "readers: how many frames they all may hold at a time, 1 to 1023\n"
+    "depth: how many of the last frames are kept, 1 to 255\n"
+    "Other arguments are SharedMemory's.\n\n"
     "ValueError: there is a segment of that name that is no broadcast, or\n"
-    "with exist_ok one for smaller frames, or fewer of them. Otherwise\n"
-    "exceptions are SharedMemory's.");
+    "with exist_ok one for smaller frames, or fewer of them. Errors are\n"
+    "SharedMemory's, too.");
 
 static PyType_Slot broadcast_slots[] = {
     {Py_tp_doc, (void *)broadcast_doc},

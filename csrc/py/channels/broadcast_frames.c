@@ -157,6 +157,7 @@ PyDoc_STRVAR(
     "put($self, data, /)\n--\n\n"
     "Make a copy of a buffer the newest frame. It never waits.\n\n"
     "Who puts is the writer from then on, until it is closed.\n\n"
+    "data: any C-contiguous buffer of size bytes at most\n\n"
     "OSError EBUSY: another living process is the writer, whose pid is told;\n"
     "or a frame is being written by this object. OSError ENOSPC: there is no\n"
     "room in /dev/shm. ValueError: longer than size; or it is closed.\n"
@@ -194,10 +195,11 @@ PyDoc_STRVAR(
     "Room for the next frame, which is written in place: no copy.\n\n"
     "    with cast.reserve() as view:\n"
     "        camera.readinto(view)\n\n"
-    "view is a writable memoryview of nbytes, or of size bytes, which hold\n"
-    "anything. At the end of the 'with' it is the newest frame, whole; if\n"
-    "that ends with an exception it is none. It never waits.\n\n"
-    "Exceptions are put()'s.");
+    "view is a writable memoryview, which holds anything. At the end of the\n"
+    "'with' it is the newest frame, whole; if that ends with an exception it\n"
+    "is none. It never waits.\n\n"
+    "nbytes: bytes of the view, size at most; None: size\n\n"
+    "Errors are put()'s.");
 
 /* None: -1. */
 static int
@@ -281,10 +283,10 @@ PyDoc_STRVAR(
     "The newest frame, which is read in place: no copy.\n\n"
     "    with cast.receive() as frame:\n"
     "        show(frame)\n\n"
-    "It waits for one that was not received here before, for timeout seconds\n"
-    "if that is not None. Nobody writes to it before the end of the 'with',\n"
-    "nor while there are arrays over it. frame.seq is its number, and missed\n"
-    "counts those that passed.\n\n"
+    "It waits for one that was not received here before. Nobody writes to it\n"
+    "before the end of the 'with', nor while there are arrays over it.\n"
+    "frame.seq is its number, and missed counts those that passed.\n\n"
+    "timeout: seconds to wait for one; None: for ever\n\n"
     "queue.Empty: no frame within that time; see writer. OSError ENOBUFS: as\n"
     "many frames as readers= said are held. ValueError: it is closed.\n"
     "OSError EBADMSG: it is damaged.");
@@ -312,7 +314,8 @@ PyDoc_STRVAR(
     "receive_async($self, /)\n--\n\n"
     "receive(), as a coroutine that lets other tasks run. A task that is\n"
     "cancelled has received nothing. See asyncio.wait_for() for a\n"
-    "timeout.");
+    "timeout.\n\n"
+    "Errors are receive()'s, but for queue.Empty.");
 
 static PyObject *
 broadcast_receive_async(PyObject *op, PyObject *Py_UNUSED(ignored))

@@ -60,7 +60,8 @@ PyDoc_STRVAR(messages_doc,
              "    for message in channel.messages():\n"
              "        work_on(message)\n\n"
              "Each is given back when the next one is asked for, or when the\n"
-             "last array over it goes, if that is later. See receive().");
+             "last array over it goes, if that is later. See receive().\n\n"
+             "Errors are get()'s, but for queue.Empty, queue.ShutDown.");
 
 static PyObject *
 channel_messages(PyObject *op, PyObject *Py_UNUSED(ignored))
@@ -109,15 +110,15 @@ PyDoc_STRVAR(
     "--\n\n"
     "Messages of bytes between processes that know a name: any number of\n"
     "writers and readers, each message to one of them.\n\n"
-    "It lies in a segment of that name; see SharedMemory for the arguments.\n"
-    "size is how many bytes of messages it holds, rounded up to a power of\n"
-    "two: put() waits while it is full, and a message has the half of it at\n"
-    "most.\n\n"
-    "Nobody's death stops the others: a message whose put() returned is\n"
-    "delivered, get() gives none out twice, and what a reader that is killed\n"
-    "has received in place is delivered again.\n\n"
-    "ValueError: there is a segment of that name that is no channel.\n"
-    "Otherwise exceptions are SharedMemory's.");
+    "It lies in a segment of that name. Nobody's death stops the others: a\n"
+    "message whose put() returned is delivered, get() gives none out twice,\n"
+    "and what a reader that is killed has received in place is delivered\n"
+    "again.\n\n"
+    "size: bytes of messages that it holds, rounded up to a power of two;\n"
+    "    a message has the half of it at most\n"
+    "Other arguments are SharedMemory's.\n\n"
+    "ValueError: there is a segment of that name that is no channel. Errors\n"
+    "are SharedMemory's, too.");
 
 static PyType_Slot channel_slots[] = {
     {Py_tp_doc, (void *)channel_doc},

@@ -97,8 +97,10 @@ PyDoc_STRVAR(
     put_doc,
     "put($self, data, /, block=True, timeout=None)\n--\n\n"
     "Send the bytes of a buffer to one of the readers.\n\n"
-    "If it returns the message will be delivered, whoever is killed. While\n"
-    "there is no room it waits, for timeout seconds if that is not None.\n\n"
+    "If it returns the message will be delivered, whoever is killed.\n\n"
+    "data: any C-contiguous buffer\n"
+    "block: False: do not wait for room\n"
+    "timeout: seconds to wait for room; None: for ever\n\n"
     "queue.Full: no room within that time, or at once without block.\n"
     "queue.ShutDown (EOFError before Python 3.13): shutdown() was called.\n"
     "ValueError: over half the size of the channel; or it is closed.\n"
@@ -119,8 +121,9 @@ channel_put(PyObject *op, PyObject *const *args, Py_ssize_t count,
     return result;
 }
 
-PyDoc_STRVAR(put_nowait_doc, "put_nowait($self, data, /)\n--\n\n"
-                             "put(data, block=False).");
+PyDoc_STRVAR(put_nowait_doc,
+             "put_nowait($self, data, /)\n--\n\n"
+             "put(data, block=False). Arguments and errors are put()'s.");
 
 static PyObject *
 channel_put_nowait(PyObject *op, PyObject *data)
@@ -213,7 +216,10 @@ PyDoc_STRVAR(
     "As put() for each, but faster for small ones: they are fewer than there\n"
     "are only without block or with a timeout, or if shutdown() was called\n"
     "meanwhile. None is sent if one of them cannot be.\n\n"
-    "queue.Full, queue.ShutDown: not even the first one. Else as put().");
+    "messages: any C-contiguous buffers\n"
+    "Other arguments are put()'s.\n\n"
+    "queue.Full, queue.ShutDown: not even the first one. Other errors are\n"
+    "put()'s.");
 
 static PyObject *
 channel_put_many(PyObject *op, PyObject *const *args, Py_ssize_t count,
@@ -273,11 +279,12 @@ PyDoc_STRVAR(
     "Room for a message, which is written in place: no copy.\n\n"
     "    with channel.reserve(nbytes) as view:\n"
     "        camera.readinto(view)\n\n"
-    "view is a writable memoryview of as many bytes, which hold anything. "
-    "The\n"
-    "message is sent at the end of the 'with', and dropped if that ends with\n"
-    "an exception. Who has reserved keeps those waiting who came later.\n\n"
-    "Exceptions are put()'s.");
+    "view is a writable memoryview, which holds anything. The message is "
+    "sent\n"
+    "at the end of the 'with', and dropped if that ends with an exception.\n"
+    "Who has reserved keeps those waiting who came later.\n\n"
+    "nbytes: bytes of the view, not below 0\n"
+    "Other arguments and the errors are put()'s.");
 
 static PyObject *
 channel_reserve(PyObject *op, PyObject *const *args, Py_ssize_t count,
@@ -305,7 +312,8 @@ PyDoc_STRVAR(
     put_async_doc,
     "put_async($self, data, /)\n--\n\n"
     "put(), as a coroutine that lets other tasks run. A task that is\n"
-    "cancelled has sent nothing.");
+    "cancelled has sent nothing.\n\n"
+    "Arguments and errors are put()'s, but for queue.Full.");
 
 static PyObject *
 channel_put_async(PyObject *op, PyObject *data)

@@ -9,7 +9,8 @@ PyDoc_STRVAR(
     "Every put() raises queue.ShutDown (EOFError before Python 3.13)\n"
     "from now on. Readers get what is left, and then that: also what\n"
     "comes back of a reader that is killed, so they wait for those\n"
-    "who have messages in hand. See queue.Queue.shutdown().");
+    "who have messages in hand. See queue.Queue.shutdown().\n\n"
+    "ValueError: it is closed.");
 
 static PyObject *
 channel_shutdown(PyObject *op, PyObject *Py_UNUSED(ignored))
@@ -52,7 +53,8 @@ look(PyObject *op, shx_ring_state *state)
 PyDoc_STRVAR(qsize_doc,
              "qsize($self, /)\n--\n\n"
              "Return how many messages wait, more or less: others go on\n"
-             "meanwhile. It looks at each of them.");
+             "meanwhile. It looks at each of them.\n\n"
+             "ValueError: it is closed.");
 
 static PyObject *
 channel_qsize(PyObject *op, PyObject *Py_UNUSED(ignored))
@@ -63,7 +65,8 @@ channel_qsize(PyObject *op, PyObject *Py_UNUSED(ignored))
 }
 
 PyDoc_STRVAR(empty_doc, "empty($self, /)\n--\n\n"
-                        "Return whether no message waits, more or less.");
+                        "Return whether no message waits, more or less.\n\n"
+                        "ValueError: it is closed.");
 
 static PyObject *
 channel_empty(PyObject *op, PyObject *Py_UNUSED(ignored))
@@ -73,7 +76,8 @@ channel_empty(PyObject *op, PyObject *Py_UNUSED(ignored))
 }
 
 PyDoc_STRVAR(full_doc, "full($self, /)\n--\n\n"
-                       "Return whether there is no room for one byte more.");
+                       "Return whether there is no room for one byte more.\n\n"
+                       "ValueError: it is closed.");
 
 static PyObject *
 channel_full(PyObject *op, PyObject *Py_UNUSED(ignored))

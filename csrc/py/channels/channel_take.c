@@ -79,9 +79,9 @@ get_one(shx_link *link, int64_t timeout, bool ends)
 PyDoc_STRVAR(
     get_doc,
     "get($self, /, block=True, timeout=None)\n--\n\n"
-    "Take the next message, as bytes.\n\n"
-    "No message is given out twice. While there is none it waits, for\n"
-    "timeout seconds if that is not None.\n\n"
+    "Take the next message, as bytes. No message is given out twice.\n\n"
+    "block: False: do not wait for one\n"
+    "timeout: seconds to wait for one; None: for ever\n\n"
     "queue.Empty: none within that time, or at once without block.\n"
     "queue.ShutDown (EOFError before Python 3.13): shutdown() was called,\n"
     "and all messages are delivered. ValueError: it is closed.\n"
@@ -102,7 +102,7 @@ channel_get(PyObject *op, PyObject *const *args, Py_ssize_t count,
 }
 
 PyDoc_STRVAR(get_nowait_doc, "get_nowait($self, /)\n--\n\n"
-                             "get(block=False).");
+                             "get(block=False). Errors are get()'s.");
 
 static PyObject *
 channel_get_nowait(PyObject *op, PyObject *Py_UNUSED(ignored))
@@ -193,12 +193,12 @@ get_many(shx_link *link, Py_ssize_t most, int64_t timeout)
     return list;
 }
 
-PyDoc_STRVAR(
-    get_many_doc,
-    "get_many($self, /, max=1000, block=True, timeout=None)\n--\n\n"
-    "Take as many messages as there are, max at most: a list of bytes.\n\n"
-    "It waits for the first one as get() does, and for no more. Exceptions\n"
-    "are get()'s.");
+PyDoc_STRVAR(get_many_doc,
+             "get_many($self, /, max=1000, block=True, timeout=None)\n--\n\n"
+             "Take as many messages as there are: a list of bytes.\n\n"
+             "It waits for the first one as get() does, and for no more.\n\n"
+             "max: how many at most\n"
+             "Other arguments and the errors are get()'s.");
 
 static int
 parse_many(PyObject *asked, PyObject *block, PyObject *seconds,
@@ -286,8 +286,8 @@ PyDoc_STRVAR(
     "    with channel.receive() as message:\n"
     "        work_on(message)\n\n"
     "If the process is killed before the end of the 'with', another reader\n"
-    "gets the message, with message.deliveries one more. Exceptions are\n"
-    "get()'s.");
+    "gets the message, with message.deliveries one more.\n\n"
+    "Arguments and errors are get()'s.");
 
 static PyObject *
 channel_receive(PyObject *op, PyObject *const *args, Py_ssize_t count,
@@ -315,7 +315,8 @@ PyDoc_STRVAR(
     "get_async($self, /)\n--\n\n"
     "get(), as a coroutine that lets other tasks run. A task that is\n"
     "cancelled has taken nothing. See asyncio.wait_for() for a\n"
-    "timeout.");
+    "timeout.\n\n"
+    "Errors are get()'s, but for queue.Empty.");
 
 static PyObject *
 channel_get_async(PyObject *op, PyObject *Py_UNUSED(ignored))

@@ -29,7 +29,8 @@ count(PyObject *op, uint64_t *messages, bool *full)
 PyDoc_STRVAR(qsize_doc,
              "qsize($self, /)\n--\n\n"
              "Return how many messages wait, more or less: others go on\n"
-             "meanwhile.");
+             "meanwhile.\n\n"
+             "ValueError: it is closed.");
 
 static PyObject *
 queue_qsize(PyObject *op, PyObject *Py_UNUSED(ignored))
@@ -41,8 +42,10 @@ queue_qsize(PyObject *op, PyObject *Py_UNUSED(ignored))
                : PyLong_FromUnsignedLongLong(messages);
 }
 
-PyDoc_STRVAR(full_doc, "full($self, /)\n--\n\n"
-                       "Return whether maxsize messages wait, more or less.");
+PyDoc_STRVAR(full_doc,
+             "full($self, /)\n--\n\n"
+             "Return whether maxsize messages wait, more or less.\n\n"
+             "ValueError: it is closed.");
 
 static PyObject *
 queue_full(PyObject *op, PyObject *Py_UNUSED(ignored))
@@ -53,7 +56,8 @@ queue_full(PyObject *op, PyObject *Py_UNUSED(ignored))
 }
 
 PyDoc_STRVAR(empty_doc, "empty($self, /)\n--\n\n"
-                        "Return whether no message waits, more or less.");
+                        "Return whether no message waits, more or less.\n\n"
+                        "ValueError: it is closed.");
 
 static PyObject *
 queue_empty(PyObject *op, PyObject *Py_UNUSED(ignored))
@@ -88,7 +92,7 @@ settle(shx_hand *hand, shx_link *link, const shx_member *me)
 PyDoc_STRVAR(task_done_doc,
              "task_done($self, /)\n--\n\n"
              "Say that the task is done which was got: see join().\n\n"
-             "ValueError: all that were got are done.");
+             "ValueError: all that were got are done; or it is closed.");
 
 static PyObject *
 queue_task_done(PyObject *op, PyObject *Py_UNUSED(ignored))
@@ -118,7 +122,8 @@ PyDoc_STRVAR(join_doc,
              "task_done()\n"
              "was called. What a process had got and not said to be done when "
              "it ended\n"
-             "is not waited for, but for what is given to another one.");
+             "is not waited for, but for what is given to another one.\n\n"
+             "ValueError: it is closed.");
 
 static PyObject *
 queue_join(PyObject *op, PyObject *Py_UNUSED(ignored))

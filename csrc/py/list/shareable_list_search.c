@@ -67,10 +67,9 @@ search(PyObject *op, PyObject *wanted, bool first, Py_ssize_t *found)
     return status < 0 ? -1 : 0;
 }
 
-PyDoc_STRVAR(list_count_doc,
-             "count($self, value, /)\n--\n\n"
-             "L.count(value) -> integer -- return number of occurrences of "
-             "value.");
+PyDoc_STRVAR(list_count_doc, "count($self, value, /)\n--\n\n"
+                             "Return how many items are equal to value.\n\n"
+                             "value: anything");
 
 static PyObject *
 list_count(PyObject *op, PyObject *value)
@@ -82,7 +81,8 @@ list_count(PyObject *op, PyObject *value)
 
 PyDoc_STRVAR(list_index_doc,
              "index($self, value, /)\n--\n\n"
-             "L.index(value) -> integer -- return first index of value.\n\n"
+             "Return the index of the first item that is equal to value.\n\n"
+             "value: anything\n\n"
              "ValueError: the value is not present.");
 
 static PyObject *

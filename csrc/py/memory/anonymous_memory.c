@@ -150,9 +150,11 @@ attach_memory(PyObject *op, shx_state *state, int fd)
 PyDoc_STRVAR(
     from_fd_doc,
     "from_fd($type, fd, /)\n--\n\n"
-    "Attach to the memory of a descriptor, as socket.recv_fds() gives it.\n\n"
-    "The descriptor is the object's from then on, and closed by close(). It\n"
-    "is readonly where descriptor or memory are. On error it stays yours.\n\n"
+    "Attach to the memory of a descriptor. It is readonly where descriptor "
+    "or\n"
+    "memory are.\n\n"
+    "fd: as socket.recv_fds() gives it; it is the object's from then on, and\n"
+    "    closed by close(); on error it stays yours\n\n"
     "ValueError: not of a memfd_create(2) that can be sealed against\n"
     "shrinking. OSError: not open. Audit event: shmemext.attach with None\n"
     "and size.");
@@ -279,7 +281,9 @@ PyDoc_STRVAR(
     "who was not given it.\n\n"
     "Pass it to a multiprocessing.Process, or over a Pipe or a Queue, or its\n"
     "fileno() over a socket. It cannot be made smaller, so no peer can take\n"
-    "pages away. reserve=False reserves none. It holds one descriptor.\n\n"
+    "pages away. It holds one descriptor.\n\n"
+    "size: bytes, 1 or more\n"
+    "reserve: False: no pages until they are touched, see SharedMemory\n\n"
     "ValueError: of the size. OSError ENOSPC: there is not so much memory.\n"
     "OSError EMFILE: few descriptors are left (ulimit -n). OSError ENOSYS: a\n"
     "system without memfd_create(2) or seals.\n"

@@ -180,14 +180,12 @@ PyDoc_STRVAR(
     "process, and buf is read-only. An array made by\n"
     "numpy.ndarray(buffer=memory), which leaves no trace, goes on reading\n"
     "the bytes as they were, and what it writes reaches nobody: make arrays\n"
-    "of memory.buf.\n\n"
+    "of memory.buf. On error nothing has changed, unless readonly_handle()\n"
+    "was called before: then EBUSY leaves this object readonly.\n\n"
     "BufferError: buf, a slice of it or an array over it is in use.\n"
     "OSError EBUSY: another process or object has it mapped writable, or a\n"
     "pipe, a device or the system has some of its pages for a second.\n"
-    "TypeError: readonly. ValueError: closed. On error nothing has changed,\n"
-    "unless readonly_handle() was called before: then EBUSY leaves this\n"
-    "object readonly.\n"
-    "See F_SEAL_WRITE in fcntl(2).");
+    "TypeError: readonly. ValueError: closed. See F_SEAL_WRITE in fcntl(2).");
 
 /* Without a GIL, a view that died in another thread than the one that made it
  * may not be counted yet, because that one waits: a collection counts all. */

@@ -120,9 +120,11 @@ memory_fileno(PyObject *op, PyObject *Py_UNUSED(ignored))
 PyDoc_STRVAR(
     memory_flush_doc,
     "flush($self, /, offset=0, size=None)\n--\n\n"
-    "Return when size bytes from offset are on the disk.\n\n"
-    "None: all that follow. What begins within a page is flushed with all\n"
-    "of it. Shared and anonymous memory have no disk: nothing happens.\n\n"
+    "Return when these bytes are on the disk.\n\n"
+    "What begins within a page is flushed with all of it. Shared and\n"
+    "anonymous memory have no disk: nothing happens.\n\n"
+    "offset: bytes, of the first one\n"
+    "size: bytes; None: all that follow\n\n"
     "ValueError: closed, or outside the memory. OSError: the disk is full\n"
     "or broken. See msync(2).");
 

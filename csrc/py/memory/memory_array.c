@@ -7,10 +7,13 @@
 PyDoc_STRVAR(
     memory_ndarray_doc,
     "ndarray($self, /, shape, dtype='f8', offset=0)\n--\n\n"
-    "Return a numpy.ndarray of this memory, from byte offset on.\n\n"
-    "shape is an int or several, dtype what numpy takes for one. The array\n"
-    "is C-ordered, writable unless the memory is readonly, and begins with\n"
+    "Return a numpy.ndarray of this memory.\n\n"
+    "It is C-ordered, writable unless the memory is readonly, and begins "
+    "with\n"
     "what is there. It keeps the memory mapped, also after close().\n\n"
+    "shape: an int or several\n"
+    "dtype: what numpy takes for one, without Python objects\n"
+    "offset: bytes, of its first item\n\n"
     "ValueError: closed, or there are fewer bytes than it takes, or shape or\n"
     "offset is negative. TypeError: dtype is none, or has Python objects.\n"
     "ImportError: numpy is not installed.");

@@ -59,11 +59,12 @@ raise_copy(PyObject *op, shx_err err, const shx_mapping *mapping)
 PyDoc_STRVAR(
     memory_populate_doc,
     "populate($self, /)\n--\n\n"
-    "Make all pages present in this process, faster than by touching them.\n"
-    "\nWithout the GIL; Ctrl-C works. The first touch of each page costs\n"
-    "nothing after this. See MADV_POPULATE_WRITE in madvise(2).\n\n"
-    "OSError: pages cannot be had (EFAULT), or the kernel is older than\n"
-    "Linux 5.14 (EOPNOTSUPP). ValueError: closed.");
+    "Make all pages present in this process, faster than by touching them.\n\n"
+    "Without the GIL; Ctrl-C works. The first touch of each page costs\n"
+    "nothing after this.\n\n"
+    "OSError EFAULT: pages cannot be had. OSError EOPNOTSUPP: the kernel is\n"
+    "older than Linux 5.14. ValueError: closed. See MADV_POPULATE_WRITE in\n"
+    "madvise(2).");
 
 static PyObject *
 memory_populate(PyObject *op, PyObject *Py_UNUSED(ignored))
@@ -161,10 +162,11 @@ copy_call(PyObject *op, PyObject *args, PyObject *kwargs, bool in)
 PyDoc_STRVAR(
     memory_write_doc,
     "write($self, data, /, offset=0)\n--\n\n"
-    "Copy data in, at offset, and return how many bytes it was.\n\n"
+    "Copy data in, and return how many bytes it was.\n\n"
     "Without the GIL, and in the faster way: pages that were never touched\n"
-    "here are written through a descriptor. data is any C-contiguous\n"
-    "buffer.\n\n"
+    "here are written through a descriptor.\n\n"
+    "data: any C-contiguous buffer\n"
+    "offset: bytes, of where it goes\n\n"
     "ValueError: closed, or it does not fit; nothing is written. TypeError:\n"
     "the memory is readonly. OSError: pages cannot be had; some bytes may\n"
     "have been written.");
@@ -178,9 +180,10 @@ memory_write(PyObject *op, PyObject *args, PyObject *kwargs)
 PyDoc_STRVAR(
     memory_readinto_doc,
     "readinto($self, buffer, /, offset=0)\n--\n\n"
-    "Copy bytes from offset on into buffer, and return how many it was.\n\n"
-    "As many as fit and as there are, without the GIL. buffer is any\n"
-    "writable C-contiguous buffer.\n\n"
+    "Copy bytes out, and return how many it was.\n\n"
+    "As many as fit and as there are, without the GIL.\n\n"
+    "buffer: any writable C-contiguous buffer\n"
+    "offset: bytes, of the first one\n\n"
     "ValueError: closed, or offset is outside the memory. OSError: pages\n"
     "are lost; some bytes may have been read.");
 

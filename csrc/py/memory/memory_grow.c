@@ -220,16 +220,17 @@ audit(PyObject *op, PyObject *label, Py_ssize_t size)
 PyDoc_STRVAR(
     memory_grow_doc,
     "grow($self, size, /)\n--\n\n"
-    "Make the memory size bytes long, in place, reserved like a new one.\n\n"
+    "Make the memory longer, in place, reserved like a new one.\n\n"
     "buf is a new memoryview from then on; older views stay valid, and see\n"
     "the same bytes. Other processes see the new size when they refresh().\n"
     "If somebody else has made it longer still, that is its size.\n\n"
-    "ValueError: smaller than this thread knows it to be, or closed. "
-    "TypeError: it is readonly.\n"
-    "OSError ENOSPC: the new pages do not fit, and nothing has changed.\n"
-    "FileNotFoundError: the name is gone, or names another file, and\n"
-    "fileno() was not called before. Audit event: shmemext.grow with name\n"
-    "and size.");
+    "size: bytes, not fewer than there are\n\n"
+    "ValueError: smaller than this thread knows it to be, or closed.\n"
+    "TypeError: it is readonly. OSError ENOSPC: the new pages do not fit, "
+    "and\n"
+    "nothing has changed. FileNotFoundError: the name is gone, or names\n"
+    "another file, and fileno() was not called before. Audit event:\n"
+    "shmemext.grow with name and size.");
 
 static PyObject *
 memory_grow(PyObject *op, PyObject *arg)

@@ -151,8 +151,13 @@ atomic_load_number(PyObject *op, PyObject *Py_UNUSED(ignored))
     return answer(op, shx_atomic_load(AT(op)));
 }
 
-PyDoc_STRVAR(atomic_store_doc, "store($self, value, /)\n--\n\n"
-                               "Put a number there.");
+PyDoc_STRVAR(
+    atomic_store_doc,
+    "store($self, value, /)\n--\n\n"
+    "Put a number there.\n\n"
+    "value: the new one\n\n"
+    "OverflowError: out of the type's range. TypeError: the memory is\n"
+    "readonly.");
 
 static PyObject *
 atomic_store_number(PyObject *op, PyObject *value)
@@ -172,9 +177,11 @@ atomic_store_number(PyObject *op, PyObject *value)
 PyDoc_STRVAR(
     atomic_add_doc,
     "add($self, value, /)\n--\n\n"
-    "Add to the number; return the one before, as fetch_add of C11 and Rust.\n"
-    "\nIt wraps around, modulo 2**64 or 2**32. -1 takes one off, of types\n"
-    "without a sign, too.");
+    "Add to the number; return the one before, as fetch_add of C11 and "
+    "Rust.\n\n"
+    "value: what to add; it wraps around, modulo 2**64 or 2**32: -1 takes\n"
+    "    one off, of types without a sign, too\n\n"
+    "Errors are store()'s.");
 
 static PyObject *
 atomic_add(PyObject *op, PyObject *value)
@@ -189,7 +196,8 @@ atomic_add(PyObject *op, PyObject *value)
 
 PyDoc_STRVAR(atomic_exchange_doc,
              "exchange($self, value, /)\n--\n\n"
-             "Put a number there; return the one before.");
+             "Put a number there; return the one before.\n\n"
+             "Arguments and errors are store()'s.");
 
 static PyObject *
 atomic_exchange_number(PyObject *op, PyObject *value)
@@ -206,7 +214,10 @@ PyDoc_STRVAR(atomic_compare_exchange_doc,
              "compare_exchange($self, expected, new, /)\n--\n\n"
              "Put a new number there if the expected one is; return the one "
              "before: if\n"
-             "it is the expected one, it was done.");
+             "it is the expected one, it was done.\n\n"
+             "expected: what is to be there\n"
+             "new: what to put there\n\n"
+             "Errors are store()'s.");
 
 static PyObject *
 atomic_compare_exchange(PyObject *op, PyObject *const *args, Py_ssize_t count)
@@ -228,10 +239,13 @@ atomic_compare_exchange(PyObject *op, PyObject *const *args, Py_ssize_t count)
 PyDoc_STRVAR(
     atomic_wait_doc,
     "wait($self, /, value, timeout=None)\n--\n\n"
-    "Wait while this number is there; return whether it was another within\n"
-    "timeout seconds.\n\n"
-    "Who puts another there calls notify() afterwards. None waits for ever,\n"
-    "and a negative timeout is 0. Also of readonly memory.");
+    "Wait while this number is there; return whether it was another in "
+    "time.\n\n"
+    "Who puts another there calls notify() afterwards. Also of readonly\n"
+    "memory.\n\n"
+    "value: the number\n"
+    "timeout: seconds, 0 if it is negative; None: for ever\n\n"
+    "OverflowError: out of the type's range.");
 
 static PyObject *
 atomic_wait(PyObject *op, PyObject *args, PyObject *kwargs)
@@ -273,7 +287,9 @@ notify(PyObject *op, unsigned count)
 
 PyDoc_STRVAR(atomic_notify_doc,
              "notify($self, /, n=1)\n--\n\n"
-             "Wake n of those who wait; return how many it were.");
+             "Wake some who wait; return how many it were.\n\n"
+             "n: how many at most\n\n"
+             "ValueError: n is below 0.");
 
 static PyObject *
 atomic_notify(PyObject *op, PyObject *args, PyObject *kwargs)
@@ -303,7 +319,9 @@ atomic_notify_all(PyObject *op, PyObject *Py_UNUSED(ignored))
 
 PyDoc_STRVAR(atomic_size_of_doc,
              "size_of(type='q')\n--\n\n"
-             "Return how many bytes one of that type takes in a memory.");
+             "Return how many bytes one of that type takes in a memory.\n\n"
+             "Arguments are Atomic's.\n\n"
+             "ValueError: there is no such type.");
 
 static PyObject *
 atomic_size_of(PyObject *Py_UNUSED(self), PyObject *args, PyObject *kwargs)
@@ -386,14 +404,16 @@ PyDoc_STRVAR(
     "Atomic(where=None, offset=0, type='q')\n--\n\n"
     "A number in shared memory that many may change at once: every method\n"
     "is one step, and all see these steps in one order (C11's seq_cst).\n\n"
-    "where is a Memory, and offset the number's place in it, a multiple of\n"
-    "its size: any bytes will do, an item of an array, too. None: 0 at\n"
-    "first, for threads, and for children, which it is passed to. type is\n"
-    "as in the struct module and numpy: q and Q of 8 bytes, with a sign and\n"
-    "without, i and I of 4.\n\n"
-    "OverflowError: a number is out of the type's range. ValueError: the\n"
-    "offset is no such multiple, or beyond the memory. TypeError: a method\n"
-    "would write to readonly memory. OSError: the memory was cut short.");
+    "where: a Memory: any bytes will do, an item of an array, too; None: 0 "
+    "at\n"
+    "    first, for threads, and for children, which it is passed to\n"
+    "offset: bytes, a multiple of the number's size\n"
+    "type: as in the struct module and numpy: q and Q of 8 bytes, with a "
+    "sign\n"
+    "    and without, i and I of 4\n\n"
+    "ValueError: the offset is no such multiple, or beyond the memory; or\n"
+    "there is no such type. TypeError: a method would write to readonly\n"
+    "memory. OSError: the memory was cut short.");
 
 static PyType_Slot atomic_slots[] = {
     {Py_tp_doc, (void *)atomic_doc},

@@ -226,7 +226,9 @@ barrier_rebuild(PyObject *type, PyObject *args)
 
 PyDoc_STRVAR(barrier_size_of_doc,
              "size_of(parties)\n--\n\n"
-             "Return how many bytes it takes in a memory.");
+             "Return how many bytes it takes in a memory.\n\n"
+             "Arguments are Barrier's.\n\n"
+             "ValueError: parties is below 1, or above 65536.");
 
 static PyObject *
 barrier_size_of(PyObject *Py_UNUSED(type), PyObject *args, PyObject *kwargs)
@@ -267,14 +269,16 @@ PyDoc_STRVAR(
     "Barrier(parties, action=None, timeout=None, where=None, offset=0, *,\n"
     "        mode=None)\n--\n\n"
     "Where a number of threads, of any processes, wait for each other.\n\n"
-    "When all of them have come, one runs action, a callable of its own\n"
-    "object, if there is one, and then all go on. timeout is what wait()\n"
-    "has by default, in seconds.\n\n"
+    "When all of them have come, one runs action, if there is one, and then\n"
+    "all go on.\n\n"
     "Whoever has come once is counted on, until its process ends normally\n"
     "or its object is gone: if the process is killed, os._exit() too, the\n"
     "others get BrokenBarrierError, and nobody waits for the dead.\n\n"
-    "where, offset and mode are Lock's; in a memory it takes\n"
-    "Barrier.size_of(parties) bytes. See multiprocessing.Barrier.");
+    "parties: how many, 1 to 65536\n"
+    "action: a callable, of this very object\n"
+    "timeout: seconds, what wait() has by default; None: for "
+    "ever\n" SHX_WHERE_DOC "\n\n" SHX_WHERE_ERRORS "\n"
+    "See multiprocessing.Barrier.");
 
 static PyType_Slot barrier_slots[] = {
     {Py_tp_doc, (void *)barrier_doc},

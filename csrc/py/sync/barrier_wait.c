@@ -138,9 +138,9 @@ PyDoc_STRVAR(
     "wait($self, /, timeout=None)\n--\n\n"
     "Wait until as many wait as there are parties; return which one this\n"
     "is, from 0 on, different for each.\n\n"
-    "BrokenBarrierError: others did not come within timeout seconds, by\n"
-    "default the barrier's own; or it was aborted or reset; or a process\n"
-    "died that had come, now or the last time.");
+    "timeout: seconds; None: the barrier's own\n\n"
+    "BrokenBarrierError: others did not come in time; or it was aborted or\n"
+    "reset; or a process died that had come, now or the last time.");
 
 static PyObject *
 barrier_wait(PyObject *op, PyObject *args, PyObject *kwargs)
@@ -259,12 +259,13 @@ barrier_take_back(PyObject *op, PyObject *arg)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(barrier_wait_async_doc,
-             "wait_async($self, /)\n--\n\n"
-             "Wait as wait() does, as a coroutine that lets other tasks run.\n"
-             "\nA task that is cancelled has not come, and breaks nothing: "
-             "see\nasyncio.wait_for() for a timeout. The action may run in a "
-             "thread.");
+PyDoc_STRVAR(
+    barrier_wait_async_doc,
+    "wait_async($self, /)\n--\n\n"
+    "Wait as wait() does, as a coroutine that lets other tasks run.\n\n"
+    "A task that is cancelled has not come, and breaks nothing: see\n"
+    "asyncio.wait_for() for a timeout. The action may run in a thread.\n\n"
+    "Errors are wait()'s.");
 
 static PyObject *
 barrier_wait_async(PyObject *op, PyObject *Py_UNUSED(ignored))

@@ -128,7 +128,9 @@ PyDoc_STRVAR(
     bounded_size_of_doc,
     "size_of(value=1)\n--\n\n"
     "Return how many bytes one of so many permits takes in a memory:\n"
-    "64, and 8 for each, rounded up to a multiple of 64.");
+    "64, and 8 for each, rounded up to a multiple of 64.\n\n"
+    "Arguments are BoundedSemaphore's.\n\n"
+    "OSError EINVAL: value is below 0. ValueError: it is above 4096.");
 
 static PyObject *
 bounded_size_of(PyObject *Py_UNUSED(type), PyObject *args, PyObject *kwargs)
@@ -160,22 +162,15 @@ bounded_repr(PyObject *op)
 
 PyDoc_STRVAR(
     bounded_doc,
-    "BoundedSemaphore(value=1, where=None, offset=0, *, mode=None)\n--\n\n"
+    "BoundedSemaphore(value=1, where=None, offset=0, *, mode=None)\n"
+    "--\n\n"
     "Gives out permits, value of them, each to one process at a time.\n\n"
-    "where is a Memory, and offset, a multiple of 64, where in it\n"
-    "size_of(value) bytes of zeros are, or such a semaphore; or a name, "
-    "which\n"
-    "any program may know and which goes with the last one that has it,\n"
-    "created with the permission bits of mode, 0o600; or None: for threads,\n"
-    "and for children, which it is passed to. All who use it say the same\n"
-    "value, of at most 4096.\n\n"
     "A permit belongs to the process that took it, to any of its threads:\n"
     "only it may give it back, and when it dies another process may have it,\n"
     "within 0.1 seconds.\n\n"
-    "OSError EINVAL: value is below 0. ValueError: it is too much, or these\n"
-    "bytes are in use, too few, or another synchronizer. TypeError: the\n"
-    "memory is readonly. OSError ENOTSUP: it is on a file system whose locks\n"
-    "say nothing, a network's. See multiprocessing.BoundedSemaphore.");
+    "value: how many, 0 to 4096, the same for all who use it\n" SHX_WHERE_DOC
+    "\n\n" SHX_WHERE_ERRORS "\n"
+    "OSError EINVAL: value is below 0. See multiprocessing.BoundedSemaphore.");
 
 static PyType_Slot bounded_slots[] = {
     {Py_tp_doc, (void *)bounded_doc},

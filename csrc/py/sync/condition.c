@@ -40,7 +40,8 @@ call_lock(PyObject *op, PyObject *name)
 
 PyDoc_STRVAR(condition_acquire_doc,
              "acquire($self, /, block=True, timeout=None)\n--\n\n"
-             "Take its lock: condition.lock.acquire().");
+             "Take its lock: condition.lock.acquire().\n\n"
+             "Arguments and errors are Lock.acquire()'s.");
 
 static PyObject *
 condition_acquire(PyObject *op, PyObject *const *args, Py_ssize_t count,
@@ -57,7 +58,8 @@ condition_acquire(PyObject *op, PyObject *const *args, Py_ssize_t count,
 
 PyDoc_STRVAR(condition_release_doc,
              "release($self, /)\n--\n\n"
-             "Give its lock back: condition.lock.release().");
+             "Give its lock back: condition.lock.release().\n\n"
+             "Errors are Lock.release()'s.");
 
 static PyObject *
 condition_release(PyObject *op, PyObject *Py_UNUSED(ignored))
@@ -88,9 +90,11 @@ condition_exit(PyObject *op, PyObject *const *Py_UNUSED(args),
     return call_lock(op, STR(op, release));
 }
 
-PyDoc_STRVAR(condition_acquire_async_doc,
-             "acquire_async($self, /)\n--\n\n"
-             "Take its lock, as a coroutine: condition.lock.acquire_async().");
+PyDoc_STRVAR(
+    condition_acquire_async_doc,
+    "acquire_async($self, /)\n--\n\n"
+    "Take its lock, as a coroutine: condition.lock.acquire_async().\n\n"
+    "Errors are Lock.acquire()'s.");
 
 static PyObject *
 condition_acquire_async(PyObject *op, PyObject *Py_UNUSED(ignored))
@@ -183,11 +187,13 @@ PyDoc_STRVAR(
     condition_wait_doc,
     "wait($self, /, timeout=None)\n--\n\n"
     "Let go of the lock until notified; return, with the lock, whether it\n"
-    "was within timeout seconds.\n\n"
+    "was in time.\n\n"
     "It has the lock again also when it raises, and then whoever waits next\n"
-    "is notified instead. OwnerDied: who had the lock died meanwhile; it\n"
-    "is held, and stays torn until condition.lock.repair().\n"
-    "OSError: as many wait already as it was made for.");
+    "is notified instead.\n\n"
+    "timeout: seconds; None: for ever\n\n"
+    "OwnerDied: who had the lock died meanwhile; it is held, and stays torn\n"
+    "until condition.lock.repair(). OSError: as many wait already as it was\n"
+    "made for. AssertionError: without the lock.");
 
 static PyObject *
 condition_wait(PyObject *op, PyObject *args, PyObject *kwargs)
@@ -211,10 +217,12 @@ now(void)
     return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
 }
 
-PyDoc_STRVAR(condition_wait_for_doc,
-             "wait_for($self, /, predicate, timeout=None)\n--\n\n"
-             "Wait until predicate() is true, for timeout seconds at most;\n"
-             "return what it was the last time.");
+PyDoc_STRVAR(
+    condition_wait_for_doc,
+    "wait_for($self, /, predicate, timeout=None)\n--\n\n"
+    "Wait until predicate() is true; return what it was the last time.\n\n"
+    "predicate: a callable\n"
+    "Other arguments and the errors are wait()'s.");
 
 static PyObject *
 wait_until(PyObject *op, PyObject *predicate, int64_t left)
@@ -281,8 +289,10 @@ notify(PyObject *op, uint64_t count)
 
 PyDoc_STRVAR(condition_notify_doc,
              "notify($self, /, n=1)\n--\n\n"
-             "Wake n of those who wait, who began to first, with the lock\n"
-             "held. The dead are passed over.");
+             "Wake some of those who wait, who began to first, with the lock\n"
+             "held. The dead are passed over.\n\n"
+             "n: how many at most\n\n"
+             "AssertionError: without the lock.");
 
 static PyObject *
 condition_notify(PyObject *op, PyObject *args, PyObject *kwargs)
@@ -302,7 +312,8 @@ condition_notify(PyObject *op, PyObject *args, PyObject *kwargs)
 
 PyDoc_STRVAR(condition_notify_all_doc,
              "notify_all($self, /)\n--\n\n"
-             "Wake all who wait, with the lock held.");
+             "Wake all who wait, with the lock held.\n\n"
+             "Errors are notify()'s.");
 
 static PyObject *
 condition_notify_all(PyObject *op, PyObject *Py_UNUSED(ignored))
@@ -313,10 +324,11 @@ condition_notify_all(PyObject *op, PyObject *Py_UNUSED(ignored))
 PyDoc_STRVAR(
     condition_wait_async_doc,
     "wait_async($self, /)\n--\n\n"
-    "Wait as a coroutine, which lets other tasks run: True, with the lock.\n"
-    "\nA task that is cancelled has the lock again when CancelledError is\n"
+    "Wait as a coroutine, which lets other tasks run: True, with the lock.\n\n"
+    "A task that is cancelled has the lock again when CancelledError is\n"
     "raised, and whoever waits next is notified instead. See\n"
-    "asyncio.timeout() for a timeout.");
+    "asyncio.timeout() for a timeout.\n\n"
+    "Errors are wait()'s.");
 
 static PyObject *
 condition_wait_async(PyObject *op, PyObject *Py_UNUSED(ignored))
@@ -327,7 +339,9 @@ condition_wait_async(PyObject *op, PyObject *Py_UNUSED(ignored))
 PyDoc_STRVAR(condition_size_of_doc,
              "size_of(waiters=24)\n--\n\n"
              "Return how many bytes it takes in a memory, its own RLock\n"
-             "included.");
+             "included.\n\n"
+             "Arguments are Condition's.\n\n"
+             "ValueError: waiters is below 1, or above 65535.");
 
 #define KEYWORDS(function) ((PyCFunction)(void (*)(void))(function))
 
@@ -392,14 +406,14 @@ PyDoc_STRVAR(
     "Condition(lock=None, where=None, offset=0, *, waiters=24,\n"
     "          on_death='raise', mode=None)\n--\n\n"
     "Processes wait, with a lock, until another one notifies them.\n\n"
-    "lock is a Lock or RLock of shmemext, wherever that lies; None: an\n"
-    "RLock of its own, which on_death is for. where, offset and mode are\n"
-    "Lock's; it takes size_of(waiters) bytes there. As many processes and\n"
-    "threads as waiters says may wait at once.\n\n"
     "Who waits is served in order, and notify(n) wakes n of those who live:\n"
     "a waiter that died is passed over, and what one was notified of that\n"
-    "died before it had the lock, another one is. See\n"
-    "multiprocessing.Condition.");
+    "died before it had the lock, another one is.\n\n"
+    "lock: a Lock or RLock of shmemext, wherever that lies; None: an RLock\n"
+    "    of its own, which on_death is for\n"
+    "waiters: how many processes and threads may wait at once, 1 to 65535\n"
+    "on_death: as of a Lock\n" SHX_WHERE_DOC "\n\n" SHX_WHERE_ERRORS "\n"
+    "See multiprocessing.Condition.");
 
 static PyType_Slot condition_slots[] = {
     {Py_tp_doc, (void *)condition_doc},

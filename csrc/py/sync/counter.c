@@ -54,10 +54,8 @@ acquire(PyObject *op, int64_t timeout)
 PyDoc_STRVAR(
     acquire_doc,
     "acquire($self, /, block=True, timeout=None)\n--\n\n"
-    "Take one; return whether one was to be had within timeout seconds.\n\n"
-    "None waits for ever, a negative timeout is 0, and without block "
-    "nothing\n"
-    "is waited for. blocking is another name of block.\n\n"
+    "Take one; return whether one was to be had in time.\n\n" SHX_ACQUIRE_DOC
+    "\n\n"
     "OSError: the memory was cut short.");
 
 static PyObject *
@@ -128,8 +126,10 @@ parse_count(PyObject *const *args, Py_ssize_t count, PyObject *names,
 PyDoc_STRVAR(
     release_doc,
     "release($self, /, n=1)\n--\n\n"
-    "Give n back, and wake as many who wait. What a BoundedSemaphore gives\n"
+    "Give some back, and wake as many who wait. What a BoundedSemaphore "
+    "gives\n"
     "out, only the process that took it may.\n\n"
+    "n: how many\n\n"
     "ValueError: these are more than were taken, or n is below 1. OSError:\n"
     "the memory was cut short.");
 
@@ -213,12 +213,13 @@ counter_watch(PyObject *op, PyObject *arg)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(acquire_async_doc,
-             "acquire_async($self, /)\n--\n\n"
-             "Take one, as a coroutine that lets other tasks run: True.\n\n"
-             "Tasks of one loop are served in order. A task that is "
-             "cancelled\nhas taken none. See asyncio.wait_for() for a "
-             "timeout.");
+PyDoc_STRVAR(
+    acquire_async_doc,
+    "acquire_async($self, /)\n--\n\n"
+    "Take one, as a coroutine that lets other tasks run: True.\n\n"
+    "Tasks of one loop are served in order. A task that is cancelled\n"
+    "has taken none. See asyncio.wait_for() for a timeout.\n\n"
+    "Errors are acquire()'s.");
 
 static PyObject *
 counter_acquire_async(PyObject *op, PyObject *Py_UNUSED(ignored))

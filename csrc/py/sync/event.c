@@ -138,13 +138,12 @@ parse_wait(PyObject *const *args, Py_ssize_t count, PyObject *names,
     return shx_parse_timeout(count + named == 0 ? NULL : args[0], timeout);
 }
 
-PyDoc_STRVAR(
-    event_wait_doc,
-    "wait($self, /, timeout=None)\n--\n\n"
-    "Wait until it is set; return whether it was within timeout seconds.\n\n"
-    "True also if it was set since, and is clear again. None waits for\n"
-    "ever, and a negative timeout is 0.\n\n"
-    "OSError: the memory was cut short.");
+PyDoc_STRVAR(event_wait_doc,
+             "wait($self, /, timeout=None)\n--\n\n"
+             "Wait until it is set; return whether it was in time.\n\n"
+             "True also if it was set since, and is clear again.\n\n"
+             "timeout: seconds, 0 if it is negative; None: for ever\n\n"
+             "OSError: the memory was cut short.");
 
 static PyObject *
 event_wait(PyObject *op, PyObject *const *args, Py_ssize_t count,
@@ -186,7 +185,8 @@ PyDoc_STRVAR(
     event_wait_async_doc,
     "wait_async($self, /)\n--\n\n"
     "Wait until it is set, as a coroutine that lets other tasks run:\n"
-    "True. See asyncio.wait_for() for a timeout.");
+    "True. See asyncio.wait_for() for a timeout.\n\n"
+    "Errors are wait()'s.");
 
 static PyObject *
 event_wait_async(PyObject *op, PyObject *Py_UNUSED(ignored))
@@ -245,17 +245,9 @@ PyDoc_STRVAR(
     event_doc,
     "Event(where=None, offset=0, *, mode=None)\n--\n\n"
     "Is set or not, by any process, and all may wait for it.\n\n"
-    "where is a Memory, and offset, a multiple of 64, where in it 64 bytes\n"
-    "of zeros are, or such an event; or a name, which any program may know\n"
-    "and which goes with the last one that has it, created with the\n"
-    "permission bits of mode, 0o600; or None: for threads, and for children,\n"
-    "which it is passed to.\n\n"
     "set() and clear() at once reach everybody who waits, and nobody's death\n"
-    "stops them.\n\n"
-    "ValueError: these bytes are in use, too few, or another synchronizer.\n"
-    "TypeError: the memory is readonly. OSError ENOTSUP: it is on a file\n"
-    "system whose locks say nothing, a network's. See "
-    "multiprocessing.Event.");
+    "stops them.\n\n" SHX_WHERE_DOC "\n\n" SHX_WHERE_ERRORS "\n"
+    "See multiprocessing.Event.");
 
 static PyType_Slot event_slots[] = {
     {Py_tp_doc, (void *)event_doc},

@@ -134,17 +134,13 @@ PyDoc_STRVAR(
     lock_doc,
     "Lock(where=None, offset=0, *, on_death='raise', mode=None)\n--\n\n"
     "A lock that processes share, and that survives whoever holds it.\n\n"
-    "where is a Memory, and offset, a multiple of 64, where in it 64 bytes\n"
-    "of zeros are, or such a lock; or a name, which any program may know and\n"
-    "which goes with the last one that has it, created with the permission\n"
-    "bits of mode, 0o600; or None: for threads, and for children, which it\n"
-    "is passed to. All who use it say the same on_death.\n\n"
-    "If its holder dies, every acquire raises OwnerDied until somebody has\n"
-    "it repaired; or, on_death='ignore', the next one has it as if it had\n"
-    "been released. A death is proven by the kernel, within 0.1 seconds.\n\n"
-    "ValueError: these bytes are in use, too few, or another synchronizer.\n"
-    "TypeError: the memory is readonly. OSError ENOTSUP: it is on a file\n"
-    "system whose locks say nothing, a network's. See multiprocessing.Lock.");
+    "A holder's death is proven by the kernel, within 0.1 seconds.\n\n"
+    "on_death: if its holder dies, \"raise\": every acquire raises OwnerDied\n"
+    "    until somebody has it repaired; \"ignore\": the next one has it, as "
+    "if\n"
+    "    it had been released; the same for all who use it\n" SHX_WHERE_DOC
+    "\n\n" SHX_WHERE_ERRORS "\n"
+    "See multiprocessing.Lock.");
 
 static PyType_Slot lock_slots[] = {
     {Py_tp_doc, (void *)lock_doc},

@@ -67,10 +67,8 @@ acquire(PyObject *op, int64_t timeout)
 PyDoc_STRVAR(
     lock_acquire_doc,
     "acquire($self, /, block=True, timeout=None)\n--\n\n"
-    "Take the lock; return whether it was to be had within timeout seconds.\n"
-    "\nNone waits for ever, a negative timeout is 0, and without block "
-    "nothing\n"
-    "is waited for. blocking is another name of block.\n\n"
+    "Take the lock; return whether it was to be had in "
+    "time.\n\n" SHX_ACQUIRE_DOC "\n\n"
     "OwnerDied: its holder died, and nobody has repaired what it guards.\n"
     "OSError: the memory was cut short.");
 
@@ -94,8 +92,9 @@ lock_enter(PyObject *op, PyObject *Py_UNUSED(ignored))
 PyDoc_STRVAR(
     lock_release_doc,
     "release($self, /)\n--\n\n"
-    "Give the lock back. Only the process that has it may, a Lock by\n"
-    "any of its threads, an RLock by the one that acquired it.");
+    "Give the lock back.\n\n"
+    "ValueError: this process has it not. AssertionError: an RLock, which\n"
+    "this thread has not.");
 
 static PyObject *
 lock_release(PyObject *op, PyObject *Py_UNUSED(ignored))
@@ -137,7 +136,9 @@ PyDoc_STRVAR(
     "Return a context manager that has the lock, whoever died with it.\n\n"
     "Check or rebuild what it guards inside: if the block ends without an\n"
     "exception the lock is sound again. As a value the manager gives whether\n"
-    "it was not. TimeoutError: it was not to be had in so many seconds.");
+    "it was not.\n\n"
+    "timeout: seconds to wait for it; None: for ever\n\n"
+    "TimeoutError: it was not to be had in time.");
 
 static PyObject *
 lock_repair(PyObject *op, PyObject *const *args, Py_ssize_t count,
@@ -240,11 +241,13 @@ lock_try(PyObject *op, PyObject *Py_UNUSED(ignored))
     return answer(op, &me, KIND(op)->attempt(SITE(op), &me, SHX_TORN_TELLS));
 }
 
-PyDoc_STRVAR(lock_acquire_async_doc,
-             "acquire_async($self, /)\n--\n\n"
-             "Take the lock, as a coroutine that lets other tasks run: True.\n"
-             "\nTasks of one loop are served in order. A task that is "
-             "cancelled\nhas it not. See asyncio.wait_for() for a timeout.");
+PyDoc_STRVAR(
+    lock_acquire_async_doc,
+    "acquire_async($self, /)\n--\n\n"
+    "Take the lock, as a coroutine that lets other tasks run: True.\n\n"
+    "Tasks of one loop are served in order. A task that is cancelled\n"
+    "has it not. See asyncio.wait_for() for a timeout.\n\n"
+    "Errors are acquire()'s.");
 
 static PyObject *
 lock_acquire_async(PyObject *op, PyObject *Py_UNUSED(ignored))

@@ -83,10 +83,10 @@ PyDoc_STRVAR(
     "RLock(where=None, offset=0, *, on_death='raise', mode=None)\n--\n\n"
     "A Lock that the thread which holds it may acquire again; it is free\n"
     "when it has been released as often.\n\n"
-    "The arguments, and what happens when its holder dies, are Lock's. Only\n"
-    "the thread that holds it may release it: AssertionError. To asyncio's\n"
-    "tasks, which are one thread, it is a Lock: acquire_async() waits for\n"
-    "whichever has it. See multiprocessing.RLock.");
+    "Only the thread that holds it may release it. To asyncio's tasks, which\n"
+    "are one thread, it is a Lock: acquire_async() waits for whichever has\n"
+    "it. See multiprocessing.RLock.\n\n"
+    "Arguments and errors are Lock's.");
 
 static PyType_Slot rlock_slots[] = {
     {Py_tp_doc, (void *)rlock_doc},

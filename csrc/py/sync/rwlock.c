@@ -154,7 +154,9 @@ rwlock_repr(PyObject *op)
 
 PyDoc_STRVAR(rwlock_size_of_doc,
              "size_of(readers=48)\n--\n\n"
-             "Return how many bytes it takes in a memory: 448.");
+             "Return how many bytes it takes in a memory: 448.\n\n"
+             "Arguments are RWLock's.\n\n"
+             "ValueError: readers is below 1, or above 4096.");
 
 static PyObject *
 rwlock_size_of(PyObject *Py_UNUSED(type), PyObject *args, PyObject *kwargs)
@@ -200,18 +202,19 @@ static PyGetSetDef rwlock_getset[] = {
 PyDoc_STRVAR(
     rwlock_doc,
     "RWLock(where=None, offset=0, *, readers=48, on_death='raise', "
-    "mode=None)\n--\n\n"
+    "mode=None)\n"
+    "--\n\n"
     "A lock for many readers or one writer:\n"
     "with rw.read: ..., with rw.write: ...\n\n"
-    "where, offset and mode are Lock's; it takes size_of(readers) bytes.\n"
-    "readers, 1 to 4096, is how many may read at a time: more wait. All who\n"
-    "use it say the same readers and on_death.\n\n"
     "Writers come first: while one waits, who comes to read waits, too, but\n"
     "for a thread that reads already, by this object. One that reads and\n"
     "wants to write would wait for itself: RuntimeError.\n\n"
     "Readers that die are forgotten. If a writer dies, readers and writers\n"
-    "get OwnerDied until somebody has it repaired by rw.write.repair(); or,\n"
-    "on_death='ignore', the next one has it.");
+    "get OwnerDied until somebody has it repaired by rw.write.repair().\n\n"
+    "readers: how many may read at a time, 1 to 4096: more wait; the same\n"
+    "    for all who use it\n"
+    "on_death: as of a Lock: \"ignore\": the next one has it, if a writer "
+    "dies\n" SHX_WHERE_DOC "\n\n" SHX_WHERE_ERRORS);
 
 static PyType_Slot rwlock_slots[] = {
     {Py_tp_doc, (void *)rwlock_doc},

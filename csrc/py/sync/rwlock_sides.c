@@ -319,11 +319,13 @@ write_rebuild(PyObject *type, PyObject *args)
     return rebuild(type, args, "write");
 }
 
-PyDoc_STRVAR(write_acquire_async_doc,
-             "acquire_async($self, /)\n--\n\n"
-             "Take the lock, as a coroutine that lets other tasks run: True.\n"
-             "\nTasks of one loop are served in order. A task that is "
-             "cancelled\nhas it not. See asyncio.wait_for() for a timeout.");
+PyDoc_STRVAR(
+    write_acquire_async_doc,
+    "acquire_async($self, /)\n--\n\n"
+    "Take the lock, as a coroutine that lets other tasks run: True.\n\n"
+    "Tasks of one loop are served in order. A task that is cancelled\n"
+    "has it not. See asyncio.wait_for() for a timeout.\n\n"
+    "Errors are acquire()'s.");
 
 static PyMethodDef write_methods[] = {
     {"acquire_async", write_acquire_async, METH_NOARGS,

@@ -83,19 +83,12 @@ PyDoc_STRVAR(
     semaphore_doc,
     "Semaphore(value=1, where=None, offset=0, *, mode=None)\n--\n\n"
     "Counts units that processes take and give back: value at first.\n\n"
-    "where is a Memory, and offset, a multiple of 64, where in it 64 bytes\n"
-    "of zeros are, or such a semaphore; or a name, which any program may\n"
-    "know and which goes with the last one that has it, created with the\n"
-    "permission bits of mode, 0o600; or None: for threads, and for children,\n"
-    "which it is passed to. All who use it say the same value, of at most\n"
-    "2147483647.\n\n"
     "Units belong to nobody: any process may give back what another took,\n"
     "and those of a process that dies are lost. Where each is given back by\n"
     "the process that took it, BoundedSemaphore loses none.\n\n"
-    "OSError EINVAL: value is below 0. ValueError: these bytes are in use,\n"
-    "too few, or another synchronizer. TypeError: the memory is readonly.\n"
-    "OSError ENOTSUP: it is on a file system whose locks say nothing, a\n"
-    "network's. See multiprocessing.Semaphore.");
+    "value: how many, 0 to 2147483647, the same for all who use "
+    "it\n" SHX_WHERE_DOC "\n\n" SHX_WHERE_ERRORS "\n"
+    "OSError EINVAL: value is below 0. See multiprocessing.Semaphore.");
 
 static PyType_Slot semaphore_slots[] = {
     {Py_tp_doc, (void *)semaphore_doc},

@@ -143,4 +143,21 @@ int shx_synchronizer_add(PyObject *module);
 PyTypeObject *shx_synchronizer_add_type(PyObject *module, PyType_Spec *spec,
                                         const char *name);
 
+/* What docstrings say of arguments that many have: lines of their paragraphs.
+ */
+#define SHX_WHERE_DOC                                                         \
+    "where: a Memory: size_of() bytes of zeros, or one of these, are there\n" \
+    "    at offset; or a name, which any program may know, and which goes\n"  \
+    "    with the last one that has it; or None: for threads, and for\n"      \
+    "    children, which it is passed to\n"                                   \
+    "offset: bytes, a multiple of 64\n"                                       \
+    "mode: permission bits of a new name; None: 0o600"
+#define SHX_WHERE_ERRORS                                                      \
+    "ValueError: these bytes are in use, too few, or another synchronizer.\n" \
+    "TypeError: the memory is readonly. OSError ENOTSUP: it is on a file\n"   \
+    "system whose locks say nothing, a network's."
+#define SHX_ACQUIRE_DOC                                                       \
+    "block: False: do not wait; blocking is another name of it\n"             \
+    "timeout: seconds, 0 if it is negative; None: for ever"
+
 #endif
