@@ -67,7 +67,7 @@ doctest_default_flags = doctest.DONT_ACCEPT_TRUE_FOR_1
 nitpicky = True
 # Private names have no page. All others must resolve, those of Python and of
 # numpy by docs/inventories.
-nitpick_ignore_regex = [(r"py:.*", r"(.*\.)?_\w+|(np\.)?\w+")]
+nitpick_ignore_regex = [(r"py:.*", r"(.*\.)?_\w+")]
 
 # What is imported when it is asked for is asked for, so that automodule finds
 # it.

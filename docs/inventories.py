@@ -2,27 +2,32 @@
 """Names of Python's and numpy's documentation link there, without a network.
 
 docs/inventories has a file for each. Its first line is where the pages are,
-the others are a name, what it is, and its page: what we refer to, no more. A
-name that no page refers to is an error, as is one that is missing."""
+the others are a name, what we refer to it as, and its page, with a fragment if
+that is not the name. A name that no page refers to is an error, as is one that
+is missing."""
 
 import zlib
 from pathlib import Path
-
-from sphinx.util.inventory import InventoryFile
 
 FOLDER = Path(__file__).parent / "inventories"
 
 
 def lines(path):
+    """Where it is, and of each name: itself, its role, its place there."""
     address, *entries = path.read_text().splitlines()
-    return address, [entry.split() for entry in entries]
+    return address, [place(*entry.split()) for entry in entries]
+
+
+def place(name, role, page):
+    anchor = f"module-{name}" if role == "py:module" else name
+    return name, role, page if "#" in page else f"{page}#{anchor}"
 
 
 def inventory(path):
     """What intersphinx would fetch: of names, roles, and where they are."""
     entries = "".join(
-        f"{name} {role} 1 {page}#{anchor(name, role)} -\n"
-        for name, role, page in lines(path)[1]
+        f"{name} {role} 1 {there} -\n"
+        for name, role, there in lines(path)[1]
     )
     head = (
         "# Sphinx inventory version 2\n"
@@ -33,17 +38,13 @@ def inventory(path):
     return head.encode() + zlib.compress(entries.encode())
 
 
-def anchor(name, role):
-    return f"module-{name}" if role == "py:module" else name
-
-
 def addresses():
     """Of all names: where they are to the files and lines that say so."""
     return {
-        f"{address}{page}#{anchor(name, role)}": f"{path.name}: {name}"
+        f"{address}{there}": f"{path.name}: {name}"
         for path in sorted(FOLDER.glob("*.txt"))
         for address, entries in [lines(path)]
-        for name, role, page in entries
+        for name, _, there in entries
     }
 
 
@@ -54,8 +55,6 @@ def write(app, config):
         made = Path(app.doctreedir, f"{path.stem}.inv")
         made.write_bytes(inventory(path))
         address, _ = lines(path)
-        # a mistake in a line is one here
-        InventoryFile.loads(made.read_bytes(), uri=address)
         config.intersphinx_mapping[path.stem] = (address, str(made))
 
 
