@@ -31,8 +31,8 @@
  * moment later. What cannot be proven is alive.
  *
  * A process is a party of one file once, however often it has that mapped, and
- * keeps one descriptor for each such file. Locks of one file are a list: with
- * 1,000 parties, the most that this is meant for, a look takes 46 us.
+ * keeps one descriptor for each such file. Locks of one file are a list, which
+ * a look goes through: 1,000 parties are the most that this is meant for.
  *
  * The mutex of the process is held over fork(), so that no child inherits an
  * anchor that is not meant for it, nor finds anything halfway.
