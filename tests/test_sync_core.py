@@ -35,7 +35,9 @@ def test_sync_in_a_storm(tmp_path):
     passed(program(tmp_path, "storm", "-O2"), SECONDS)
 
 
-@pytest.mark.parametrize("noun", ["directed", "directed_groups", "patience"])
+@pytest.mark.parametrize(
+    "noun", ["directed", "directed_groups", "late", "patience"]
+)
 def test_sync_deaths_and_wake_ups(noun, tmp_path):
     passed(program(tmp_path, noun, "-O2"))
 

@@ -126,6 +126,13 @@ MUTANTS = [
         "patience_sync",
     ),
     Mutant(
+        "who comes too late for what woke it ends with nothing",
+        "sync/awaited.c",
+        "    while (err == 0 && !all.found) {",
+        "    if (err == 0 && !all.found) {",
+        "late_sync",
+    ),
+    Mutant(
         "makes a cell of what is somebody's",
         "sync/cell.c",
         "if (is_zeros(cell, size)) {",

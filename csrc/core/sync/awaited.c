@@ -211,32 +211,43 @@ ask_once(vigil *all)
     return err != 0 || all->found ? err : EAGAIN;
 }
 
+/* From the first sleep to the last look. Who found something may see it gone
+ * by then: somebody else was quicker. */
+static shx_err
+hold(vigil *all, bool waits)
+{
+    shx_err err = furnish(all, waits);
+    if (err == 0) {
+        err = waits ? wait_for_any(all) : ask_once(all);
+    }
+    for (size_t i = 0; all->helpers != NULL && i < all->helper_count; i++) {
+        shx_helper_end(&all->helpers[i]);
+    }
+    if (all->slept) {
+        shx_err again = look_at_all(all, false);
+        err = err == ETIMEDOUT && all->found ? 0 : err == 0 ? again : err;
+        leave(all);
+    }
+    free(all->berths);
+    free(all->watches);
+    free(all->helpers);
+    return err;
+}
+
 shx_err
 shx_await_any(shx_awaited *const *things, size_t count, shx_readable *readable,
               shx_patience *patience, bool waits)
 {
-    vigil all = {.things = things,
-                 .count = count,
-                 .readable = readable,
-                 .patience = patience};
+    const vigil fresh = {.things = things,
+                         .count = count,
+                         .readable = readable,
+                         .patience = patience};
+    vigil all = fresh;
     shx_err err = look_at_all(&all, false);
-    if (err != 0 || all.found) {
-        return err;
+    while (err == 0 && !all.found) {
+        all = fresh;
+        *patience = shx_patience_anew(patience);
+        err = hold(&all, waits);
     }
-    err = furnish(&all, waits);
-    if (err == 0) {
-        err = waits ? wait_for_any(&all) : ask_once(&all);
-    }
-    for (size_t i = 0; all.helpers != NULL && i < all.helper_count; i++) {
-        shx_helper_end(&all.helpers[i]);
-    }
-    if (all.slept) {
-        shx_err again = look_at_all(&all, false);
-        err = err == ETIMEDOUT && all.found ? 0 : err == 0 ? again : err;
-        leave(&all);
-    }
-    free(all.berths);
-    free(all.watches);
-    free(all.helpers);
     return err;
 }

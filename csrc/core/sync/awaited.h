@@ -20,8 +20,9 @@
  *
  * Who is woken may have been woken in another's place, and takes nothing. So
  * when nobody of it sleeps any more it looks once more, and passes on what it
- * was woken for. It may also be one of those few who look after the dead of a
- * cell: another one is woken for that.
+ * was woken for; what is gone by then it waits for again. It may also be one
+ * of those few who look after the dead of a cell: another one is woken for
+ * that.
  *
  * fork   A child of another thread has nothing of all this. One that is forked
  *        while its parent asks for signals, and goes on, has helpers of its
