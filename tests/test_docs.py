@@ -19,6 +19,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import tomllib
 import xml.etree.ElementTree as ElementTree
 from itertools import pairwise
@@ -227,14 +228,16 @@ def test_program_prints_what_is_shown_where_it_can_be_run(
     # not imported here: mpi4py would make this process a rank
     if not importlib.util.find_spec(block.of_mark):
         pytest.skip(f"{block.of_mark} is not installed")
-    done = subprocess.run(
-        ["bash", "-c", command],
-        cwd=tmp_path,
-        env={**os.environ, "PATH": path},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    # tmp_path is too long for the sockets that Ray has there
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=tmp_path,
+            env={**os.environ, "PATH": path, "TMPDIR": scratch},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
     assert (done.returncode, done.stdout) == (0, "".join(shown)), done.stderr
 
 
