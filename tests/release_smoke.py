@@ -46,8 +46,7 @@ def run(*command, **options):
     """What it prints."""
     done = subprocess.run(
         list(map(str, command)),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         timeout=300,
         **options,
@@ -267,7 +266,11 @@ def check_arrays():
 def check_leftovers():
     """Of our family's names, as the ledgers have them, there is none."""
     _pools.leave()
-    wait_until(lambda: not [s for s in segments() if s.family and s.family.own])
+    wait_until(lambda: not [s for s in segments() if is_own(s.family)])
+
+
+def is_own(family):
+    return family is not None and family.own
 
 
 CHECKS = [

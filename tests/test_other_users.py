@@ -179,7 +179,7 @@ def test_reader_who_locks_the_bytes_stands_in_nobodys_way(two_users):
     assert done.stdout == "b'world' 10000\n"
 
 
-def test_reader_may_keep_the_name_of_what_goes_with_its_users(private, two_users):
+def test_reader_may_keep_the_name_of_what_goes_with_users(private, two_users):
     """As one who uses it would, which is what it says by that lock."""
     makes = MAKES.replace("mode=", "lifetime='users', mode=")
     with two_users.running(makes, "644") as (owner, said):
