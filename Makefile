@@ -19,7 +19,7 @@ EDITABLE := SHMEMEXT_WERROR=1 PYTHONWARNINGS=ignore $(BIN)/python -m pip --disab
 # One file or two for each promise that would hurt most: what the standard
 # library does, no crash, names that go and stay, lists, other processes.
 QUICK := shared_memory cpython crash guard full lifetime shareable_list processes
-GROUPS := test lint docs moving-on release consumers portable
+GROUPS := test lint docs moving-on servers camera release consumers portable
 
 define PYTHON_IS_MISSING
 shmemext needs CPython 3.11 or later, and there is no $(PYTHON): apt install python3-venv (Debian, Ubuntu), dnf install python3 (Fedora) or apk add python3 (Alpine), or name one, make PYTHON=python3.13.
@@ -119,7 +119,7 @@ docs: build $(VENV)/.docs  ## the site, in build/docs: warnings are errors, its 
 docs-links: build $(VENV)/.docs  ## ask the other hosts for all that the pages link to: needs a network
 	$(SPHINX) -b linkcheck docs build/linkcheck
 
-docs-test: build $(VENV)/.test $(VENV)/.moving-on  ## run every block of the docs, those with MPI, Dask and Ray too
+docs-test: build $(VENV)/.test $(VENV)/.moving-on $(VENV)/.servers $(VENV)/.camera  ## run every block of the docs, those with MPI, Dask, Ray, gunicorn, Celery and OpenCV too
 	$(BIN)/python -m pytest tests/test_docs.py $(ARGS)
 
 bench: build $(VENV)/.bench  ## measure against the standard library and other peers, ten minutes

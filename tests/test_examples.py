@@ -201,6 +201,30 @@ def test_workers_see_that_their_writer_is_gone(tmp_path):
     assert no_longer_there(DEV_SHM / name.strip())
 
 
+def test_poison_is_put_aside_and_the_rest_is_done():
+    assert printed_by("poison.py") == [
+        "19 done, 2 workers killed",
+        "put aside: b'13'",
+    ]
+
+
+def test_async_server_answers_though_a_worker_is_killed():
+    assert printed_by("async_server.py") == [
+        "[0, 1, 4, 9, 16]",
+        "[100, 121, 144, 169, 196]",
+        "[400, 441, 484, 529, 576]",
+        "killed: 1",
+    ]
+
+
+def test_camera_that_is_started_again_is_the_same():
+    assert printed_by("camera_restart.py") == [
+        "frame 3 b'a picture' writer: None",
+        "frame 5 b'a picture' writer: None",
+    ]
+    assert no_longer_there(DEV_SHM / "camera-restart")
+
+
 def no_longer_there(path):
     """Its family's reaper needs a moment."""
     deadline = time.monotonic() + 60
