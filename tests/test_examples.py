@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The example programs print what the README shows."""
 
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -339,3 +341,74 @@ def test_consumer_sees_that_the_camera_is_gone(camera):
     shown, errors = consumer.communicate(timeout=300)
     assert (consumer.returncode, errors) == (0, "")
     assert "frames seen" in shown
+
+
+# The index, examples/README.md: its last column is a command, or says more
+
+INDEX = (EXAMPLES / "README.md").read_text()
+ROWS = re.findall(r"^\| \[(\S+)\]\((\S+)\) \| (.+) \| (.+) \|$", INDEX, re.M)
+COMMANDS = {name: (what, how) for name, _, what, how in ROWS if how[0] == "`"}
+
+# Which another one is for: started before it, and done when it is; or after.
+BEFORE = {"application_b.py": "application_a.py", "audit.py": "transfer.py"}
+AFTER = {"camera_consumer.py": "camera_producer.py"}
+
+
+def test_index_has_every_example_once():
+    assert all(name.rstrip("/") == path for name, path, *_ in ROWS)
+    assert sorted(name for name, *_ in ROWS) == sorted(
+        path.name + "/" * path.is_dir()
+        for path in EXAMPLES.iterdir()
+        if path.name not in ("README.md", "__pycache__")
+    )
+
+
+def test_index_says_what_is_imported():
+    for name, _, _, how in ROWS:
+        line = re.compile(rf"^from {Path(name).stem} import", re.M)
+        users = [
+            p for p in EXAMPLES.glob("*.py") if line.search(p.read_text())
+        ]
+        assert bool(users) == (how == "they import it"), name
+
+
+def needs(program):
+    text = (EXAMPLES / program).read_text()
+    if "from camera import" in text:
+        text += (EXAMPLES / "camera.py").read_text()
+    return [
+        *re.findall(r"^import (pandas)", text, re.M),
+        *re.findall(r"^import (numpy)", text, re.M),
+    ][:1]  # pandas comes with numpy
+
+
+@pytest.mark.parametrize("program", COMMANDS)
+def test_command_of_the_index_starts_it(program, tmp_path):
+    what, _ = COMMANDS[program]
+    assert needs(program) == re.findall(r"\((numpy|pandas)\)", what)
+    for module in needs(program):
+        if not find_spec(module):
+            pytest.skip(f"there is no {module}")
+
+    def start(name):
+        command = COMMANDS[name][1].strip("`").replace("/tmp", str(tmp_path))
+        words = shlex.split(command)
+        assert words[:2] == ["python", f"examples/{name}"]
+        return subprocess.Popen(
+            [sys.executable, *words[1:]],
+            cwd=EXAMPLES.parent,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    started = []
+    if program in BEFORE:
+        started.append(start(BEFORE[program]))
+        started[0].stdout.readline()
+    started.append(start(program))
+    if program in AFTER:
+        started.append(start(AFTER[program]))
+    for process in reversed(started):  # Enter is what A waits for
+        process.communicate("\n", timeout=300)
+    assert not any(process.returncode for process in started)

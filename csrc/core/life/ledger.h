@@ -56,7 +56,7 @@
 enum {
     SHX_RECORD_NAME = 256,
     SHX_LEDGER_FILE = 18, /* a letter, 16 hexadecimal digits, NUL */
-    SHX_LEDGER_MOST = 512 /* records: 33 pages of 4 KiB */
+    SHX_LEDGER_MOST = 512 /* records: 34 pages of 4 KiB */
 };
 
 typedef struct {
