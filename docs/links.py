@@ -23,7 +23,6 @@ HOSTS = {
     "json-schema.org",
     "man7.org",
     "numpy.org",
-    "pradyunsg.me",  # the theme's
 }
 INDICES = {"genindex", "py-modindex", "search"}
 LINKS = {"a": "href", "link": "href", "img": "src", "script": "src"}

@@ -316,12 +316,11 @@ def test_page_of_the_command_has_all_of_it():
 
 
 def test_page_shows_what_a_full_dev_shm_says():
-    (code,) = (
-        block.text
-        for block in blocks(ROOT / "docs" / "install.md")
-        if block.language == "python" and "16 << 20" in block.text
+    done = on_private_dev_shm(
+        "8m",
+        "from shmemext import SharedMemory\n"
+        "SharedMemory('big', create=True, size=16 << 20)",
     )
-    done = on_private_dev_shm("8m", code)
     said = in_pages("OSError: [Errno 28] cannot reserve 16777216 bytes")
     assert done.stderr.splitlines()[-1:] == [said.rstrip()]
 
