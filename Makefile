@@ -66,6 +66,10 @@ $(VENV)/.bench: pyproject.toml | $(VENV)/.made
 	$(BIN)/python benchmarks/install.py
 	@touch $@
 
+$(VENV)/.bench-large: pyproject.toml | $(VENV)/.made
+	$(BIN)/python benchmarks/install.py --large
+	@touch $@ $(VENV)/.bench
+
 build: $(VENV)/.built $(VENV)/.editable  ## build into a virtual environment, .venv
 
 demo: build  ## run the README's programs: two applications meet in a segment
@@ -122,14 +126,15 @@ docs-links: build $(VENV)/.docs  ## ask the other hosts for all that the pages l
 docs-test: build $(VENV)/.test $(VENV)/.moving-on $(VENV)/.servers $(VENV)/.camera  ## run every block of the docs, those with MPI, Dask, Ray, gunicorn, Celery and OpenCV too
 	$(BIN)/python -m pytest tests/test_docs.py $(ARGS)
 
-bench: build $(VENV)/.bench  ## measure against the standard library and other peers, ten minutes
+bench: build $(VENV)/.bench-large  ## measure against the standard library and all peers: a quarter of an hour
 	$(BIN)/python benchmarks/run.py --json build/bench.json $(ARGS)
 
-bench-quick: build $(VENV)/.bench  ## the same with fewer rounds and peers, under a minute
+bench-quick: build $(VENV)/.bench  ## the same with fewer rounds and sides: under a minute
 	$(BIN)/python benchmarks/run.py --quick $(ARGS)
 
-bench-plots: $(VENV)/.bench  ## draw docs/img from what `make bench` has left in build/bench.json
+bench-plots: $(VENV)/.bench  ## draw docs/img, write docs/speed.md from what `make bench` has left in build/bench.json
 	$(BIN)/python benchmarks/plots.py build/bench.json docs/img
+	$(BIN)/python benchmarks/report.py build/bench.json --keep docs/bench.json docs/speed.md
 
 storm: build  ## kill random members of process families for ROUNDS rounds
 	$(BIN)/python tests/storm.py --rounds $(ROUNDS) $(ARGS)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The crash matrix: what each peer does when processes die, memory is full,
 or calls fail. Run for real, each case in processes and with a /dev/shm of its
-own, where private mounts are permitted. crash_cases.py has the cases."""
+own, where private mounts are permitted. crash_cases.py, crash_locks.py and
+crash_queues.py have the cases."""
 
 from __future__ import annotations
 
@@ -13,15 +14,21 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from textwrap import wrap
 
 import crash_cases
 import crash_locks
+import crash_queues
 import peers
 from bench import Bench
 from machine import private
 
-TIMEOUT = 240.0
-QUICK = ("shmemext", "stdlib", "multiprocessing")
+TIMEOUT = 120.0
+WIDTH = 14  # of a cell
+QUICK = (
+    *("shmemext", "stdlib", "multiprocessing"),
+    *("shmemext Channel", "mp.SimpleQueue"),
+)
 PASS, NONE = "pass", "-"
 # what the variants of a peer cannot change
 SKIPPED = ("shmemext reserve=False", "shmemext write()", "shmemext populate()")
@@ -31,6 +38,7 @@ NO_LOCK = ("faster-fifo",)
 ASKED = {
     "memory": (crash_cases.CASES, "crash_cases.py"),
     "locks": (crash_locks.CASES, "crash_locks.py"),
+    "queues": (crash_queues.CASES, "crash_queues.py"),
 }
 Matrix = dict[str, dict[str, str]]
 
@@ -48,6 +56,41 @@ stuck, hangs nobody has it any more; a call that needs no time never returns
 lost         one less for everybody, until the last one ends
 not woken    the dead had the call
 -            not there"""
+LEGEND_OF_QUEUES = """\
+pass         whole messages arrive, and go on arriving; nothing is left over
+lost         what the dead one had got and not done is nobody's
+stuck        nobody gets anything any more
+other word   what came instead of a message; garbage: one that nobody sent
+left         the name, or the memory, is still there 5 s later
+-            it has no such thing"""
+LEGENDS = {
+    "memory": LEGEND,
+    "locks": LEGEND_OF_LOCKS,
+    "queues": LEGEND_OF_QUEUES,
+}
+# By what is asked, what a peer has to be able to do for a row.
+NEEDED = {
+    "memory": ("create",),
+    "locks": ("lock",),
+    "queues": ("tasks", "frames", "sends_arrays"),
+}
+
+
+def takes_part(asked: str, name: str) -> bool:
+    if name in SKIPPED:
+        return False
+    return (asked == "locks" and name in NO_LOCK) or any(
+        hasattr(peers.kind(name), of) for of in NEEDED[asked]
+    )
+
+
+def alone(kind: type) -> tuple[str, ...]:
+    """With a /dev/shm of its own, and a folder that the peer shares else."""
+    folder = getattr(kind, "folder", None)
+    if folder is None or not private():
+        return private()
+    script = f'mkdir -p {folder} && mount -t tmpfs tmpfs {folder} && exec "$@"'
+    return (*private(), "sh", "-c", script, "-")
 
 
 def one(asked: str, case: str, peer: str) -> str:
@@ -61,7 +104,7 @@ def one(asked: str, case: str, peer: str) -> str:
         return "not run: private mounts are not permitted"
     program = Path(__file__).with_name(name)
     process = subprocess.Popen(
-        [*private(), sys.executable, str(program), case, peer],
+        [*alone(kind), sys.executable, str(program), case, peer],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -82,19 +125,16 @@ def one(asked: str, case: str, peer: str) -> str:
 def measure(bench: Bench, asked: str = "memory") -> Matrix:
     """By the peer, then by the case."""
     cases, _ = ASKED[asked]
-    able = (
-        peers.able("create")
-        if asked == "memory"
-        else [*peers.able("lock"), *NO_LOCK]
-    )
     names = [
         name
-        for name in bench.of(able)
-        if name not in SKIPPED and (not bench.quick or name in QUICK)
+        for name in bench.of([*peers.NAMES])
+        if takes_part(asked, name) and (not bench.quick or name in QUICK)
     ]
     private()
     jobs = [(name, case) for name in names for case in cases]
-    with ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 2)) as pool:
+    # who hangs waits, and takes nothing
+    workers = max(2, os.cpu_count() or 2) * (1 if asked == "memory" else 2)
+    with ThreadPoolExecutor(workers) as pool:
         cells = list(pool.map(lambda job: one(asked, job[1], job[0]), jobs))
     matrix: Matrix = {name: {} for name in names}
     for (name, case), cell in zip(jobs, cells, strict=True):
@@ -107,9 +147,10 @@ def show(
 ) -> None:
     print(f"matrix of {asked}: what happens when things go wrong\n")
     titles = {case: words for case, (words, _, _) in ASKED[asked][0].items()}
-    halves = {case: split(words) for case, words in titles.items()}
-    for half in (0, 1):
-        print(f"  {'':<26}", *(f"{h[half]:<14}" for h in halves.values()))
+    heads = [wrap(words, WIDTH - 1) for words in titles.values()]
+    for at in range(max(map(len, heads))):
+        cells_ = [head[at] if at < len(head) else "" for head in heads]
+        print(f"  {'':<26}", *(f"{cell:<{WIDTH}}" for cell in cells_))
     notes = []
     for name, cells in matrix.items():
         line = [f"  {labels.get(name, name):<26}"]
@@ -118,20 +159,11 @@ def show(
             if cell.startswith("not run"):
                 notes.append(f"{name}, {title}: {cell}")
                 cell = "not run"
-            line.append(f"{short(cell):<14}")
+            line.append(f"{short(cell):<{WIDTH}}")
         print(*line)
-    legend = LEGEND if asked == "memory" else LEGEND_OF_LOCKS
-    print("", *notes, legend, "", sep="\n")
+    print("", *notes, LEGENDS[asked], "", sep="\n")
 
 
 def short(cell: str) -> str:
     """What fits; the JSON has the rest."""
-    return cell if len(cell) < 14 else cell.partition(" ")[0][:13]
-
-
-def split(words: str) -> tuple[str, str]:
-    """In two, for a heading of two lines."""
-    first, _, rest = words.partition(" ")
-    if len(rest) > 14:
-        first, _, rest = words.rpartition(" ")
-    return first, rest
+    return cell if len(cell) < WIDTH else cell.partition(" ")[0][: WIDTH - 1]

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Installs the peers of the dependency group `bench`, one by one, into the
-environment of the interpreter that runs this. One that does not install is
-named with its reason, and left out of the tables; nothing fails."""
+"""Installs the peers of the dependency groups `bench` and, if that is asked
+for, `bench-large`, one by one, into the environment of the interpreter that
+runs this. One that does not install is named with its reason, and left out of
+the tables; nothing fails."""
 
 from __future__ import annotations
 
@@ -46,13 +47,17 @@ def installed(requirement: str) -> str:
 
 
 def main() -> None:
-    argparse.ArgumentParser(description=__doc__).parse_args()
-    group = tomllib.loads(PYPROJECT.read_text())["dependency-groups"]["bench"]
-    left_out = {}
-    for requirement in group:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--large", action="store_true", help="these too")
+    options = parser.parse_args()
+    groups = tomllib.loads(PYPROJECT.read_text())["dependency-groups"]
+    wanted = groups["bench"] + groups["bench-large"] * options.large
+    left_out = reasons()
+    for requirement in wanted:
         why = installed(requirement)
+        name = re.split(r"[^\w.-]", requirement)[0].lower()
+        left_out.pop(name, None)
         if why:
-            name = re.split(r"[^\w.-]", requirement)[0].lower()
             left_out[name] = why
             print(f"left out: {requirement}: {why}", file=sys.stderr)
     LEFT_OUT.write_text(json.dumps(left_out, indent=1) + "\n")

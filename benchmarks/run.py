@@ -12,14 +12,13 @@ file, says what each question is.
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import access
 import channels
@@ -40,13 +39,17 @@ from bench import Bench
 from floor import Floor
 from install import reasons
 from machine import about, caption, check_sides
+from results import Results
 from table import HEADINGS, Row, show
+
+SECONDS = 3.0  # for each work
+LIMIT = 600  # seconds, for each question
 
 Question = Callable[[Bench], Iterable[list[Row]]]
 
-# Beside the tables of rows there are two of another kind, the crash matrices:
+# Beside the tables of rows there are some of another kind, the crash matrices:
 # by the question, what is asked.
-MATRICES = {"matrix": "memory", "locks": "locks"}
+MATRICES = {"matrix": "memory", "locks": "locks", "queues": "queues"}
 QUESTIONS: dict[str, tuple[str, Question]] = {
     "lifecycle": ("create, attach, both", lifecycle.measure),
     "first": ("the first create and what it starts", fresh.measure_first),
@@ -70,12 +73,14 @@ QUICK = (
     "shmemext write()",
     "shmemext hand-off",
     "shmemext arrays",
+    "shmemext Channel",
     "pickle",
     "stdlib",
     "stdlib untracked",
     "posix_ipc",
     "mp.Pipe",
     "mp.Queue",
+    "mp.SimpleQueue",
     "mp.Array",
     "multiprocessing",
     "LMDB",
@@ -114,16 +119,23 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
         "--peers", metavar="A,B", help="these sides, by name; see --list"
     )
     parser.add_argument(
-        "--quick", action="store_true", help="under a minute, not ten"
+        "--quick",
+        action="store_true",
+        help="under a minute, fewer rounds and sides",
     )
     parser.add_argument(
-        "--seconds", type=float, help="for each work, instead of 4"
+        "--seconds",
+        type=float,
+        help=f"for each work, instead of {SECONDS:.0f}",
     )
     parser.add_argument(
         "--sizes", metavar="N,N", help="of the hand-off, in bytes"
     )
     parser.add_argument(
-        "--json", metavar="FILE", type=Path, help="write the numbers too"
+        "--json",
+        metavar="FILE",
+        type=Path,
+        help="write the numbers too, into what is there from before",
     )
     parser.add_argument(
         "--list", action="store_true", help="print the sides and end"
@@ -138,11 +150,45 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
-def run(options: argparse.Namespace, good: list[str]) -> dict[str, Any]:
-    """The part of the result that is measured."""
+class TooLong(Exception):
+    """It is not this question's turn any more."""
+
+
+@contextmanager
+def limited(seconds: int) -> Iterator[None]:
+    """What has been measured by then is the answer."""
+
+    def stop(*_: object) -> None:
+        raise TooLong(f"not answered whole in {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def answer(name: str, bench: Bench, results: Results) -> None:
+    """One table, printed block by block."""
+    words, question = QUESTIONS[name]
+    print(f"{name}: {words}\n{HEADINGS}")
     rows: list[Row] = []
-    matrices: dict[str, crash_matrix.Matrix] = {name: {} for name in MATRICES}
-    labels = labels_of(good)
+    error = ""
+    results.begin(name, bench.quick)
+    try:
+        with limited(LIMIT):
+            for block in question(bench):
+                rows += block
+                show(block, bench.labels)
+    except Exception as reason:  # the others have their answers
+        error = str(reason) if isinstance(reason, TooLong) else repr(reason)
+        print(f"{name}: {error}", file=sys.stderr)
+    results.end(rows, error=error)
+
+
+def run(options: argparse.Namespace, good: list[str], into: Results) -> None:
     with (
         tempfile.TemporaryDirectory() as directory,
         Floor(Path(directory)) as floor,
@@ -151,27 +197,21 @@ def run(options: argparse.Namespace, good: list[str]) -> dict[str, Any]:
             print(f"no floor: {floor.why}", file=sys.stderr)
         bench = Bench(
             floor=floor,
-            seconds=options.seconds or (0.15 if options.quick else 4.0),
+            seconds=options.seconds or (0.15 if options.quick else SECONDS),
             least=2 if options.quick else 5,
             quick=options.quick,
             peers=good,
             sizes=options.sizes,
-            labels=labels,
+            labels=labels_of(good),
         )
         for name in options.only:
-            if name in MATRICES:
-                matrices[name] = crash_matrix.measure(bench, MATRICES[name])
-                crash_matrix.show(matrices[name], labels, MATRICES[name])
+            if name in QUESTIONS:
+                answer(name, bench, into)
                 continue
-            words, question = QUESTIONS[name]
-            print(f"{name}: {words}\n{HEADINGS}")
-            try:
-                for block in question(bench):
-                    rows += block
-                    show(block, labels)
-            except Exception as error:  # the others have their answers
-                print(f"{name}: {error!r}", file=sys.stderr)
-    return {"rows": [row.plain() for row in rows], **matrices}
+            into.begin(name, bench.quick)
+            found = crash_matrix.measure(bench, MATRICES[name])
+            crash_matrix.show(found, bench.labels, MATRICES[name])
+            into.end(matrix=found)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -193,18 +233,9 @@ def main(arguments: list[str] | None = None) -> None:
     for name, why in left_out.items():
         print(f"left out: {name}: {why}")
     print()
-    measured = run(options, good)
+    versions = {name: peers.version_of(name) for name in good}
+    run(options, good, Results(options.json, machine, versions, left_out))
     print(f"{perf_counter() - began:.0f} s")
-    if options.json is not None:
-        result = {
-            "machine": machine,
-            "quick": options.quick,
-            "versions": {name: peers.version_of(name) for name in good},
-            "left_out": left_out,
-            **measured,
-        }
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

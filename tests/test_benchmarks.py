@@ -17,8 +17,13 @@ from plain_c import compiler
 
 ROOT = Path(__file__).parent.parent
 BENCHMARKS = ROOT / "benchmarks"
-PICTURES = ("lifecycle", "handoff", "lists", "crash-matrix")
-MOST = 150 * 1024  # bytes of a picture
+PICTURES = (
+    *("lifecycle", "first-create", "lists", "handoff", "objects"),
+    *("channels", "locks", "crash-matrix", "crash-locks", "crash-queues"),
+)
+MOST = 75 * 1024  # bytes of a picture
+ALL = 600 * 1024  # of docs/img
+EVIDENCE = ROOT / "docs" / "bench.json"
 
 
 def benchmark(program, *options):
@@ -46,11 +51,25 @@ def paired(monkeypatch):
     return paired
 
 
+def within(code, *arguments):
+    """What it prints where the benchmarks' modules are: the tests have some
+    of the same names."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(BENCHMARKS)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    return done.stdout
+
+
 @pytest.mark.parametrize(
     "program",
     [
-        *["run", "plots", "install"],
-        *["crash_cases", "crash_actors", "crash_locks"],
+        *["run", "plots", "report", "install"],
+        *["crash_cases", "crash_actors", "crash_locks", "crash_queues"],
     ],
 )
 def test_help_says_what_the_program_does(program):
@@ -235,6 +254,76 @@ def test_case_of_the_locks_passes(case):
     assert benchmark("crash_locks.py", case, "shmemext") == "pass\n"
 
 
+@pytest.mark.parametrize("case", ["hand", "sleeper", "room"])
+def test_case_of_the_queues_passes(case):
+    assert benchmark("crash_queues.py", case, "shmemext Channel") == "pass\n"
+
+
+def test_case_of_the_frames_passes():
+    assert (
+        benchmark("crash_queues.py", "half", "shmemext Broadcast") == "pass\n"
+    )
+
+
+def test_case_of_the_queues_tells_what_is_lost():
+    assert benchmark("crash_queues.py", "hand", "mp.Queue") == "lost\n"
+
+
+def test_run_adds_to_what_was_asked_before(tmp_path):
+    path = tmp_path / "result.json"
+    of_both = ("--peers", "shmemext,stdlib")
+    result_of(path, "--only", "holdings", *of_both)
+    before = json.loads(path.read_text())
+    _, result = result_of(path, "--only", "import", *of_both)
+    assert set(result["asked"]) == {"holdings", "import"}
+    held = [row for row in result["rows"] if row["question"] == "holdings"]
+    assert held == before["rows"]
+    assert result["asked"]["holdings"] == before["asked"]["holdings"]
+    _, again = result_of(path, "--only", "holdings", *of_both)
+    assert len(again["rows"]) == len(result["rows"])
+    assert [path] == list(tmp_path.iterdir())
+
+
+def test_result_of_another_machine_is_not_added_to(tmp_path):
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps(small_result()))
+    _, result = result_of(
+        path, "--only", "holdings", "--peers", "shmemext,stdlib"
+    )
+    assert set(result["asked"]) == {"holdings"}
+
+
+GOES_WRONG = """
+import signal, sys
+from pathlib import Path
+import run
+
+def fails(bench):
+    yield []
+    raise RuntimeError("it went wrong")
+
+def never_ends(bench):
+    yield []
+    signal.pause()
+
+run.LIMIT = 1
+run.QUESTIONS["lists"] = "fails", fails
+run.QUESTIONS["scale"] = "hangs", never_ends
+results = run.Results(Path(sys.argv[1]), {"load": 0.0}, {}, {})
+bench = run.Bench(None, 0.01, 2, True, [])
+for name in ("lists", "scale"):
+    run.answer(name, bench, results)
+"""
+
+
+def test_question_that_goes_wrong_ends_and_leaves_the_others(tmp_path):
+    path = tmp_path / "result.json"
+    within(GOES_WRONG, path)
+    asked = json.loads(path.read_text())["asked"]
+    assert "it went wrong" in asked["lists"]["error"]
+    assert asked["scale"]["error"] == "not answered whole in 1 s"
+
+
 def test_unknown_question_is_an_error():
     done = subprocess.run(
         [sys.executable, BENCHMARKS / "run.py", "--only", "everything"],
@@ -308,6 +397,9 @@ def small_result():
         },
         "versions": {"shmemext": "0.1.0", "stdlib": ""},
         "rows": [of_one_row(*work, side) for work in works for side in sides],
+        "asked": {
+            "lifecycle": {"at": "2026-01-01T12:00", "load": 0.5, "seconds": 9}
+        },
         "matrix": {
             "shmemext": dict.fromkeys(cases, "pass"),
             "stdlib": dict.fromkeys(cases, "SIGBUS"),
@@ -332,13 +424,102 @@ def test_picture_is_there_small_and_shown(name):
     data = picture.read_bytes()
     assert data.startswith(b"\x89PNG")
     assert len(data) < MOST
-    assert f"img/{name}.png" in (BENCHMARKS / "README.md").read_text()
+    assert f"img/{name}.png" in (ROOT / "docs" / "speed.md").read_text()
 
 
-def test_readme_shows_two_pictures():
+def test_pictures_take_little_room():
+    pictures = (ROOT / "docs" / "img").iterdir()
+    assert sum(path.stat().st_size for path in pictures) < ALL
+    assert EVIDENCE.stat().st_size < 250 * 1024
+
+
+def test_readme_shows_a_picture():
     shown = re.findall(
-        r"!\[[^]]+\]\(docs/img/([\w-]+)\.png\)",
-        (ROOT / "README.md").read_text(),
+        r"docs/img/([\w-]+)\.png", (ROOT / "README.md").read_text()
     )
-    assert len(shown) == 2
+    assert shown
     assert set(shown) <= set(PICTURES)
+
+
+def test_page_has_the_tables_of_the_run_that_it_shows(tmp_path):
+    page, copy = ROOT / "docs" / "speed.md", tmp_path / "speed.md"
+    text = page.read_text()
+    places = re.findall("<!-- bench: (.*) -->", text)
+    assert sorted(places) == ["machine", "quicker", "short", "unmet"]
+    emptied = re.sub(
+        r"(<!-- bench: .* -->\n)(?s:.*?)(<!-- end)", r"\1\2", text
+    )
+    assert emptied != text
+    copy.write_text(emptied)
+    benchmark("report.py", EVIDENCE, copy)
+    assert copy.read_text() == text
+
+
+def test_page_is_of_a_whole_run():
+    asked = json.loads(EVIDENCE.read_text())["asked"]
+    questions = within("import run; print(*run.QUESTIONS, *run.MATRICES)")
+    assert set(asked) == set(questions.split())
+    assert not any(of["quick"] or "error" in of for of in asked.values())
+    missing = """if True:
+        import sys, pathlib, report
+        result = report.loaded(pathlib.Path(sys.argv[1]))
+        for of in report.SHORT:
+            if not report.row_of(result, of.question, of.work, of.theirs):
+                print(of.words)
+    """
+    assert within(missing, EVIDENCE) == ""
+
+
+def test_reduced_result_has_the_same_tables(tmp_path):
+    path, small = tmp_path / "all.json", tmp_path / "small.json"
+    result_of(path, "--only", "holdings", "--peers", "shmemext,stdlib")
+    benchmark("report.py", path, "--keep", small)
+    assert small.stat().st_size < path.stat().st_size
+    assert benchmark("report.py", small) == benchmark("report.py", path)
+
+
+def row(side, median, base="stdlib", ratio=None, **more):
+    def of(value):
+        return {"median": value, "p25": value, "p75": value, "rounds": 5}
+
+    return {
+        **of_one_row("locks", "take it", "us", side),
+        "time": of(median),
+        "base": base,
+        "ratio": None if ratio is None else of(ratio),
+        **{"reach": None, "limit": None, "met": None, **more},
+    }
+
+
+def test_report_says_what_is_not_met_and_who_is_quicker(tmp_path):
+    path = tmp_path / "result.json"
+
+    def tables(ours):
+        rows = [
+            row("shmemext", ours, ratio=2.0, reach=0.5, met=False),
+            row("stdlib", 3.0),
+            row("posix_ipc", 2.0, ratio=0.7),
+            row("C floor", 1.0),
+        ]
+        path.write_text(json.dumps({**small_result(), "rows": rows}))
+        return benchmark("report.py", path)
+
+    said = tables(6.0)
+    assert "0 of 1 promised figures are met." in said
+    assert "| take it | standard library | 2 (2-2) | 0.5 |" in said
+    slower = "| take it | 6 us | posix_ipc 2 us | 3 |"
+    assert slower in said
+    assert "posix_ipc 2 us" not in tables(2.1)
+
+
+def test_quick_run_asks_less():
+    count = """if True:
+        import peers, run
+        from crash_matrix import QUICK, takes_part
+        few = [n for n in run.QUICK if n in QUICK]
+        cells = sum(takes_part(of, n) for n in few for of in ASKED)
+        print(len(run.QUICK), len(peers.NAMES), cells)
+    """.replace("ASKED", "run.MATRICES.values()")
+    quick, every, lines = map(int, within(count).split())
+    assert quick <= every // 2
+    assert lines <= 6

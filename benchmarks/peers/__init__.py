@@ -15,6 +15,8 @@ A method that it lacks is a row that it has not:
     messages    queue, broadcast                         channels: see
                                                          messages.py
     objects     objects, enable, like, dumps             objects
+    queues      tasks, frames; what has sender() too:    matrix of queues: see
+                sends_arrays. owned: its name is asked   crash_queues.py
 
 Adapters import their peer when they are made, not before.
 """
@@ -37,6 +39,9 @@ _KNOWN = {
     "shmemext write()": ("shm", "Written", "shmemext", "shmemext"),
     "shmemext populate()": ("shm", "Populated", "shmemext", "shmemext"),
     "shmemext Anonymous": ("shm", "Anonymous", "shmemext", "shmemext"),
+    "shmemext Channel": ("shm", "OurChannel", "shmemext", "shmemext"),
+    "shmemext Queue": ("shm", "OurQueue", "shmemext", "shmemext"),
+    "shmemext Broadcast": ("shm", "OurBroadcast", "shmemext", "shmemext"),
     "shmemext hand-off": ("references", "Handoff", "shmemext", "shmemext"),
     "shmemext arrays": ("references", "Arrays", "shmemext", "shmemext"),
     "stdlib": ("shm", "Stdlib", None, "multiprocessing.shared_memory"),
@@ -64,6 +69,7 @@ _KNOWN = {
     "faster-fifo": ("fifo", "FasterFifo", "faster-fifo", "faster_fifo"),
     "multiprocessing": ("locks", "Multiprocessing", None, "multiprocessing"),
     "Manager().Lock()": ("locks", "Manager", None, "multiprocessing"),
+    "Manager().Queue()": ("mp", "ManagerQueue", None, "multiprocessing"),
     "filelock": ("locks", "FileLock", "filelock", "filelock"),
     "fasteners": ("locks", "Fasteners", "fasteners", "fasteners"),
     "portalocker": ("locks", "Portalocker", "portalocker", "portalocker"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import Peer, messages
+from . import Peer, messages, tasks
 from .handing import Receiver, Sender
 
 PATIENCE = 120.0
@@ -38,6 +38,13 @@ class FasterFifo(Peer):
 
     def queue(self) -> messages.Fifo:
         return messages.Fifo()
+
+    def tasks(self, name: str) -> tasks.Tasks:
+        import faster_fifo
+
+        return tasks.Tasks(faster_fifo.Queue(tasks.ROOM))
+
+    owned = True
 
     def objects(self) -> messages.Fifo:
         return messages.Pickler()

@@ -9,7 +9,7 @@ import os
 from time import monotonic, sleep
 from typing import Any
 
-from . import Peer
+from . import Peer, tasks
 from .handing import Receiver, Sender
 
 PATIENCE = 60.0
@@ -78,3 +78,9 @@ class Iceoryx(Peer):
 
     def receiver(self, mode: str, shared: Any) -> Receiver:
         return IceoryxReceiver(shared)
+
+    owned = True
+    folder = "/tmp/iceoryx2"  # of all its services, and of who uses them
+
+    def frames(self, name: str) -> tasks.Lent:
+        return tasks.Lent(name)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import multiprocessing
 from typing import Any
 
-from . import Peer, messages
+from . import Peer, messages, tasks
 from .handing import Receiver, Sender
 
 
@@ -72,6 +72,11 @@ class Queue(Peer):
     def objects(self) -> messages.Queue:
         return self.queue()
 
+    def tasks(self, name: str) -> tasks.Tasks:
+        return tasks.Tasks(tasks.CONTEXT.Queue())
+
+    owned = True
+
 
 class SimpleQueue(Peer):
     def queue(self) -> messages.Queue:
@@ -79,6 +84,23 @@ class SimpleQueue(Peer):
 
     def objects(self) -> messages.Queue:
         return self.queue()
+
+    def tasks(self, name: str) -> tasks.Patient:
+        return tasks.Patient(tasks.CONTEXT.SimpleQueue())
+
+    owned = True
+
+
+class ManagerQueue(Peer):
+    """A server process has it."""
+
+    def __init__(self) -> None:
+        self.manager = multiprocessing.Manager()
+
+    def tasks(self, name: str) -> tasks.Tasks:
+        return tasks.Tasks(self.manager.Queue())
+
+    owned = True
 
 
 class ArraySender(Sender):

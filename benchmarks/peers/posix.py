@@ -6,7 +6,7 @@ from __future__ import annotations
 import mmap
 from typing import Any
 
-from . import Peer, messages
+from . import Peer, messages, tasks
 from .handing import Segments
 from .locks import PosixSemaphore
 
@@ -44,6 +44,22 @@ class PosixIpc(Segments, Peer):
         import numpy as np
 
         return np.ndarray(len(handle), np.uint8, buffer=handle)
+
+    def tasks(self, name: str) -> tasks.OfPosix:
+        return tasks.OfPosix(name)
+
+    owned = True
+
+    def left_tasks(self, name: str) -> bool:
+        try:
+            self.ipc.MessageQueue(f"/{name}").close()
+        except self.ipc.ExistentialError:
+            return False
+        return True
+
+    def tidy(self, name: str) -> None:
+        """It is in no mount that goes with the case."""
+        self.ipc.unlink_message_queue(f"/{name}")
 
     def lock(self, name: str) -> PosixSemaphore:
         return PosixSemaphore(name)

@@ -33,6 +33,7 @@ class Handoff(Pickles):
     """The same with shmemext.handoff."""
 
     modes = ("fresh",)
+    sends_arrays = True
 
     def enable(self) -> None:
         from shmemext import handoff
@@ -51,6 +52,7 @@ class Arrays(Pickles):
     """Arrays that shmemext.arrays made."""
 
     modes = ("in place",)
+    sends_arrays = True
 
     def enable(self) -> None:
         """Before there is a Pool, which keeps what it sends by."""
@@ -87,6 +89,7 @@ class Torch(Peer):
     into, by a descriptor."""
 
     modes = ("fresh", "in place")
+    sends_arrays = True
 
     def sender(self, mode: str, size: int, context: Any) -> Sender:
         import torch.multiprocessing  # its reductions come with it

@@ -9,7 +9,7 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
-from . import Peer, messages
+from . import Peer, messages, tasks
 from .handing import Receiver, SegmentReceiver, Segments, Sender
 from .locks import ShmemextLocks
 
@@ -76,6 +76,32 @@ class Shmemext(ShmemextLocks, _Elements, _SharedMemory):
 
     def broadcast(self, size: int) -> messages.Frames:
         return messages.Frames(size)
+
+
+class OurChannel(Peer):
+    owned = True
+
+    def tasks(self, name: str) -> tasks.OfChannel:
+        from shmemext import Channel
+
+        return tasks.OfChannel(Channel(name, create=True, size=tasks.ROOM))
+
+
+class OurQueue(Peer):
+    owned = True
+
+    def tasks(self, name: str) -> tasks.Tasks:
+        from shmemext import Queue
+
+        made = Queue(name=name, create=True, size=tasks.ROOM)
+        return tasks.Tasks(made)
+
+
+class OurBroadcast(Peer):
+    owned = True
+
+    def frames(self, name: str) -> tasks.Cast:
+        return tasks.Cast(name)
 
 
 class Unreserved(_SharedMemory):
