@@ -63,7 +63,8 @@ def programs():
     for page in RUN:
         of_page = blocks(page)
         for block, after in zip(of_page, [*of_page[1:], None], strict=False):
-            if block.language != "python" or block.mark in ("is", "meets", "needs"):
+            elsewhere = block.mark in ("is", "meets", "needs")
+            if block.language != "python" or elsewhere:
                 continue
             printed = ""
             if after and after.language == "text":

@@ -6,7 +6,7 @@ import pytest
 from conftest import python
 
 # What controls a queue, its first page, has a word changed each time; the
-# pickles behind it are left alone, since whatever is unpickled may do anything.
+# pickles behind it are left alone: whatever is unpickled may do anything.
 HOSTILE = """
 import collections, errno, random, sys
 from shmemext import Queue, SharedMemory

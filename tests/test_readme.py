@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""README.md: what the pages' tests do not see to. Its links are absolute, since
-a package index shows it too."""
+"""README.md: what the pages' tests do not see to. Its links are absolute, as a
+package index shows it too."""
 
 import re
 import subprocess
