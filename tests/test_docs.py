@@ -362,35 +362,6 @@ def test_requirement_is_of_the_systems_that_it_runs_on():
         assert not marker.evaluate(elsewhere), elsewhere
 
 
-def test_page_shows_what_the_command_line_prints():
-    """But for whose, how old and which process."""
-    done = on_private_dev_shm(
-        "64m",
-        """
-import subprocess, sys
-from shmemext import SharedMemory
-held = [
-    SharedMemory("MyMemory", create=True, size=1024),
-    SharedMemory("frames", create=True, size=8 << 20),
-    SharedMemory("kept", create=True, size=1 << 20, track=False),
-]
-for arguments in ["ls"], ["rm", "kept"]:
-    print("$ shmemext", *arguments, flush=True)
-    subprocess.run([sys.executable, "-m", "shmemext", *arguments], check=True)
-""",
-    )
-    assert done.stderr == ""
-
-    def words(text):
-        text = re.sub(r"(06\d\d) +\S+ +\d+s\b", r"\1 OWNER AGE", text)
-        text = re.sub(r"\balive [0-9a-f]{8}", "alive ID", text)
-        text = re.sub(r"\bpython\S* \d+", "python PID", text)
-        return [line.split() for line in text.splitlines()]
-
-    printed = as_where_all_can_be_asked(done.stdout)
-    assert words(printed) == words(in_pages("$ shmemext ls\nNAME       SIZE"))
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_links_resolve(page):
     for target in LINK.findall(page.read_text()):
