@@ -17,6 +17,7 @@ CODE = re.compile(
     r"(?<![\w.`])([A-Za-z_][\w.]*\((?![1-8]\)>? ?<)[^()`\s]*\)"
     r"|\w+=[\w.\"]+\w)(?![\w`])"
 )
+DASH = " \N{EN DASH} "
 ISSUE = "https://github.com/python/cpython/issues"
 
 
@@ -32,6 +33,9 @@ def type_signature(app, what, name, obj, options, text, returns):
 
 def type_attribute(app, what, name, obj, options, lines):
     if what in ("attribute", "property"):
+        of = callables.find(name.rpartition(".")[0])
+        if dataclasses.is_dataclass(of):
+            lines[:] = callables.field(name).split("\n")
         lines[:] = _linked("\n".join(lines)).split("\n")
         kind = callables.attribute(name)
         if kind is not None:
@@ -53,7 +57,7 @@ def draw_dashes(app, doctree):
     """Sphinx puts two hyphens behind a name."""
     for text in list(doctree.findall(nodes.Text)):
         if text == " -- ":
-            text.parent.replace(text, nodes.Text(" – "))
+            text.parent.replace(text, nodes.Text(DASH))
 
 
 def typeset(app, what, name, obj, options, lines):
@@ -90,7 +94,7 @@ def _fields(name, entry):
     returned = _returned(entry)
     if returned and signature.returns:
         kind = re.sub(r"~[\w.]*\.", "", signature.returns)
-        yield f":returns: (*{kind}*) – {_linked(returned)}"
+        yield f":returns: (*{kind}*){DASH}{_linked(returned)}"
     for error in callables.errors(name):
         names = ", ".join(map(_path, error.names))
         told = f"``{error.errno}``: " if error.errno else ""

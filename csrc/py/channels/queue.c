@@ -124,12 +124,10 @@ read_references(PyObject *list, uint32_t *count)
     return read;
 }
 
-PyDoc_STRVAR(
-    queue_put_doc,
-    "_put($self, data, references=None, timeout=0, /)\n--\n\n"
-    "Put a pickle, and what it refers to, a list that is empty then:\n"
-    "see Queue.put(). False if there is no room, and nothing is\n"
-    "waited for.");
+/* Put a pickle, and what it refers to, a list that is empty then: see
+ * Queue.put(). False if there is no room, and nothing is waited for. */
+PyDoc_STRVAR(queue_put_doc,
+             "_put($self, data, references=None, timeout=0, /)\n--\n\n");
 
 static PyObject *
 queue_put(PyObject *op, PyObject *const *args, Py_ssize_t count)
@@ -284,10 +282,9 @@ get(shx_state *state, shx_link *link, int64_t timeout)
     return result;
 }
 
+/* The next pickle, or that and a tuple of references: see Queue.get(). */
 PyDoc_STRVAR(queue_get_doc,
-             "_get($self, /, block=True, timeout=None)\n--\n\n"
-             "The next pickle, or that and a tuple of references: see\n"
-             "Queue.get().");
+             "_get($self, /, block=True, timeout=None)\n--\n\n");
 
 static PyObject *
 queue_get(PyObject *op, PyObject *const *args, Py_ssize_t count,

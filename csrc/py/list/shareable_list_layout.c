@@ -76,11 +76,9 @@ plain_items(PyObject *sequence, uint64_t *data)
     return items;
 }
 
-PyDoc_STRVAR(
-    measure_doc,
-    "_measure($self, sequence, /)\n--\n\n"
-    "Return (items, length, bytes of data, bytes of segment) for the\n"
-    "list of these items, which nobody but _fill() can get at.");
+/* Return (items, length, bytes of data, bytes of segment) for the list of
+ * these items, which nobody but _fill() can get at. */
+PyDoc_STRVAR(measure_doc, "_measure($self, sequence, /)\n--\n\n");
 
 static PyObject *
 list_measure(PyObject *Py_UNUSED(op), PyObject *sequence)
@@ -143,8 +141,8 @@ fill_locked(PyObject *op, shx_mapping *mapping, PyObject *items,
     return 0;
 }
 
-PyDoc_STRVAR(fill_doc, "_fill($self, items, data, /)\n--\n\n"
-                       "Lay out what _measure() returned in self.shm.");
+/* Lay out what _measure() returned in self.shm. */
+PyDoc_STRVAR(fill_doc, "_fill($self, items, data, /)\n--\n\n");
 
 static PyObject *
 list_fill(PyObject *op, PyObject *args)
@@ -173,8 +171,8 @@ list_fill(PyObject *op, PyObject *args)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(open_doc, "_open($self, /)\n--\n\n"
-                       "Find the sections of the list in self.shm.");
+/* Find the sections of the list in self.shm. */
+PyDoc_STRVAR(open_doc, "_open($self, /)\n--\n\n");
 
 static PyObject *
 list_open(PyObject *op, PyObject *Py_UNUSED(ignored))
@@ -243,8 +241,8 @@ peek(PyObject *op, PyObject *argument, section what)
     return result;
 }
 
-PyDoc_STRVAR(offset_at_doc, "_offset_at($self, position, /)\n--\n\n"
-                            "Where a slot begins in the data.");
+/* Where a slot begins in the data. */
+PyDoc_STRVAR(offset_at_doc, "_offset_at($self, position, /)\n--\n\n");
 
 static PyObject *
 list_offset_at(PyObject *op, PyObject *position)
@@ -252,8 +250,8 @@ list_offset_at(PyObject *op, PyObject *position)
     return peek(op, position, OFFSET);
 }
 
-PyDoc_STRVAR(format_at_doc, "_format_at($self, position, /)\n--\n\n"
-                            "The struct format of one item.");
+/* The struct format of one item. */
+PyDoc_STRVAR(format_at_doc, "_format_at($self, position, /)\n--\n\n");
 
 static PyObject *
 list_format_at(PyObject *op, PyObject *position)
@@ -261,8 +259,8 @@ list_format_at(PyObject *op, PyObject *position)
     return peek(op, position, FORMAT);
 }
 
-PyDoc_STRVAR(code_at_doc, "_code_at($self, position, /)\n--\n\n"
-                          "0 a number, 1 str, 2 bytes, 3 None.");
+/* 0 a number, 1 str, 2 bytes, 3 None. */
+PyDoc_STRVAR(code_at_doc, "_code_at($self, position, /)\n--\n\n");
 
 static PyObject *
 list_code_at(PyObject *op, PyObject *position)
@@ -270,9 +268,9 @@ list_code_at(PyObject *op, PyObject *position)
     return peek(op, position, CODE);
 }
 
+/* Write the format and the code of one item. */
 PyDoc_STRVAR(describe_doc,
-             "_describe($self, position, format, code, /)\n--\n\n"
-             "Write the format and the code of one item.");
+             "_describe($self, position, format, code, /)\n--\n\n");
 
 static PyObject *
 list_describe(PyObject *op, PyObject *args)

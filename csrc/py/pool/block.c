@@ -73,11 +73,9 @@ acquire(shx_py_pool *self, size_t size, unsigned flags, int *fd)
     return lease;
 }
 
-PyDoc_STRVAR(make_doc,
-             "make($self, size, /)\n--\n\n"
-             "A lease of a block of so many bytes, which are whatever they\n"
-             "were, that is shared by all who get a reference to it. None:\n"
-             "there is none to be had.");
+/* A lease of a block of so many bytes, which are whatever they were, that is
+ * shared by all who get a reference to it. None: there is none to be had. */
+PyDoc_STRVAR(make_doc, "make($self, size, /)\n--\n\n");
 
 static PyObject *
 pool_make(PyObject *op, PyObject *arg)
@@ -98,10 +96,9 @@ pool_make(PyObject *op, PyObject *arg)
                                               : (PyObject *)lease;
 }
 
-PyDoc_STRVAR(store_doc,
-             "store($self, buffer, /)\n--\n\n"
-             "A lease of a block with a copy of these bytes. None: there is\n"
-             "none to be had.");
+/* A lease of a block with a copy of these bytes. None: there is none to be
+ * had. */
+PyDoc_STRVAR(store_doc, "store($self, buffer, /)\n--\n\n");
 
 static PyObject *
 pool_store(PyObject *op, PyObject *buffer)
@@ -209,11 +206,11 @@ make_private(shx_lease *lease)
     return copy;
 }
 
-PyDoc_STRVAR(receive_doc,
-             "receive($self, reference, private, /)\n--\n\n"
-             "The bytes of a reference to this pool: a lease, or where no\n"
-             "place is to be had a copy.\n\n"
-             "LookupError: it was received before. OSError: damaged.");
+/* The bytes of a reference to this pool: a lease, or where no place is to be
+ * had a copy.
+ *
+ * LookupError: it was received before. OSError: damaged. */
+PyDoc_STRVAR(receive_doc, "receive($self, reference, private, /)\n--\n\n");
 
 static PyObject *
 pool_receive(PyObject *op, PyObject *args)
@@ -258,8 +255,8 @@ pool_receive(PyObject *op, PyObject *args)
                : (PyObject *)lease;
 }
 
-PyDoc_STRVAR(withdraw_doc, "withdraw($self, reference, /)\n--\n\n"
-                           "It is not in flight any more.");
+/* It is not in flight any more. */
+PyDoc_STRVAR(withdraw_doc, "withdraw($self, reference, /)\n--\n\n");
 
 static PyObject *
 pool_withdraw(PyObject *op, PyObject *tuple)

@@ -112,9 +112,8 @@ lease_dealloc(PyObject *op)
     Py_DECREF((PyObject *)pool);
 }
 
-PyDoc_STRVAR(send_doc, "send($self, /)\n--\n\n"
-                       "A reference to its bytes, which is in flight from now "
-                       "on.");
+/* A reference to its bytes, which is in flight from now on. */
+PyDoc_STRVAR(send_doc, "send($self, /)\n--\n\n");
 
 static PyObject *
 lease_send(PyObject *op, PyObject *Py_UNUSED(ignored))

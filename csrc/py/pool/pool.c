@@ -200,8 +200,8 @@ pool_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs))
 
 /* How it goes */
 
-PyDoc_STRVAR(unlink_doc, "unlink($self, /)\n--\n\n"
-                         "Remove its names, if they are there.");
+/* Remove its names, if they are there. */
+PyDoc_STRVAR(unlink_doc, "unlink($self, /)\n--\n\n");
 
 /* The control first: who finds that finds the data. */
 static int
@@ -253,10 +253,9 @@ is_abandoned(shx_py_pool *self)
             shx_pool_is_abandoned(&self->pool, &me));
 }
 
-PyDoc_STRVAR(is_abandoned_doc,
-             "is_abandoned($self, /)\n--\n\n"
-             "Is its owner dead, or this process, and has nobody else\n"
-             "anything of it? Then nobody will.");
+/* Is its owner dead, or this process, and has nobody else anything of it?
+ * Then nobody will. */
+PyDoc_STRVAR(is_abandoned_doc, "is_abandoned($self, /)\n--\n\n");
 
 static PyObject *
 pool_is_abandoned(PyObject *op, PyObject *Py_UNUSED(ignored))
@@ -308,8 +307,8 @@ static PyGetSetDef pool_getset[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 
-PyDoc_STRVAR(look_doc, "look($self, /)\n--\n\n"
-                       "How it is: bytes and counts, by name.");
+/* How it is: bytes and counts, by name. */
+PyDoc_STRVAR(look_doc, "look($self, /)\n--\n\n");
 
 static PyObject *
 pool_look(PyObject *op, PyObject *Py_UNUSED(ignored))
@@ -323,9 +322,9 @@ pool_look(PyObject *op, PyObject *Py_UNUSED(ignored))
         state.places, "pinned", state.pinned);
 }
 
-PyDoc_STRVAR(size_of_doc, "size_of(size, blocks, /)\n--\n\n"
-                          "Bytes of the control of one with data of so many\n"
-                          "bytes, and so many blocks.");
+/* Bytes of the control of one with data of so many bytes, and so many blocks.
+ */
+PyDoc_STRVAR(size_of_doc, "size_of(size, blocks, /)\n--\n\n");
 
 static PyObject *
 pool_size_of(PyObject *Py_UNUSED(type), PyObject *args)
@@ -351,11 +350,9 @@ static PyMethodDef pool_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-PyDoc_STRVAR(
-    pool_doc,
-    "_Pool(control, data, pair, blocks, /)\n--\n\n"
-    "A pool of blocks in two SharedMemory. blocks: how many, to make\n"
-    "one of memories that are new; 0: it is there.");
+/* A pool of blocks in two SharedMemory. blocks: how many, to make one of
+ * memories that are new; 0: it is there. */
+PyDoc_STRVAR(pool_doc, "_Pool(control, data, pair, blocks, /)\n--\n\n");
 
 static PyType_Slot pool_slots[] = {
     {Py_tp_doc, (void *)pool_doc}, {Py_tp_new, pool_new},

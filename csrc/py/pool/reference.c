@@ -94,10 +94,9 @@ parse(PyObject *module, PyObject *const *args, Py_ssize_t count, int flags,
     return PyObject_GetBuffer(args[1], view, flags);
 }
 
-PyDoc_STRVAR(share_doc,
-             "_pool_share($module, pools, buffer, /)\n--\n\n"
-             "A reference to the buffer, if it lies in a block of one of the\n"
-             "pools that is shared here: in flight from now on. Else None.");
+/* A reference to the buffer, if it lies in a block of one of the pools that
+ * is shared here: in flight from now on. Else None. */
+PyDoc_STRVAR(share_doc, "_pool_share($module, pools, buffer, /)\n--\n\n");
 
 static PyObject *
 pool_share(PyObject *module, PyObject *const *args, Py_ssize_t count)
@@ -117,9 +116,9 @@ pool_share(PyObject *module, PyObject *const *args, Py_ssize_t count)
     return result;
 }
 
+/* Does it lie in a block of one of them that is shared here? */
 PyDoc_STRVAR(is_shared_doc,
-             "_pool_is_shared($module, pools, buffer, /)\n--\n\n"
-             "Does it lie in a block of one of them that is shared here?");
+             "_pool_is_shared($module, pools, buffer, /)\n--\n\n");
 
 /* What is in pieces is in the block that its first byte is in. What is in one
  * piece may be any that somebody has put together. */

@@ -89,11 +89,10 @@ shx_family_to_own(bool users, shx_family **out, shx_err *err)
     return *err != 0 ? 0 : prepare(*out, users);
 }
 
-PyDoc_STRVAR(share_doc,
-             "_share($module, /)\n--\n\n"
-             "Return the id of this process's family, which is founded if\n"
-             "there is none, and a descriptor that holds a share of it, for\n"
-             "a program that is about to be started.");
+/* Return the id of this process's family, which is founded if there is none,
+ * and a descriptor that holds a share of it, for a program that is about to
+ * be started. */
+PyDoc_STRVAR(share_doc, "_share($module, /)\n--\n\n");
 
 static PyObject *
 lifetime_share(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
@@ -114,11 +113,10 @@ lifetime_share(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
     return pair;
 }
 
-PyDoc_STRVAR(enter_doc,
-             "_enter($module, id, fd, /)\n--\n\n"
-             "Be of that family, by a descriptor that holds a share of it,\n"
-             "and close that. Return whether what is created goes to it: not\n"
-             "where its directory is not to be seen from here.");
+/* Be of that family, by a descriptor that holds a share of it, and close
+ * that. Return whether what is created goes to it: not where its directory is
+ * not to be seen from here. */
+PyDoc_STRVAR(enter_doc, "_enter($module, id, fd, /)\n--\n\n");
 
 static PyObject *
 lifetime_enter(PyObject *Py_UNUSED(module), PyObject *args)
@@ -142,9 +140,9 @@ lifetime_enter(PyObject *Py_UNUSED(module), PyObject *args)
     return PyBool_FromLong(err == 0);
 }
 
-PyDoc_STRVAR(serve_doc, "_serve($module, /)\n--\n\n"
-                        "This process forks for others, and the families\n"
-                        "of those: its forks found none.");
+/* This process forks for others, and the families of those: its forks found
+ * none. */
+PyDoc_STRVAR(serve_doc, "_serve($module, /)\n--\n\n");
 
 static PyObject *
 lifetime_serve(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
@@ -153,10 +151,9 @@ lifetime_serve(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(leave_doc,
-             "_leave($module, /)\n--\n\n"
-             "Leave all families, at the end of a process that does not\n"
-             "finalize its interpreter.");
+/* Leave all families, at the end of a process that does not finalize its
+ * interpreter. */
+PyDoc_STRVAR(leave_doc, "_leave($module, /)\n--\n\n");
 
 static PyObject *
 lifetime_leave(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
@@ -167,9 +164,9 @@ lifetime_leave(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(own_doc, "_own($module, /)\n--\n\n"
-                      "Return the id of this process's family, or None where\n"
-                      "there has been no use for one.");
+/* Return the id of this process's family, or None where there has been no use
+ * for one. */
+PyDoc_STRVAR(own_doc, "_own($module, /)\n--\n\n");
 
 static PyObject *
 lifetime_own(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
@@ -181,10 +178,9 @@ lifetime_own(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
     return PyUnicode_FromString(shx_family_id(own));
 }
 
-PyDoc_STRVAR(found_doc,
-             "_found($module, /)\n--\n\n"
-             "Found one more family, of this process and its children, and\n"
-             "return its id. It owns what it adopts.");
+/* Found one more family, of this process and its children, and return its id.
+ * It owns what it adopts. */
+PyDoc_STRVAR(found_doc, "_found($module, /)\n--\n\n");
 
 static PyObject *
 lifetime_found(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
@@ -200,10 +196,9 @@ lifetime_found(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
     return PyUnicode_FromString(shx_family_id(family));
 }
 
-PyDoc_STRVAR(adopt_doc,
-             "_adopt($module, name, family, /)\n--\n\n"
-             "Make a segment's name that of a family, by the id of one that\n"
-             "this process is in. The others who own it go on owning it.");
+/* Make a segment's name that of a family, by the id of one that this process
+ * is in. The others who own it go on owning it. */
+PyDoc_STRVAR(adopt_doc, "_adopt($module, name, family, /)\n--\n\n");
 
 static PyObject *
 lifetime_adopt(PyObject *Py_UNUSED(module), PyObject *args)
@@ -235,10 +230,9 @@ lifetime_adopt(PyObject *Py_UNUSED(module), PyObject *args)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(disown_doc,
-             "_disown($module, name, /)\n--\n\n"
-             "Nobody in this process owns the name any more. Return whether\n"
-             "anybody had, or has it mapped.");
+/* Nobody in this process owns the name any more. Return whether anybody had,
+ * or has it mapped. */
+PyDoc_STRVAR(disown_doc, "_disown($module, name, /)\n--\n\n");
 
 static PyObject *
 lifetime_disown(PyObject *Py_UNUSED(module), PyObject *name)

@@ -6,14 +6,12 @@
 #include "py/shared_memory/construct.h"
 #include "py/state.h"
 
-PyDoc_STRVAR(
-    publish_doc,
-    "_publish($module, content, meets, /, **arguments)\n--\n\n"
-    "Return SharedMemory(**arguments). If it is created it begins with this\n"
-    "content from the moment on when it has its name.\n"
-    "meets: of its users. If there is one it is attached, whoever made it\n"
-    "and has died since. FileExistsError: the name is that of something\n"
-    "else.");
+/* Return SharedMemory(**arguments). If it is created it begins with this
+ * content from the moment on when it has its name. meets: of its users. If
+ * there is one it is attached, whoever made it and has died since.
+ * FileExistsError: the name is that of something else. */
+PyDoc_STRVAR(publish_doc,
+             "_publish($module, content, meets, /, **arguments)\n--\n\n");
 
 static PyObject *
 publish(PyObject *module, PyObject *args, PyObject *kwargs)

@@ -60,10 +60,9 @@ as_list(tellings *heard)
     return list;
 }
 
-PyDoc_STRVAR(sweep_doc,
-             "_sweep($module, dry_run, /)\n--\n\n"
-             "Remove what this user's dead families left. Return a list of\n"
-             "(name, bytes held, errno or 0).");
+/* Remove what this user's dead families left. Return a list of (name, bytes
+ * held, errno or 0). */
+PyDoc_STRVAR(sweep_doc, "_sweep($module, dry_run, /)\n--\n\n");
 
 static PyObject *
 lifetime_sweep(PyObject *Py_UNUSED(module), PyObject *dry_run)
@@ -111,11 +110,10 @@ remove_unused(const char *name, uint64_t inode, bool dry)
     return err;
 }
 
+/* Remove the name of a segment of its users, if it stands for that inode and
+ * nobody uses it or has it open. Return whether that is so. */
 PyDoc_STRVAR(remove_unused_doc,
-             "_remove_unused($module, name, inode, dry_run, /)\n--\n\n"
-             "Remove the name of a segment of its users, if it stands for\n"
-             "that inode and nobody uses it or has it open. Return whether\n"
-             "that is so.");
+             "_remove_unused($module, name, inode, dry_run, /)\n--\n\n");
 
 static PyObject *
 lifetime_remove_unused(PyObject *Py_UNUSED(module), PyObject *args)

@@ -114,11 +114,10 @@ shx_users_begin(shx_mapping *mapping, const char *name, shx_record *record)
     return 0;
 }
 
-PyDoc_STRVAR(use_doc,
-             "_use($module, shm, /)\n--\n\n"
-             "Return a descriptor that holds a share of the use of a segment\n"
-             "of users, for a process that is being started, and None if shm\n"
-             "is of no such kind, or closed, or its name is gone.");
+/* Return a descriptor that holds a share of the use of a segment of users,
+ * for a process that is being started, and None if shm is of no such kind, or
+ * closed, or its name is gone. */
+PyDoc_STRVAR(use_doc, "_use($module, shm, /)\n--\n\n");
 
 /* Opened anew: it is to end with its descriptors, whatever becomes of us. */
 static shx_err
@@ -204,11 +203,10 @@ shx_users_reduce(PyObject *op, PyObject *reduced)
     return result;
 }
 
-PyDoc_STRVAR(ride_doc,
-             "_ride($module, shm, reduced, /)\n--\n\n"
-             "Return what is to be pickled for what uses shm and would be\n"
-             "pickled as (callable, arguments): for a process that is being\n"
-             "started a share of the use rides along.");
+/* Return what is to be pickled for what uses shm and would be pickled as
+ * (callable, arguments): for a process that is being started a share of the
+ * use rides along. */
+PyDoc_STRVAR(ride_doc, "_ride($module, shm, reduced, /)\n--\n\n");
 
 static PyObject *
 users_ride(PyObject *module, PyObject *args)

@@ -5,11 +5,9 @@
 #include "core/life/party.h"
 #include "py/errors.h"
 
-PyDoc_STRVAR(
-    next_token_doc,
-    "_next_token($module, fd, token, /)\n--\n\n"
-    "Return the least number from token on of a living party of the\n"
-    "file, but for those of this very open file; 0 if there is none.");
+/* Return the least number from token on of a living party of the file, but
+ * for those of this very open file; 0 if there is none. */
+PyDoc_STRVAR(next_token_doc, "_next_token($module, fd, token, /)\n--\n\n");
 
 static PyObject *
 next_token(PyObject *Py_UNUSED(module), PyObject *args)

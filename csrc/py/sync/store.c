@@ -6,11 +6,9 @@
 #include "py/memory/memory.h"
 #include "py/sync/synchronizer.h"
 
-PyDoc_STRVAR(take_doc,
-             "_take($module, count, size, /)\n--\n\n"
-             "Return where in the memory of that synchronizer, which holds\n"
-             "nothing but cells, as many bytes are from now on the caller's;\n"
-             "None if it is full.");
+/* Return where in the memory of that synchronizer, which holds nothing but
+ * cells, as many bytes are from now on the caller's; None if it is full. */
+PyDoc_STRVAR(take_doc, "_take($module, count, size, /)\n--\n\n");
 
 static PyObject *
 take(PyObject *module, PyObject *args)
@@ -30,9 +28,8 @@ take(PyObject *module, PyObject *args)
     return taken ? PyLong_FromSize_t(offset) : Py_NewRef(Py_None);
 }
 
-PyDoc_STRVAR(identity_doc,
-             "_identity($module, memory, /)\n--\n\n"
-             "Return what tells the memory's file from every other.");
+/* Return what tells the memory's file from every other. */
+PyDoc_STRVAR(identity_doc, "_identity($module, memory, /)\n--\n\n");
 
 static PyObject *
 identity(PyObject *module, PyObject *op)
