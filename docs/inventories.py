@@ -26,8 +26,7 @@ def place(name, role, page):
 def inventory(path):
     """What intersphinx would fetch: of names, roles, and where they are."""
     entries = "".join(
-        f"{name} {role} 1 {there} -\n"
-        for name, role, there in lines(path)[1]
+        f"{name} {role} 1 {there} -\n" for name, role, there in lines(path)[1]
     )
     head = (
         "# Sphinx inventory version 2\n"
