@@ -15,6 +15,7 @@ import re
 import struct
 import threading
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -86,13 +87,40 @@ def functions(path):
 
 
 def attribute(name):
-    """The type of one by that name, as the stub has it."""
+    """The type of one by that name, as the stub or the source has it."""
     of, _, member = name.rpartition(".")
+    if dataclasses.is_dataclass(find(of)):
+        return _fields(of.rpartition(".")[2])[member][0]
     for kind in getattr(find(of), "__mro__", ()):
         found = _attributes().get(f"{kind.__name__}.{member}")
         if found is not None:
             return found
     return None
+
+
+def field(name):
+    """What is said below one of a dataclass."""
+    of, _, member = name.rpartition(".")
+    return _fields(of.rpartition(".")[2])[member][1]
+
+
+@cache
+def _fields(kind):
+    """The types and texts of those of a dataclass."""
+    found = {}
+    for path in PACKAGE.glob("*.py"):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and node.name == kind:
+                for item, after in pairwise([*node.body, None]):
+                    if isinstance(item, ast.AnnAssign):
+                        is_text = isinstance(after, ast.Expr)
+                        found[item.target.id] = (
+                            shown(item.annotation, path),
+                            inspect.cleandoc(after.value.value)
+                            if is_text
+                            else "",
+                        )
+    return found
 
 
 @cache
@@ -188,6 +216,7 @@ def signature(obj, name):
     if isinstance(typed, ast.AsyncFunctionDef):
         returns = f"~collections.abc.Awaitable[{returns}]"
     bare = _without_types(whole.args, bound)
+    _show_defaults(bare, obj)
     types = {
         one.arg: shown(one.annotation, path)
         for one in _each(typed.args)
@@ -239,6 +268,21 @@ def _without_types(arguments, bound):
     if bound and first:
         first.pop(0)
     return bare
+
+
+def _show_defaults(bare, obj):
+    """Numbers for names, and permission bits as such."""
+    real = inspect.signature(obj).parameters
+    named = [*bare.posonlyargs, *bare.args][-len(bare.defaults) :]
+    for ones, defaults in (
+        (named, bare.defaults),
+        (bare.kwonlyargs, bare.kw_defaults),
+    ):
+        for at, (one, default) in enumerate(zip(ones, defaults, strict=False)):
+            if isinstance(default, ast.Attribute):
+                defaults[at] = ast.Constant(real[one.arg].default)
+            elif one.arg == "mode" and default.value is not None:
+                defaults[at] = ast.Name(oct(default.value))
 
 
 # What is there

@@ -33,6 +33,9 @@ def type_signature(app, what, name, obj, options, text, returns):
 
 def type_attribute(app, what, name, obj, options, lines):
     if what in ("attribute", "property"):
+        of = callables.find(name.rpartition(".")[0])
+        if dataclasses.is_dataclass(of):
+            lines[:] = callables.field(name).split("\n")
         lines[:] = _linked("\n".join(lines)).split("\n")
         kind = callables.attribute(name)
         if kind is not None:

@@ -31,7 +31,7 @@ def enable(
     they do. A second call does nothing, but for what is new in the arguments.
     See disable().
 
-    min_size: bytes
+    min_size: bytes, of the least that do
     limit: bytes of /dev/shm that they may take on their way, where nothing
         was sent yet: beyond it, and wherever else there is no room, they are
         pickled as ever; None: half of what is free
