@@ -70,6 +70,9 @@ class SharedMemoryServer:
 
 
 class SharedMemoryManager:
+    # Types in quotes: from Python 3.14 on they are looked up when they are
+    # asked for, and then these names are the methods'.
+
     def _hand_over(self, shm: SharedMemory) -> None:
         from multiprocessing import managers
 
@@ -90,7 +93,7 @@ class SharedMemoryManager:
         size: int,
         name: str | None = None,
         lifetime: Literal["family", "users"] = "family",
-    ) -> SharedMemory:
+    ) -> "SharedMemory":
         """Return a new SharedMemory, to be removed with the manager, or with
         its last user before that.
 
@@ -107,7 +110,7 @@ class SharedMemoryManager:
         sequence: Iterable[_Item] | None,
         name: str | None = None,
         lifetime: Literal["family", "users"] = "family",
-    ) -> ShareableList[_Item]:
+    ) -> "ShareableList[_Item]":
         """Return a new ShareableList of these items, to be removed with the
         manager, or with its last user before that.
 
