@@ -124,7 +124,7 @@ docs-links: build $(VENV)/.docs  ## ask the other hosts for all that the pages l
 	$(SPHINX) -b linkcheck docs build/linkcheck
 
 docs-test: build $(VENV)/.test $(VENV)/.moving-on $(VENV)/.servers $(VENV)/.camera  ## run every block of the docs, those with MPI, Dask, Ray, gunicorn, Celery and OpenCV too
-	$(BIN)/python -m pytest tests/test_docs.py $(ARGS)
+	$(BIN)/python -m pytest tests/test_docs.py tests/test_readme.py $(ARGS)
 
 bench: build $(VENV)/.bench-large  ## measure against the standard library and all peers: a quarter of an hour
 	$(BIN)/python benchmarks/run.py --json build/bench.json $(ARGS)
