@@ -27,7 +27,7 @@ TIMEOUT = 120.0
 WIDTH = 14  # of a cell
 QUICK = (
     *("shmemext", "stdlib", "multiprocessing"),
-    *("shmemext Channel", "mp.SimpleQueue"),
+    *("shmemext Channel", "mp.Queue"),
 )
 PASS, NONE = "pass", "-"
 # what the variants of a peer cannot change
@@ -93,7 +93,7 @@ def alone(kind: type) -> tuple[str, ...]:
     return (*private(), "sh", "-c", script, "-")
 
 
-def one(asked: str, case: str, peer: str) -> str:
+def one(asked: str, case: str, peer: str, *options: str) -> str:
     """A cell."""
     cases, name = ASKED[asked]
     _, needed, _ = cases[case]
@@ -104,7 +104,7 @@ def one(asked: str, case: str, peer: str) -> str:
         return "not run: private mounts are not permitted"
     program = Path(__file__).with_name(name)
     process = subprocess.Popen(
-        [*alone(kind), sys.executable, str(program), case, peer],
+        [*alone(kind), sys.executable, str(program), case, peer, *options],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -134,8 +134,12 @@ def measure(bench: Bench, asked: str = "memory") -> Matrix:
     jobs = [(name, case) for name in names for case in cases]
     # who hangs waits, and takes nothing
     workers = max(2, os.cpu_count() or 2) * (1 if asked == "memory" else 2)
+    workers *= 2 if bench.quick else 1
+    few = ("--kills=2",) if bench.quick and asked == "queues" else ()
     with ThreadPoolExecutor(workers) as pool:
-        cells = list(pool.map(lambda job: one(asked, job[1], job[0]), jobs))
+        cells = list(
+            pool.map(lambda job: one(asked, job[1], job[0], *few), jobs)
+        )
     matrix: Matrix = {name: {} for name in names}
     for (name, case), cell in zip(jobs, cells, strict=True):
         matrix[name][case] = cell

@@ -25,12 +25,12 @@ from crash_actors import Bad
 from crash_locks import LIMIT, SHORT, Actor
 from machine import DEV_SHM
 
-KILLS = 10
+KILLS = 10  # of one kind in a case
 FILLING = 200  # messages, which are more than there is room for
 SLEEP = 0.0002  # seconds between two messages, lest they fill the memory
 AT_WORK = (0.02, 0.06)  # seconds, after which one is killed
 LARGE = 32 << 20
-MUCH = KILLS * LARGE // 2  # bytes; others may use some meanwhile
+MUCH = 5 * LARGE  # bytes, which is half of what could be left
 END = b"end"
 
 
@@ -351,12 +351,17 @@ CASES: dict[str, tuple[str, str, Callable[[Any, str], None]]] = {
 
 
 def main() -> None:
+    global KILLS
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--owner", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("case", choices=[*CASES, "-"])
     parser.add_argument("peer")
     parser.add_argument("name", nargs="?", default=f"crash-{os.getpid()}")
+    parser.add_argument(
+        "--kills", type=int, default=KILLS, help="of one kind in a case"
+    )
     options = parser.parse_args()
+    KILLS = options.kills
     peer = peers.load(options.peer)
     if options.owner:
         owns(peer, options.name)

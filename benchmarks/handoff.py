@@ -34,7 +34,7 @@ SIZES = (4096, 65_536, 1 << 20, 16 << 20, ARRAY, 1 << 30)
 # A peer that took longer than this for one hand-off is not asked for a larger
 # one.
 SLOW = 0.5  # seconds
-# Where there is no memory for all at once.
+# Where there is no memory for all at once, or no time.
 FEW = (
     *("shmemext", "shmemext write()", "shmemext hand-off", "shmemext arrays"),
     *("stdlib", "joblib memmap", "mp.Pipe"),
@@ -181,7 +181,7 @@ def measure(bench: Bench) -> Iterator[list[Row]]:
         slow: set[str] = set()
         for size in dict.fromkeys(sizes):
             names = [n for n in candidates(bench, mode) if n not in slow]
-            if not fits(names, size):
+            if bench.quick or not fits(names, size):
                 names = [name for name in names if name in FEW]
             if not fits(names, size):
                 continue

@@ -31,7 +31,7 @@ from table import HANDOFF, Row
 CONTEXT = multiprocessing.get_context("spawn")
 PICKLE, MADE = "pickle", "shmemext arrays"
 WORKERS, ARRAYS, LARGE = 2, 8, 8 << 20
-WARM = 5
+WARM = 5  # times; once is enough for a quick run
 SMALL = ("task", 17, 0.5, {"name": "tile", "at": (3, 4)})
 CALLS, MESSAGES, QUICKLY = 20_000, 40_000, 20
 
@@ -80,21 +80,21 @@ def get_tuples(queue: Any, size: int, count: int) -> None:
 # --- in the sides -----------------------------------------------------------
 
 
-def pool_of(peer: Any, state: dict[str, Any]) -> Any:
+def pool_of(peer: Any, state: dict[str, Any], warm: int) -> Any:
     if "pool" not in state:
         peer.enable()
         state["pool"] = CONTEXT.Pool(WORKERS, begin, (peer.name,))
         state["close"].append(state["pool"].terminate)
         state["arrays"] = [peer.like(make(at)) for at in range(ARRAYS)]
-        for _ in range(WARM):  # each worker may get any of them
+        for _ in range(warm):  # each worker may get any of them
             state["pool"].map(seen, state["arrays"], chunksize=1)
             state["pool"].map(make, range(ARRAYS), chunksize=1)
     return state["pool"]
 
 
-def pool_map(peer: Any, state: dict[str, Any], back: bool) -> float:
+def pool_map(peer: Any, state: dict[str, Any], back: bool, warm: int) -> float:
     """Milliseconds of one call."""
-    pool = pool_of(peer, state)
+    pool = pool_of(peer, state, warm)
     expected = [seen(array) for array in state["arrays"]]
     start = perf_counter()
     if back:
@@ -196,7 +196,11 @@ def measure(bench: Bench) -> Iterator[list[Row]]:
     if len(bench.of([PICKLE, HANDOFF, MADE])) == 3:
         yield from pipes(bench)
         yield from pools(bench, share)
-    names = bench.of(peers.able("objects"))
+    names = [
+        name
+        for name in bench.of(peers.able("objects"))
+        if not bench.quick or name in channels.QUICK
+    ]
     with Sides(names) as sides:
         yield bench.paired(
             "objects",
@@ -262,8 +266,13 @@ def pools(bench: Bench, share: int) -> Iterator[list[Row]]:
             )
 
         of = f"Pool({WORKERS}).map(), {ARRAYS} arrays of 8 MiB"
-        yield rows(f"{of}, in", "ms", "pool_map", 0.08, back=False)
-        yield rows(f"{of}, back", "ms", "pool_map", 0.08, back=True)
+        warm = 1 if bench.quick else WARM
+        for words_, back in (("in", False), ("back", True)):
+            yield rows(
+                *(f"{of}, {words_}", "ms", "pool_map", 0.08),
+                back=back,
+                warm=warm,
+            )
         calls = CALLS // share
         yield rows("a small pickle", "us", "dumps", 1.15, count=calls)
         yield rows("a small message", "us", "send", 1.15, count=calls)
