@@ -132,9 +132,9 @@ bench: build $(VENV)/.bench-large  ## measure against the standard library and a
 bench-quick: build $(VENV)/.bench  ## the same with fewer rounds and sides: under a minute
 	$(BIN)/python benchmarks/run.py --quick $(ARGS)
 
-bench-plots: $(VENV)/.bench  ## draw docs/img, write docs/speed.md from what `make bench` has left in build/bench.json
+bench-plots: $(VENV)/.bench  ## draw docs/img, write the tables of docs/speed.md and README.md from what `make bench` has left in build/bench.json
 	$(BIN)/python benchmarks/plots.py build/bench.json docs/img
-	$(BIN)/python benchmarks/report.py build/bench.json --keep docs/bench.json docs/speed.md
+	$(BIN)/python benchmarks/report.py build/bench.json --keep docs/bench.json docs/speed.md README.md
 
 storm: build  ## kill random members of process families for ROUNDS rounds
 	$(BIN)/python tests/storm.py --rounds $(ROUNDS) $(ARGS)

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Writes docs/speed.md's tables from the JSON that a run has left:
+"""Writes the tables of docs/speed.md and README.md from the JSON that a run
+has left:
 
-    python benchmarks/report.py docs/bench.json            prints them
-    python benchmarks/report.py docs/bench.json FILE.md    into the page
+    python benchmarks/report.py docs/bench.json              prints them
+    python benchmarks/report.py docs/bench.json FILE.md ...  into the pages
     python benchmarks/report.py build/bench.json --keep docs/bench.json
 
-The last one keeps what the page needs of a run. In the page a table stands
+The last one keeps what the pages need of a run. In a page a table stands
 between <!-- bench: NAME --> and <!-- end -->; the rest of it is left alone."""
 
 from __future__ import annotations
@@ -138,6 +139,19 @@ SHORT = (
 )
 
 
+# Of these, for who looks at the first page.
+FEW = (
+    "create, close, unlink of 4 KiB",
+    "100 MB to a waiting process, by hand-off, against a pipe",
+    "100 MB that `arrays` made in place, against hand-off",
+    "a message of 64 bytes through a `Channel`, against `mp.Queue`",
+    "`Lock`: acquire, release",
+    "`ShareableList`: get an int",
+    "first create of a process",
+    "memory of what runs on",
+)
+
+
 def row_of(result: Result, question: str, work: str, side: str) -> Any:
     for row in result["rows"]:
         if (row["question"], row["work"], row["side"]) == (
@@ -160,7 +174,8 @@ def amount(row: Any) -> str:
         return "never" if row is not None and row["note"] else DASH
     unit = UNITS.get(row["unit"], row["unit"])
     if unit in ("us", "KiB") and value >= 1000:
-        value, unit = value / 1000, {"us": "ms", "KiB": "MB"}[unit]
+        more, unit = {"us": (1000, "ms"), "KiB": (1024, "MiB")}[unit]
+        value /= more
     return f"{number(value)} {unit}".strip()
 
 
@@ -187,9 +202,13 @@ def table(head: str, lines: Iterable[Iterable[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def short(result: Result) -> str:
+def few(result: Result) -> str:
+    return short(result, [line for line in SHORT if line.words in FEW])
+
+
+def short(result: Result, of: Iterable[Line] = SHORT) -> str:
     lines = []
-    for line in SHORT:
+    for line in of:
         theirs = row_of(result, line.question, line.work, line.theirs)
         work = line.our_work or line.work
         ours = row_of(result, line.question, work, line.ours)
@@ -330,6 +349,7 @@ def quicker(result: Result) -> str:
 TABLES: dict[str, Callable[[Result], str]] = {
     "machine": machine,
     "short": short,
+    "few": few,
     "unmet": unmet,
     "quicker": quicker,
 }
@@ -347,7 +367,7 @@ def main(arguments: list[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("json", type=Path, help="what run.py --json wrote")
-    parser.add_argument("page", type=Path, nargs="?", help="written anew")
+    parser.add_argument("pages", type=Path, nargs="*", help="written anew")
     parser.add_argument(
         "--keep", type=Path, metavar="FILE", help="what the page needs of it"
     )
@@ -356,10 +376,9 @@ def main(arguments: list[str] | None = None) -> None:
     if options.keep is not None:
         options.keep.write_text(reduced(result))
         result = loaded(options.keep)
-    if options.page is not None:
-        page = options.page.read_text()
-        options.page.write_text(filled(page, result))
-    elif options.keep is None:
+    for page in options.pages:
+        page.write_text(filled(page.read_text(), result))
+    if not options.pages and options.keep is None:
         for name, make in TABLES.items():
             print(f"{name}\n\n{make(result)}\n")
 
