@@ -5,8 +5,8 @@ object, and never the end of who looks."""
 import pytest
 from conftest import python
 
-# What controls a queue, its first page, has a word changed each time; the
-# pickles behind it are left alone: whatever is unpickled may do anything.
+# A word of what controls a queue, its first page, is changed each time; the
+# pickles behind it are left alone, since what is unpickled may do anything.
 HOSTILE = """
 import collections, errno, random, sys
 from shmemext import Queue, SharedMemory

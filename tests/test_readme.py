@@ -2,6 +2,7 @@
 """README.md: what the pages' tests do not see to. Its links are absolute, as a
 package index shows it too."""
 
+import json
 import re
 import subprocess
 import sys
@@ -55,6 +56,39 @@ def wait_for_name(name, process):
     while not any(one.name == name for one in shmemext.segments()):
         assert process.poll() is None and time.monotonic() < end
         time.sleep(0.01)
+
+
+def test_its_reasons_are_what_was_measured():
+    """In docs/bench.json, which the table below is made of."""
+    result = json.loads((ROOT / "docs" / "bench.json").read_text())
+
+    def median(side, question, work):
+        (found,) = (
+            row["time"]["median"]
+            for row in result["rows"]
+            if (row["side"], row["question"]) == (side, question)
+            and row["work"] == work
+        )
+        return found
+
+    def lost(side):
+        cells = result["matrix"][side].values()
+        return sum(cell != "pass" for cell in cells), len(cells)
+
+    theirs, cases = lost("stdlib")
+    assert lost("shmemext") == (0, cases)
+    array = "handoff", "hand-off of 100 MB, fresh"
+    waits = "first", "memory of what runs on"
+    said = [
+        f"Of {cases} ways to lose data or die, "
+        f"the standard library has {theirs}, `shmemext` 0.",
+        f"in {median('shmemext hand-off', *array):.3g} ms, "
+        f"through a pipe in {median('mp.Pipe', *array):.3g} ms.",
+        f"C program of {median('shmemext', *waits) / 1024:.3g} MiB; the "
+        f"standard library's is a Python of "
+        f"{median('stdlib', *waits) / 1024:.3g} MiB.",
+    ]
+    assert [words for words in said if words not in README.read_text()] == []
 
 
 def test_its_links_are_absolute_and_all_are_used():
