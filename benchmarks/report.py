@@ -143,12 +143,9 @@ SHORT = (
 FEW = (
     "create, close, unlink of 4 KiB",
     "100 MB to a waiting process, by hand-off, against a pipe",
-    "100 MB that `arrays` made in place, against hand-off",
     "a message of 64 bytes through a `Channel`, against `mp.Queue`",
     "`Lock`: acquire, release",
     "`ShareableList`: get an int",
-    "first create of a process",
-    "memory of what runs on",
 )
 
 

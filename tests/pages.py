@@ -16,8 +16,7 @@ WORK = [
 ]
 PAGES = [*RUN, *sorted({*WORK} - {*RUN})]
 MARK = re.compile(r"<!-- (not run|is|meets|needs|varies): (.+) -->")
-# In the text, and on a line of its own that says where [name] leads.
-LINK = re.compile(r"\[[^]]*\](?:\(|: )([^)\s]+)")
+LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
 # Where the same files are, for pages that are read elsewhere.
 REPOSITORY = re.compile(
     r"https://github\.com/shmemext/shmemext/(?:blob|tree|raw)/main/|"
