@@ -123,7 +123,7 @@ docs: build $(VENV)/.docs  ## the site, in build/docs: warnings are errors, its 
 docs-test: build $(VENV)/.test $(VENV)/.moving-on  ## run every block of the docs, those with MPI, Dask and Ray too
 	$(BIN)/python -m pytest tests/test_docs.py $(ARGS)
 
-bench: build $(VENV)/.bench-large  ## measure against the standard library and all peers: a quarter of an hour
+bench: build $(VENV)/.bench-large  ## measure against the standard library and all peers: twenty minutes
 	$(BIN)/python benchmarks/run.py --json build/bench.json $(ARGS)
 
 bench-quick: build $(VENV)/.bench  ## the same with fewer rounds and sides: under a minute
