@@ -176,8 +176,13 @@ def amount(row: Any) -> str:
     return f"{number(value)} {unit}".strip()
 
 
+def two(value: float) -> str:
+    """Digits, of a ratio: more do not come again."""
+    return f"{value:.2g}" if value < 100 else number(value)
+
+
 def spread(of: Any) -> str:
-    return f"{number(of['median'])} ({number(of['p25'])}-{number(of['p75'])})"
+    return f"{two(of['median'])} ({two(of['p25'])}-{two(of['p75'])})"
 
 
 def ratio_of(ours: Any, theirs: Any) -> str:
@@ -190,7 +195,7 @@ def ratio_of(ours: Any, theirs: Any) -> str:
         of = theirs["ratio"]
         turned = {"median": "median", "p25": "p75", "p75": "p25"}
         return spread({key: 1 / of[its] for key, its in turned.items()})
-    return number(median(ours) / median(theirs))
+    return two(median(ours) / median(theirs))
 
 
 def table(head: str, lines: Iterable[Iterable[str]]) -> str:
@@ -233,7 +238,8 @@ def machine(result: Result) -> str:
     }
     others = ", ".join(f"{side} {of}" for side, of in versions.items())
     return (
-        f"{about}; {' and '.join(days)}; the load before a question was "
+        f"{about}; {' and '.join(days)}; the load before a question, "
+        f"that of the questions before it included, was "
         f"{min(loads):.1f} to {max(loads):.1f}. shmemext "
         f"{result['versions'][OURS]}; {others}."
     )
@@ -339,7 +345,7 @@ def quicker(result: Result) -> str:
         side = worst.ours["side"]
         ours = amount(worst.ours) + ("" if side == OURS else f" ({side})")
         theirs = f"{worst.theirs['side']} {amount(worst.theirs)}"
-        lines.append([words, ours, theirs, number(worst.times)])
+        lines.append([words, ours, theirs, two(worst.times)])
     return table("work | shmemext | the quickest | times as long", lines)
 
 
