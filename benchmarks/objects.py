@@ -246,7 +246,8 @@ def pipes(bench: Bench) -> Iterator[list[Row]]:
 
 
 def pools(bench: Bench, share: int) -> Iterator[list[Row]]:
-    with Sides(bench.of([PICKLE, HANDOFF, MADE])) as sides:
+    wanted = [PICKLE, HANDOFF] if bench.quick else [PICKLE, HANDOFF, MADE]
+    with Sides(bench.of(wanted)) as sides:
 
         def rows(
             work: str, unit: str, function: str, reach: float, **more: Any
