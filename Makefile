@@ -126,7 +126,7 @@ docs-links: build $(VENV)/.docs  ## ask the other hosts for all that the pages l
 docs-test: build $(VENV)/.test $(VENV)/.moving-on $(VENV)/.servers $(VENV)/.camera  ## run every block of the docs, those with MPI, Dask, Ray, gunicorn, Celery and OpenCV too
 	$(BIN)/python -m pytest tests/test_docs.py tests/test_readme.py $(ARGS)
 
-bench: build $(VENV)/.bench-large  ## measure against the standard library and all peers: twenty minutes
+bench: build $(VENV)/.bench-large  ## measure against the standard library and all peers: eighteen minutes
 	$(BIN)/python benchmarks/run.py --json build/bench.json $(ARGS)
 
 bench-quick: build $(VENV)/.bench  ## the same with fewer rounds and sides: under a minute

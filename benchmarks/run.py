@@ -67,7 +67,9 @@ QUESTIONS: dict[str, tuple[str, Question]] = {
     "objects": ("objects between processes", objects.measure),
 }
 
-# A quick run leaves the others out.
+# A quick run leaves the others out, and locks without Python, which have to
+# be waited for.
+SLOW = ("core",)
 QUICK = (
     "shmemext",
     "shmemext write()",
@@ -137,7 +139,13 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
         "--list", action="store_true", help="print the sides and end"
     )
     options = parser.parse_args(arguments)
-    options.only = (options.only or names).replace(" ", "").split(",")
+    some = [
+        name
+        for name in [*QUESTIONS, *MATRICES]
+        if not options.quick or name not in SLOW
+    ]
+    asked = (options.only or ",".join(some)).replace(" ", "")
+    options.only = asked.split(",")
     sizes = (options.sizes or "").split(",")
     options.sizes = tuple(int(size) for size in sizes if size)
     unknown = set(options.only) - {*QUESTIONS, *MATRICES}
@@ -193,7 +201,7 @@ def run(options: argparse.Namespace, good: list[str], into: Results) -> None:
             print(f"no floor: {floor.why}", file=sys.stderr)
         bench = Bench(
             floor=floor,
-            seconds=options.seconds or (0.15 if options.quick else SECONDS),
+            seconds=options.seconds or (0.1 if options.quick else SECONDS),
             least=2 if options.quick else 5,
             quick=options.quick,
             peers=good,
