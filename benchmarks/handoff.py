@@ -178,9 +178,13 @@ def words(size: int) -> str:
 def measure(bench: Bench) -> Iterator[list[Row]]:
     sizes = bench.sizes or ((QUICK_ARRAY,) if bench.quick else (ARRAY, *SIZES))
     for mode in peers.MODES:
-        slow: set[str] = set()
+        slow: dict[str, int] = {}  # from that size on
         for size in dict.fromkeys(sizes):
-            names = [n for n in candidates(bench, mode) if n not in slow]
+            names = [
+                name
+                for name in candidates(bench, mode)
+                if size <= slow.get(name, size)
+            ]
             if bench.quick or not fits(names, size):
                 names = [name for name in names if name in FEW]
             if not fits(names, size):
@@ -190,7 +194,7 @@ def measure(bench: Bench) -> Iterator[list[Row]]:
             yield rows
             if size >= ARRAY:
                 slow |= {
-                    row.side
+                    row.side: size
                     for row in rows
                     if row.time is None or row.time.median > SLOW * 1e3
                 }

@@ -18,7 +18,7 @@ import drawing
 import pictures
 from results import Result, loaded
 
-COLOURS = 48  # of a picture
+COLOURS = 96  # of a picture
 
 PICTURES: dict[str, Callable[[Result], Any]] = {
     "lifecycle": pictures.lifecycle,
