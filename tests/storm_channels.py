@@ -25,6 +25,7 @@ are to be under a second, and as many more as who only slept was late.
 
 import argparse
 import contextlib
+import functools
 import multiprocessing
 import os
 import random
@@ -164,6 +165,7 @@ class Round:
                 self.replace(place)
 
     def rage(self, seconds):
+        start_fork_server()
         self.workers = [self.start(place) for place in range(WORKERS)]
         begin = since = time.monotonic()
         seen = 0
@@ -217,6 +219,15 @@ class Round:
         self.notes.release()
         self.memory.close()
         self.memory.unlink()
+
+
+@functools.cache
+def start_fork_server():
+    """Before there are workers: while it starts nobody replaces who dies."""
+    context = multiprocessing.get_context("forkserver")
+    process = context.Process(target=os.getpid)
+    process.start()
+    process.join()
 
 
 def there():

@@ -128,8 +128,8 @@ MUTANTS = [
     Mutant(
         "who comes too late for what woke it ends with nothing",
         "sync/awaited.c",
-        "    while (err == 0 && !all.found) {",
-        "    if (err == 0 && !all.found) {",
+        "        *patience = shx_patience_anew(patience);",
+        "        return err;",
         "late_sync",
     ),
     Mutant(

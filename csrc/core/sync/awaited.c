@@ -244,10 +244,15 @@ shx_await_any(shx_awaited *const *things, size_t count, shx_readable *readable,
                          .patience = patience};
     vigil all = fresh;
     shx_err err = look_at_all(&all, false);
-    while (err == 0 && !all.found) {
-        all = fresh;
-        *patience = shx_patience_anew(patience);
-        err = hold(&all, waits);
+    if (err != 0 || all.found) {
+        return err;
     }
-    return err;
+    for (;;) {
+        all = fresh;
+        err = hold(&all, waits);
+        if (err != 0 || all.found) {
+            return err;
+        }
+        *patience = shx_patience_anew(patience);
+    }
 }
